@@ -1,0 +1,1 @@
+"""Frames and models from files: BOP scenes, rosbag2, plain folders; CAD models; and their writers."""
