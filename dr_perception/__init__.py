@@ -1,0 +1,88 @@
+"""Differentiable rendering for pose tracking of known objects and of the camera.
+
+The names below are the public interface; each is imported when it is first used, so that ``import dr_perception`` and the
+command line stay fast. Conventions: metres, seconds, radians; optical camera frame (x right, y down, z forward); integer
+pixel coordinates are pixel centres; ``T_a_b`` takes points in frame b to frame a; quaternions are x, y, z, w; tangent
+vectors and covariances are ordered translation first, then rotation, both along the axes of the parent frame.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dr_perception.config import Config, load_config
+    from dr_perception.data.models import load_model, load_models
+    from dr_perception.data.source import FrameSource, open_sequence
+    from dr_perception.fitting.fit_pose import fit_pose
+    from dr_perception.fitting.result import PoseEstimate
+    from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, Symmetries
+    from dr_perception.render import Images, Renderer, Scene, render
+    from dr_perception.tracking import ObjectState, Status, Tracker, TrackerConfig, TrackResult
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "Config": "dr_perception.config",
+    "load_config": "dr_perception.config",
+    "load_model": "dr_perception.data.models",
+    "load_models": "dr_perception.data.models",
+    "FrameSource": "dr_perception.data.source",
+    "open_sequence": "dr_perception.data.source",
+    "fit_pose": "dr_perception.fitting.fit_pose",
+    "PoseEstimate": "dr_perception.fitting.result",
+    "Camera": "dr_perception.geometry",
+    "Frame": "dr_perception.geometry",
+    "Mesh": "dr_perception.geometry",
+    "ObjectModel": "dr_perception.geometry",
+    "Symmetries": "dr_perception.geometry",
+    "Images": "dr_perception.render",
+    "Renderer": "dr_perception.render",
+    "Scene": "dr_perception.render",
+    "render": "dr_perception.render",
+    "ObjectState": "dr_perception.tracking",
+    "Status": "dr_perception.tracking",
+    "Tracker": "dr_perception.tracking",
+    "TrackerConfig": "dr_perception.tracking",
+    "TrackResult": "dr_perception.tracking",
+}
+
+__all__ = [
+    "Camera",
+    "Config",
+    "Frame",
+    "FrameSource",
+    "Images",
+    "Mesh",
+    "ObjectModel",
+    "ObjectState",
+    "PoseEstimate",
+    "Renderer",
+    "Scene",
+    "Status",
+    "Symmetries",
+    "TrackResult",
+    "Tracker",
+    "TrackerConfig",
+    "__version__",
+    "fit_pose",
+    "load_config",
+    "load_model",
+    "load_models",
+    "open_sequence",
+    "render",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
