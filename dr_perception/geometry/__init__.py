@@ -1,7 +1,7 @@
 """Rigid motions, cameras, meshes, symmetries, models and frames; knows nothing of rendering or files.
 
-The Warp twins live in `dr_perception.geometry.se3_warp` and `dr_perception.geometry.camera_warp`; they are imported by
-those who launch kernels, so that this package stays light.
+The Warp twins live in `dr_perception.geometry.se3_warp` and `dr_perception.geometry.camera_warp`; they are
+imported by those who launch kernels, so that this package stays light.
 """
 
 from __future__ import annotations

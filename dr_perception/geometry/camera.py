@@ -1,7 +1,7 @@
 """The camera: intrinsics and lens distortion, with every check an image meets.
 
-The frame is the optical one (x right, y down, z forward) and integer pixel coordinates are pixel centres, so the image
-covers ``[-0.5, width - 0.5] x [-0.5, height - 0.5]``.
+The frame is the optical one (x right, y down, z forward) and integer pixel coordinates are pixel centres, so
+the image covers ``[-0.5, width - 0.5] x [-0.5, height - 0.5]``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Camera:
     """A calibrated camera. Equal cameras compare and hash equal, so it can key caches.
 
     Raises:
-        ValueError: Non-positive size or focal length, a principal point far outside the image, a wrong number of
-            distortion coefficients, or a value that is not finite.
+        ValueError: Non-positive size or focal length, a principal point far outside the image, a wrong number
+            of distortion coefficients, or a value that is not finite.
     """
 
     width: int
@@ -55,14 +55,20 @@ class Camera:
             object.__setattr__(self, name, value)
         for name in ("fx", "fy"):
             if getattr(self, name) <= 0.0:
-                raise ValueError(f"camera {name} must be a positive focal length in pixels, got {getattr(self, name)}")
+                raise ValueError(
+                    f"camera {name} must be a positive focal length in pixels, got {getattr(self, name)}"
+                )
         self._check_principal_point()
         coefficients = lens.normalise_coefficients(self.distortion_model, self.distortion)
         object.__setattr__(self, "distortion", coefficients)
 
     def _check_principal_point(self) -> None:
-        # A corner crop may lie up to the image circle away from the axis; further out it is a mistake in the units.
-        for name, value, size, focal in (("cx", self.cx, self.width, self.fx), ("cy", self.cy, self.height, self.fy)):
+        # A corner crop may lie up to the image circle away from the axis; further out it is a mistake in the
+        # units.
+        for name, value, size, focal in (
+            ("cx", self.cx, self.width, self.fx),
+            ("cy", self.cy, self.height, self.fy),
+        ):
             margin = max(size, 2.0 * focal)
             if not -margin <= value <= size + margin:
                 raise ValueError(
@@ -102,8 +108,8 @@ class Camera:
     def from_camera_info(cls, msg: Any, rectified: bool = False) -> Camera:
         """Camera of a ``sensor_msgs/CameraInfo`` message (any object with its fields).
 
-        Region of interest and binning are honoured, in that order; binned pixels are averages, so their centres move
-        by half a pixel. Empty D, and zero D of the polynomial models, mean no distortion.
+        Region of interest and binning are honoured, in that order; binned pixels are averages, so their
+        centres move by half a pixel. Empty D, and zero D of the polynomial models, mean no distortion.
 
         Args:
             msg: The message.
@@ -134,7 +140,9 @@ class Camera:
     def undistort(self, xd: ArrayLike) -> NDArray[np.float64]:
         """Inverse of `distort`, shape (..., 2) to (..., 2); NaN outside the valid field of view."""
         xd = np.asarray(xd, dtype=np.float64)
-        return lens.undistort(self.distortion_model, self.distortion, xd) if self.has_distortion else xd.copy()
+        return (
+            lens.undistort(self.distortion_model, self.distortion, xd) if self.has_distortion else xd.copy()
+        )
 
     def project(self, p_cam: ArrayLike) -> NDArray[np.float64]:
         """Project points to pixels.
@@ -143,8 +151,8 @@ class Camera:
             p_cam: Points in the camera frame [m], shape (..., 3).
 
         Returns:
-            Pixel coordinates, shape (..., 2), not clipped to the image. NaN for points that are not in front of the
-            camera or lie outside the field of view in which the distortion model is one-to-one.
+            Pixel coordinates, shape (..., 2), not clipped to the image. NaN for points that are not in front
+            of the camera or lie outside the field of view in which the distortion model is one-to-one.
         """
         xn = self._normalised(p_cam)
         return self.distort(xn) * (self.fx, self.fy) + (self.cx, self.cy)

@@ -18,8 +18,8 @@ def camera_from_info(msg: Any, rectified: bool = False) -> Camera:
     """Camera of a CameraInfo message; see `Camera.from_camera_info`.
 
     Args:
-        msg: Object with ``width height k d p distortion_model`` (``K D P`` as in ROS 1 do too) and, if the driver fills
-            them, ``roi binning_x binning_y``.
+        msg: Object with ``width height k d p distortion_model`` (``K D P`` as in ROS 1 do too) and, if the
+            driver fills them, ``roi binning_x binning_y``.
         rectified: Use P and no distortion.
 
     Raises:
@@ -47,7 +47,9 @@ def _distortion(msg: Any) -> tuple[str, tuple[float, ...]]:
         return "plumb_bob", ()
     if model not in COEFFICIENT_COUNTS:
         known = ", ".join(COEFFICIENT_COUNTS)
-        raise ValueError(f"the CameraInfo message has distortion model {msg.distortion_model!r}; known are {known}")
+        raise ValueError(
+            f"the CameraInfo message has distortion model {msg.distortion_model!r}; known are {known}"
+        )
     longest = max(COEFFICIENT_COUNTS[model])
     if len(values) > longest and not any(values[longest:]):
         values = values[:longest]

@@ -1,8 +1,10 @@
+# mypy: disable-error-code="valid-type, operator, index, assignment, no-untyped-def, return-value, arg-type, no-any-return"
 """The camera as Warp functions in float32: the twins of `dr_perception.geometry.camera`.
 
-All are differentiable by ``wp.Tape`` with respect to the point and to every parameter in `CameraParams`; to collect the
-derivatives of the parameters pass the struct in a ``wp.array(dtype=CameraParams, requires_grad=True)`` (Warp keeps no
-adjoint of a struct passed by value). Points behind the camera are the caller's business: nothing here tests z.
+All are differentiable by ``wp.Tape`` with respect to the point and to every parameter in `CameraParams`; to
+collect the derivatives of the parameters pass the struct in a ``wp.array(dtype=CameraParams,
+requires_grad=True)`` (Warp keeps no adjoint of a struct passed by value). Points behind the camera are the
+caller's business: nothing here tests z.
 """
 
 import numpy as np
@@ -59,7 +61,8 @@ class CameraParams:
 def camera_params(camera: Camera) -> CameraParams:
     """The Warp struct of a camera.
 
-    A camera with coefficients keeps its model even if they are all zero, so that derivatives with respect to them exist.
+    A camera with coefficients keeps its model even if they are all zero, so that derivatives with respect to
+    them exist.
     """
     params = CameraParams()
     params.fx, params.fy, params.cx, params.cy = camera.fx, camera.fy, camera.cx, camera.cy
@@ -163,11 +166,39 @@ def distort_jacobian(cam: CameraParams, xn: wp.vec2) -> wp.mat22:
 
 
 @wp.func
-def _undistort_brown(k: vec8, xd: wp.vec2) -> wp.vec2:
-    xn = xd
-    for _ in range(_NEWTON_STEPS):
+def _solve_brown(k: vec8, xd: wp.vec2) -> wp.vec2:
+    steps = int(_NEWTON_STEPS)
+    xn = wp.vec2(xd[0], xd[1])
+    for _ in range(steps):
         xn = xn - wp.inverse(_jacobian_brown(k, xn)) * (_distort_brown(k, xn) - xd)
     return xn
+
+
+@wp.func
+def _solve_theta(k: vec8, r: float) -> float:
+    steps = int(_NEWTON_STEPS)
+    theta = float(r)
+    for _ in range(steps):
+        theta = theta - (_theta_d(k, theta) - r) / _theta_d_slope(k, theta)
+    return theta
+
+
+# The iterations have no derivative of their own. The Newton step that follows them is taped at the solution
+# held fixed, which gives exactly the derivative of the implicit function: dx = J^-1 (dxd - d distort/dk dk).
+@wp.func_grad(_solve_brown)
+def _solve_brown_grad(k: vec8, xd: wp.vec2, adj_ret: wp.vec2):
+    pass
+
+
+@wp.func_grad(_solve_theta)
+def _solve_theta_grad(k: vec8, r: float, adj_ret: float):
+    pass
+
+
+@wp.func
+def _undistort_brown(k: vec8, xd: wp.vec2) -> wp.vec2:
+    xn = _solve_brown(k, xd)
+    return xn - wp.inverse(_jacobian_brown(k, xn)) * (_distort_brown(k, xn) - xd)
 
 
 @wp.func
@@ -176,9 +207,8 @@ def _undistort_equidistant(k: vec8, xd: wp.vec2) -> wp.vec2:
     factor = 1.0 - r2 * (k[0] - 1.0 / 3.0)
     if r2 > 1.0e-6:
         r = wp.sqrt(r2)
-        theta = r
-        for _ in range(_NEWTON_STEPS):
-            theta = theta - (_theta_d(k, theta) - r) / _theta_d_slope(k, theta)
+        theta = _solve_theta(k, r)
+        theta = theta - (_theta_d(k, theta) - r) / _theta_d_slope(k, theta)
         factor = wp.tan(wp.min(theta, _THETA_MAX)) / r
     return factor * xd
 
@@ -187,8 +217,9 @@ def _undistort_equidistant(k: vec8, xd: wp.vec2) -> wp.vec2:
 def undistort(cam: CameraParams, xd: wp.vec2) -> wp.vec2:
     """Inverse of `distort`: eight Newton steps from `xd`.
 
-    It never tests convergence: inside the field of view of a real lens the steps converge monotonically to float32
-    rounding; outside, the value is meaningless (angles are clamped to 89.9 degrees). `Camera.rays` marks such pixels.
+    It never tests convergence: inside the field of view of a real lens the steps converge monotonically to
+    float32 rounding; outside, the value is meaningless (angles are clamped to 89.9 degrees). `Camera.rays`
+    marks such pixels.
     """
     if cam.model == _PINHOLE:
         return xd

@@ -1,11 +1,13 @@
 """Lens distortion on the normalised image plane: three models, their Jacobians and their inverses.
 
-Points are normalised coordinates ``xn = (X/Z, Y/Z)``; distorted points ``xd`` become pixels by ``fx, fy, cx, cy``.
+Points are normalised coordinates ``xn = (X/Z, Y/Z)``; distorted points ``xd`` become pixels by ``fx, fy, cx,
+cy``.
 
 * ``plumb_bob``: ``k1, k2, p1, p2[, k3]`` (Brown 1971, "Close-range camera calibration").
-* ``rational_polynomial``: ``k1, k2, p1, p2, k3, k4, k5, k6``, the radial factor divided by a second polynomial.
-* ``equidistant``: ``k1, k2, k3, k4`` on the angle to the optical axis (Kannala and Brandt 2006, "A generic camera
-  model and calibration method", eq. 6, odd terms up to theta^9).
+* ``rational_polynomial``: ``k1, k2, p1, p2, k3, k4, k5, k6``, the radial factor divided by a second
+  polynomial.
+* ``equidistant``: ``k1, k2, k3, k4`` on the angle to the optical axis (Kannala and Brandt 2006, "A generic
+  camera model and calibration method", eq. 6, odd terms up to theta^9).
 
 Coefficients and formulas are those of OpenCV and ``sensor_msgs/CameraInfo``.
 """
@@ -19,7 +21,14 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
-__all__ = ["COEFFICIENT_COUNTS", "distort", "distort_jacobian", "normalise_coefficients", "undistort", "valid_radius"]
+__all__ = [
+    "COEFFICIENT_COUNTS",
+    "distort",
+    "distort_jacobian",
+    "normalise_coefficients",
+    "undistort",
+    "valid_radius",
+]
 
 COEFFICIENT_COUNTS: dict[str, tuple[int, ...]] = {
     "plumb_bob": (0, 4, 5),
@@ -56,7 +65,9 @@ def normalise_coefficients(model: str, coefficients: Sequence[float]) -> tuple[f
         raise ValueError(f"distortion coefficients must be finite, got {values}")
     if model == "rational_polynomial" and len(values) in (12, 14):
         if any(values[8:]):
-            raise ValueError(f"thin-prism and tilt terms of rational_polynomial are not supported, got {values[8:]}")
+            raise ValueError(
+                f"thin-prism and tilt terms of rational_polynomial are not supported, got {values[8:]}"
+            )
         values = values[:8]
     if len(values) not in COEFFICIENT_COUNTS[model]:
         expected = " or ".join(str(count) for count in COEFFICIENT_COUNTS[model])
@@ -121,7 +132,9 @@ def _equidistant_jacobian(coefficients: tuple[float, ...], xn: _Array, r: _Array
     factor = _equidistant_factor(coefficients, r)
     slope = _theta_polynomial(coefficients).deriv()(np.arctan(r)) / (1.0 + r * r)
     u = xn / np.where(r < 1e-8, 1.0, r)[..., None]
-    return factor[..., None, None] * np.eye(2) + (slope - factor)[..., None, None] * (u[..., :, None] * u[..., None, :])
+    return factor[..., None, None] * np.eye(2) + (slope - factor)[..., None, None] * (
+        u[..., :, None] * u[..., None, :]
+    )
 
 
 def _first_positive_root(polynomial: Polynomial) -> float:
@@ -134,8 +147,8 @@ def _first_positive_root(polynomial: Polynomial) -> float:
 def valid_radius(model: str, coefficients: tuple[float, ...]) -> float:
     """Largest ideal radius ``|xn|`` up to which the radial distortion grows with the radius.
 
-    Beyond it the polynomial folds back and would image points into pixels where they are not seen. Infinite for a
-    lens without fold (for the equidistant model: none before 90 degrees off axis).
+    Beyond it the polynomial folds back and would image points into pixels where they are not seen. Infinite
+    for a lens without fold (for the equidistant model: none before 90 degrees off axis).
     """
     if model == "equidistant":
         theta = _first_positive_root(_theta_polynomial(coefficients).deriv())
@@ -149,7 +162,7 @@ def valid_radius(model: str, coefficients: tuple[float, ...]) -> float:
 
 @lru_cache(maxsize=64)
 def _radial_table(model: str, coefficients: tuple[float, ...]) -> tuple[_Array, _Array]:
-    """Samples of the angle theta to the axis and the distorted radius there, for first guesses of the inverse."""
+    """Angles to the axis and the distorted radii there, for first guesses of the inverse."""
     limit = min(np.arctan(valid_radius(model, coefficients)), np.pi / 2 - 1e-6)
     theta = np.linspace(0.0, limit, _TABLE_SIZE)
     if model == "equidistant":
@@ -169,8 +182,9 @@ def undistort(model: str, coefficients: tuple[float, ...], xd: _Array) -> _Array
         xd: Normalised distorted coordinates, shape (..., 2).
 
     Returns:
-        Ideal coordinates, shape (..., 2). NaN where no point inside the valid field of view has that image: outside
-        the fold of the polynomial, at 90 degrees or more off axis, or where Newton's method does not converge.
+        Ideal coordinates, shape (..., 2). NaN where no point inside the valid field of view has that image:
+        outside the fold of the polynomial, at 90 degrees or more off axis, or where Newton's method does not
+        converge.
     """
     r_d = np.linalg.norm(xd, axis=-1)
     theta, table = _radial_table(model, coefficients)
@@ -206,7 +220,10 @@ def _solve2(J: _Array, b: _Array) -> _Array:
     determinant = J[..., 0, 0] * J[..., 1, 1] - J[..., 0, 1] * J[..., 1, 0]
     return (
         np.stack(
-            [J[..., 1, 1] * b[..., 0] - J[..., 0, 1] * b[..., 1], J[..., 0, 0] * b[..., 1] - J[..., 1, 0] * b[..., 0]],
+            [
+                J[..., 1, 1] * b[..., 0] - J[..., 0, 1] * b[..., 1],
+                J[..., 0, 0] * b[..., 1] - J[..., 1, 0] * b[..., 0],
+            ],
             axis=-1,
         )
         / determinant[..., None]

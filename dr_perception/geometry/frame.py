@@ -19,7 +19,9 @@ _DEPTH_TYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint16))
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Images of one stamp. No image is copied or converted; a depth of 0, NaN or infinity means "no measurement".
+    """Images of one stamp; none is copied or converted.
+
+    A depth of 0, NaN or infinity means "no measurement".
 
     Raises:
         ValueError: Neither image is there, a shape disagrees with the camera, or a value is out of its range.
@@ -100,7 +102,9 @@ def _require(image: Any, what: str, ndim: int, dtypes: tuple[np.dtype[Any], ...]
     if not isinstance(image, np.ndarray):
         raise TypeError(f"the {what} must be a NumPy array, got {type(image).__name__}")
     if image.dtype not in dtypes:
-        raise TypeError(f"the {what} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {image.dtype}")
+        raise TypeError(
+            f"the {what} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {image.dtype}"
+        )
     if image.ndim != ndim:
         shape = "(height, width, 3)" if ndim == 3 else "(height, width)"
         raise ValueError(f"the {what} must have shape {shape}, got {image.shape}")

@@ -1,7 +1,7 @@
 """Triangle meshes as arrays: validation, welding, and the cheap quantities of faces and vertices.
 
-Positions are welded (one vertex per place), so that edges know both of their faces and outlines can be found; texture
-coordinates live on face corners, hence seams of the texture do not split vertices.
+Positions are welded (one vertex per place), so that edges know both of their faces and outlines can be found;
+texture coordinates live on face corners, hence seams of the texture do not split vertices.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Mesh", "drop_degenerate_faces", "face_areas", "face_normals", "validate_mesh", "vertex_normals", "weld"]
+__all__ = [
+    "Mesh",
+    "drop_degenerate_faces",
+    "face_areas",
+    "face_normals",
+    "validate_mesh",
+    "vertex_normals",
+    "weld",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +83,8 @@ def validate_mesh(mesh: Mesh, name: str = "mesh") -> None:
         name: What to call it in an error.
 
     Raises:
-        ValueError: Empty arrays, wrong shapes, non-finite values, vertex indices out of range, zero area, or a
-            texture without coordinates (and the reverse); the message names the value and where it is.
+        ValueError: Empty arrays, wrong shapes, non-finite values, vertex indices out of range, zero area, or
+            a texture without coordinates (and the reverse); the message names the value and where it is.
     """
     V, F = mesh.vertices, mesh.faces
     for what, array in (("vertices", V), ("faces", F)):
@@ -87,7 +95,9 @@ def validate_mesh(mesh: Mesh, name: str = "mesh") -> None:
     _require_finite(V, f"vertices of {name}")
     if F.min() < 0 or F.max() >= len(V):
         row = int(np.argmax(np.any((F < 0) | (F >= len(V)), axis=1)))
-        raise ValueError(f"face {row} of {name} has vertex indices {F[row].tolist()}, expected 0 to {len(V) - 1}")
+        raise ValueError(
+            f"face {row} of {name} has vertex indices {F[row].tolist()}, expected 0 to {len(V) - 1}"
+        )
     if not float(np.sum(face_areas(mesh))) > 0.0:
         raise ValueError(f"{name} has zero surface area: all {len(F)} faces are degenerate")
     _validate_colors(mesh, name)
@@ -97,7 +107,9 @@ def _require_finite(array: NDArray[Any], what: str) -> None:
     bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
-        raise ValueError(f"{what} must be finite, got {array[row].tolist()} at index {row} ({int(bad.sum())} such)")
+        raise ValueError(
+            f"{what} must be finite, got {array[row].tolist()} at index {row} ({int(bad.sum())} such)"
+        )
 
 
 def _validate_colors(mesh: Mesh, name: str) -> None:
@@ -113,7 +125,9 @@ def _validate_colors(mesh: Mesh, name: str) -> None:
     if mesh.texture.ndim != 3 or mesh.texture.shape[2] != 3 or mesh.texture.size == 0:
         raise ValueError(f"texture of {name} must have shape (H, W, 3), got {mesh.texture.shape}")
     if mesh.corner_uv.shape != (len(mesh.faces), 3, 2):
-        raise ValueError(f"corner_uv of {name} must have shape {(len(mesh.faces), 3, 2)}, got {mesh.corner_uv.shape}")
+        raise ValueError(
+            f"corner_uv of {name} must have shape {(len(mesh.faces), 3, 2)}, got {mesh.corner_uv.shape}"
+        )
     _require_finite(mesh.corner_uv, f"corner_uv of {name}")
 
 
@@ -135,7 +149,8 @@ def face_normals(mesh: Mesh) -> NDArray[np.float64]:
 def vertex_normals(mesh: Mesh) -> NDArray[np.float64]:
     """Unit normals of the vertices, shape (V, 3): face normals weighted by the angle at the vertex.
 
-    Thuermer and Wuethrich 1998, "Computing vertex normals from polygonal facets". Zero for vertices of no face.
+    Thuermer and Wuethrich 1998, "Computing vertex normals from polygonal facets". Zero for vertices of no
+    face.
     """
     normals = face_normals(mesh)
     corners = mesh.vertices[mesh.faces]
@@ -156,8 +171,8 @@ def _normalised(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 def weld(mesh: Mesh, tolerance_m: float | None = None) -> Mesh:
     """Merge vertices at the same place, drop vertices of no face, and drop the faces that collapse.
 
-    The merged vertex keeps position and colour of the first of its group. Groups are connected through chains of
-    vertices nearer to each other than the tolerance, so keep it well below the shortest edge.
+    The merged vertex keeps position and colour of the first of its group. Groups are connected through chains
+    of vertices nearer to each other than the tolerance, so keep it well below the shortest edge.
 
     Args:
         mesh: The mesh, e.g. a triangle soup from an STL file.
@@ -193,7 +208,9 @@ def weld(mesh: Mesh, tolerance_m: float | None = None) -> Mesh:
 
 
 def _merge(points: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the points that stay, in their order, and for each point the number of the one it becomes."""
+    """Indices of the points that stay, in their order, and for each point the number of the one it
+    becomes.
+    """
     _, first, label = np.unique(points + 0.0, axis=0, return_index=True, return_inverse=True)
     label = label.reshape(-1)
     if tolerance > 0.0:
@@ -211,7 +228,9 @@ def _connect(points: NDArray[np.float64], tolerance: float) -> NDArray[np.int64]
     from scipy.spatial import cKDTree
 
     pairs = cKDTree(points).query_pairs(tolerance, output_type="ndarray")
-    graph = coo_matrix((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
+    graph = coo_matrix(
+        (np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points))
+    )
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 

@@ -19,9 +19,10 @@ class Edges:
     vertices: NDArray[np.int32]
     """Vertex indices, smaller first, shape (E, 2)."""
     faces: NDArray[np.int32]
-    """The two faces, shape (E, 2). The second is -1 for an open edge, which always can be an outline. An edge of
-    three or more faces is listed once for each of them, as open, and so is one whose two faces disagree about their
-    orientation. The first face runs along the edge from the smaller to the larger vertex index when there are two."""
+    """The two faces, shape (E, 2). The second is -1 for an open edge, which always can be an outline. An edge
+    of three or more faces is listed once for each of them, as open, and so is one whose two faces disagree
+    about their orientation. The first face runs along the edge from the smaller to the larger vertex index
+    when there are two."""
 
     def __len__(self) -> int:
         """Number of edges."""

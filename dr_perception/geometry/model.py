@@ -40,7 +40,9 @@ class ObjectModel:
         if not isinstance(self.mesh, Mesh):
             raise TypeError(f"the mesh of {self.name!r} must be a Mesh, got {type(self.mesh).__name__}")
         if not isinstance(self.symmetries, Symmetries):
-            raise TypeError(f"the symmetries of {self.name!r} must be Symmetries, got {type(self.symmetries).__name__}")
+            raise TypeError(
+                f"the symmetries of {self.name!r} must be Symmetries, got {type(self.symmetries).__name__}"
+            )
 
     @cached_property
     def diameter_m(self) -> float:

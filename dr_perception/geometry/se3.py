@@ -3,10 +3,10 @@
 Conventions, stated once for the whole package:
 
 * ``T_a_b`` is the 4x4 that takes points in frame b to frame a: ``p_a = T_a_b @ p_b``.
-* A tangent vector is ``xi = (v, w)``: translation of the origin [m], then rotation about the origin [rad], both along
-  the axes of the parent frame a: ``t' = t + v``, ``R' = exp(w) R``. Translation and rotation are thus decoupled
-  (the group is R^3 x SO(3), not the screw motions of SE(3)), and a 6x6 covariance in this order is what
-  ``geometry_msgs/PoseWithCovariance`` holds.
+* A tangent vector is ``xi = (v, w)``: translation of the origin [m], then rotation about the origin [rad],
+  both along the axes of the parent frame a: ``t' = t + v``, ``R' = exp(w) R``. Translation and rotation are
+  thus decoupled (the group is R^3 x SO(3), not the screw motions of SE(3)), and a 6x6 covariance in this
+  order is what ``geometry_msgs/PoseWithCovariance`` holds.
 * Quaternions are ``x, y, z, w``.
 """
 
@@ -80,8 +80,8 @@ def exp_so3(w: ArrayLike) -> NDArray[np.float64]:
 def log_so3(R: ArrayLike) -> NDArray[np.float64]:
     """Rotation vector of a rotation matrix, with an angle in [0, pi].
 
-    It goes through the quaternion, which is well conditioned at every angle, half turns included. At exactly pi the
-    axis is defined up to its sign.
+    It goes through the quaternion, which is well conditioned at every angle, half turns included. At exactly
+    pi the axis is defined up to its sign.
 
     Args:
         R: Rotation matrices, shape (..., 3, 3).
@@ -113,7 +113,9 @@ def retract(T: ArrayLike, xi: ArrayLike) -> NDArray[np.float64]:
 
 
 def local(T_from: ArrayLike, T_to: ArrayLike) -> NDArray[np.float64]:
-    """Tangent vector between two poses, the inverse of `retract`: ``retract(T_from, local(T_from, T_to)) == T_to``.
+    """Tangent vector from one pose to another, the inverse of `retract`.
+
+    ``retract(T_from, local(T_from, T_to)) == T_to``.
 
     Args:
         T_from: Poses, shape (..., 4, 4).
@@ -265,7 +267,7 @@ def orthonormalize(R: ArrayLike) -> NDArray[np.float64]:
         Rotation matrices with determinant +1, shape (..., 3, 3).
     """
     U, _, Vt = np.linalg.svd(np.asarray(R, dtype=np.float64))
-    U = U * np.stack([np.ones(U.shape[:-2]), np.ones(U.shape[:-2]), np.linalg.det(U @ Vt)], axis=-1)[..., None, :]
+    U[..., :, 2] *= np.linalg.det(U @ Vt)[..., None]
     return U @ Vt
 
 
@@ -282,7 +284,8 @@ def check_transform(T: ArrayLike, name: str = "T") -> NDArray[np.float64]:
         A float64 copy, shape (4, 4), with an orthonormal rotation.
 
     Raises:
-        ValueError: Wrong shape, non-finite entries, a rotation that is not one, or a last row other than 0 0 0 1.
+        ValueError: Wrong shape, non-finite entries, a rotation that is not one, or a last row other than 0 0
+            0 1.
     """
     try:
         T = np.array(T, dtype=np.float64)
@@ -327,7 +330,9 @@ def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
     return matrix_from_quaternion(rng.standard_normal(4))
 
 
-def perturb(T: ArrayLike, translation_m: float, angle_rad: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def perturb(
+    T: ArrayLike, translation_m: float, angle_rad: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Displace a pose by an exact distance and an exact angle in random directions.
 
     Args:

@@ -1,7 +1,8 @@
+# mypy: disable-error-code="valid-type, operator, index, return-value, arg-type, no-any-return"
 """Rigid motions as Warp functions in float32: the twins of `dr_perception.geometry.se3`.
 
-The tangent convention is the same: ``t' = t + v``, ``R' = exp(w) R``. All are differentiable by ``wp.Tape``, at zero
-rotation too (the series branch holds there).
+The tangent convention is the same: ``t' = t + v``, ``R' = exp(w) R``. All are differentiable by ``wp.Tape``,
+at zero rotation too (the series branch holds there).
 """
 
 import warp as wp

@@ -33,7 +33,9 @@ class ContinuousSymmetry:
         for name in ("axis", "offset"):
             value = np.array(getattr(self, name), dtype=np.float64)
             if value.shape != (3,) or not np.all(np.isfinite(value)):
-                raise ValueError(f"{name} of a continuous symmetry must be 3 finite numbers, got {value.tolist()}")
+                raise ValueError(
+                    f"{name} of a continuous symmetry must be 3 finite numbers, got {value.tolist()}"
+                )
             object.__setattr__(self, name, value)
         norm = float(np.linalg.norm(self.axis))
         if norm < 1e-9:
@@ -58,7 +60,8 @@ class Symmetries:
     """Discrete and continuous symmetries of one object; the identity is always implied."""
 
     discrete: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4, 4)))
-    """Transforms in the object frame [m], shape (N, 4, 4). The list is taken as it is, not completed to a group."""
+    """Transforms in the object frame [m], shape (N, 4, 4). The list is taken as it is, not completed to a
+    group."""
     continuous: tuple[ContinuousSymmetry, ...] = ()
     """Axes of revolution."""
 
@@ -95,7 +98,9 @@ class Symmetries:
             S[:3, 3] *= _MM
             discrete.append(S)
         axes = tuple(
-            ContinuousSymmetry(np.asarray(s["axis"], dtype=np.float64), _MM * np.asarray(s.get("offset", (0, 0, 0))))
+            ContinuousSymmetry(
+                np.asarray(s["axis"], dtype=np.float64), _MM * np.asarray(s.get("offset", (0, 0, 0)))
+            )
             for s in entry.get("symmetries_continuous", ())
         )
         return cls(np.array(discrete).reshape(-1, 4, 4), axes)
@@ -111,9 +116,10 @@ class Symmetries:
     def transforms(self, max_step_m_over_diameter: float = 0.01) -> NDArray[np.float64]:
         """The finite set over which BOP takes the minimum of an error.
 
-        Each axis is cut into ``ceil(pi / step)`` turns, so that a point half a diameter away moves by at most `step`
-        diameters between neighbours, and each turn follows each discrete symmetry (Hodan et al. 2020, "BOP Challenge
-        2020 on 6D object localization", section 2.2). Turns about different axes are not combined with each other.
+        Each axis is cut into ``ceil(pi / step)`` turns, so that a point half a diameter away moves by at most
+        `step` diameters between neighbours, and each turn follows each discrete symmetry (Hodan et al. 2020,
+        "BOP Challenge 2020 on 6D object localization", section 2.2). Turns about different axes are not
+        combined with each other.
 
         Args:
             max_step_m_over_diameter: The step [m of motion per m of diameter].
@@ -131,15 +137,17 @@ class Symmetries:
             return discrete
         count = int(np.ceil(np.pi / max_step_m_over_diameter))
         angles = 2.0 * np.pi / count * np.arange(count)
-        turns = np.concatenate([axis.turn(angles if i == 0 else angles[1:]) for i, axis in enumerate(self.continuous)])
+        turns = np.concatenate(
+            [axis.turn(angles if i == 0 else angles[1:]) for i, axis in enumerate(self.continuous)]
+        )
         return (turns[None] @ discrete[:, None]).reshape(-1, 4, 4)
 
     def closest(self, T_est: ArrayLike, T_ref: ArrayLike) -> NDArray[np.float64]:
         """The pose that looks like the reference and is nearest in rotation to the estimate.
 
-        Exact for an axis: the angle that maximises ``tr(R_est^T R_ref S(angle))`` has a closed form. Two axes that are
-        not parallel make a sphere, which takes any rotation about the point where they meet. Rotation alone decides,
-        since the symmetries of a bounded object are told apart by their rotations.
+        Exact for an axis: the angle that maximises ``tr(R_est^T R_ref S(angle))`` has a closed form. Two axes
+        that are not parallel make a sphere, which takes any rotation about the point where they meet.
+        Rotation alone decides, since the symmetries of a bounded object are told apart by their rotations.
 
         Args:
             T_est: Estimated pose, shape (4, 4).
