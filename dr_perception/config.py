@@ -59,6 +59,10 @@ class InitConfig(_Group):
     method: Literal["ground-truth", "search"] = Field(
         "ground-truth", description="First frame from recorded ground truth, or a search of the image."
     )
+    poses: dict[str, tuple[float, float, float, float, float, float, float]] = Field(
+        default_factory=dict,
+        description="Node: T_cam_obj at the start by object, x y z [m] and quaternion x y z w.",
+    )
 
 
 class NodeConfig(_Group):
@@ -74,6 +78,9 @@ class NodeConfig(_Group):
     camera_frame: str = Field("", description="TF parent of the objects; empty: frame_id of the image.")
     publish_tf: bool = Field(True, description="Broadcast camera -> object transforms.")
     publish_markers: bool = Field(True, description="Publish the models as visualization markers.")
+    diagnostics_period_s: float = Field(
+        1.0, ge=0.0, description="Time between diagnostics while nothing changes [s]; 0: with every frame."
+    )
     auto_start: bool = Field(True, description="Start on the first frame instead of waiting for ~/start.")
 
 
