@@ -12,7 +12,8 @@ __all__ = ["match_stamps", "nearest_stamp"]
 def match_stamps(first: Sequence[int], second: Sequence[int], tolerance_ns: int) -> list[tuple[int, int]]:
     """Pair the stamps of two topics, each stamp at most once.
 
-    Equal stamps are paired first. What is left is paired in the order of growing difference, up to `tolerance_ns`.
+    Equal stamps are paired first. What is left is paired in the order of growing difference, up to
+    `tolerance_ns`.
 
     Args:
         first: Stamps [ns]; of repeated stamps only the first is used.
