@@ -101,7 +101,8 @@ def load_config(
     """Build the configuration from defaults, a YAML file and overrides, in this order.
 
     Args:
-        path: YAML file, either the bare tree or its ROS form (``/**: ros__parameters: ...``); None for defaults.
+        path: YAML file, either the bare tree or its ROS form (``/**: ros__parameters: ...``); None for
+        defaults.
         overrides: Dotted keys with values, ``{"tracker.depth.sigma_m": 0.002}``, or assignments as they are
             typed on a command line, ``["tracker.depth.sigma_m=0.002"]``.
 
@@ -162,7 +163,9 @@ def _without_ros_wrapper(tree: dict[str, Any], path: Path) -> dict[str, Any]:
         return tree
     if len(tree) > 1 or len(tree[wrapped[0]]) > 1:
         extra = [str(k) for k in tree if k != wrapped[0]] or [str(k) for k in tree[wrapped[0]]]
-        raise ValueError(f"{path}: expected one '{wrapped[0]}: {ROS_PARAMETERS}:' section, also found {extra}")
+        raise ValueError(
+            f"{path}: expected one '{wrapped[0]}: {ROS_PARAMETERS}:' section, also found {extra}"
+        )
     parameters = tree[wrapped[0]][ROS_PARAMETERS]
     if not isinstance(parameters, dict):
         raise ValueError(f"{path}: {ROS_PARAMETERS} must hold a mapping, got {type(parameters).__name__}")
