@@ -130,8 +130,8 @@ def _atlas(parts: Sequence[MeshPart], name: str) -> tuple[NDArray[np.float32], N
         left[key] = x + _PADDING
         x += padded.shape[1]
     corner_uv = [
-        _uv_in_atlas(part, pictures[key], left[key], atlas.shape) for part, key in zip(parts, keys,
-        strict=True)
+        _uv_in_atlas(part, pictures[key], left[key], atlas.shape)
+        for part, key in zip(parts, keys, strict=True)
     ]
     return np.concatenate(corner_uv), atlas
 
@@ -140,8 +140,10 @@ def _picture(part: MeshPart, name: str) -> NDArray[np.uint8]:
     """The texture of a part, or a single pixel of its colour."""
     if part.texture is None or part.corner_uv is None:
         if part.vertex_colors is not None:
-            _log.warning("%s: vertex colours beside textured parts are not supported; their mean is used",
-            name) return np.rint(part.vertex_colors.mean(axis=0)).astype(np.uint8).reshape(1, 1, 3)
+            _log.warning(
+                "%s: vertex colours beside textured parts are not supported; their mean is used", name
+            )
+            return np.rint(part.vertex_colors.mean(axis=0)).astype(np.uint8).reshape(1, 1, 3)
         return np.array(part.base_color or _DEFAULT_COLOR, np.uint8).reshape(1, 1, 3)
     if part.corner_uv.min() < -1e-3 or part.corner_uv.max() > 1.0 + 1e-3:
         _log.warning("%s: a repeated texture beside other materials is not supported; its mean is used", name)

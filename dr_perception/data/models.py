@@ -105,7 +105,8 @@ def read_models_info(directory: Path) -> dict[int, dict[str, Any]]:
     """Entries of ``models_info.json`` by object number; empty if there is no such file.
 
     Raises:
-        ValueError: The file is no JSON object of objects with whole numbers as keys, or two objects have one name.
+        ValueError: The file is no JSON object of objects with whole numbers as keys, or two objects have one
+            name.
     """
     path = directory / "models_info.json"
     if not path.is_file():

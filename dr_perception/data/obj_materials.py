@@ -50,7 +50,7 @@ class Materials:
         return "\n".join(lines)
 
     def decode(self, base_color: Sequence[float]) -> ObjMaterial | None:
-        """The material with this coded colour; None for the default one, which faces without a material get."""
+        """The material with this coded colour; None for the default one of faces without a material."""
         if base_color[1] != 0.0 or base_color[2] != 1.0:
             return None
         number = round(float(base_color[0]) * _CODE_STEPS)
