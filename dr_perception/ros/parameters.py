@@ -1,0 +1,75 @@
+"""ROS parameters, declared from the one configuration tree.
+
+Every leaf of `dr_perception.config.Config` is a read-only parameter with its dotted path as name, so a
+parameter file has the groups of the tree (config/tracker.yaml). What a file or the command line gives is
+validated by the tree itself; an unknown name ends the node with a sentence that says what was probably
+meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from dr_perception.config import Config, load_config
+
+__all__ = ["declare_config", "flatten"]
+
+FOREIGN_PREFIXES = ("use_sim_time", "qos_overrides.", "start_type_description_service")
+"""Parameters that rclpy itself reads."""
+
+
+def declare_config(node: Node) -> Config:
+    """Declare the whole tree on a node and return it with the node's overrides applied.
+
+    Args:
+        node: A node made without ``automatically_declare_parameters_from_overrides``.
+
+    Raises:
+        ValueError: An override is unknown or not acceptable; the message names it.
+    """
+    overrides = {
+        name: parameter.value
+        for name, parameter in node._parameter_overrides.items()
+        if not name.startswith(FOREIGN_PREFIXES)
+    }
+    config = load_config(None, overrides)
+    for name, value, description in flatten(config):
+        descriptor = ParameterDescriptor(description=description, read_only=True, dynamic_typing=True)
+        node.declare_parameter(name, _ros_value(name, value), descriptor, ignore_override=True)
+    return config
+
+
+def flatten(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Leaves of a tree of models as (dotted name, value, description); mappings are opened up too."""
+    for name, field in type(group).model_fields.items():
+        value, path = getattr(group, name), f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            yield from flatten(value, f"{path}.")
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                yield f"{path}.{key}", item, field.description or ""
+        else:
+            yield path, value, field.description or ""
+
+
+def _ros_value(name: str, value: Any) -> Any:
+    """A value as rclpy stores it: a scalar or a list of one scalar type.
+
+    Raises:
+        TypeError: ROS parameters cannot hold the value.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        items = list(value)
+        if any(isinstance(item, float) for item in items):
+            items = [float(item) for item in items]
+        if len({type(item) for item in items}) <= 1:
+            return items if items else Parameter("empty", Parameter.Type.STRING_ARRAY, []).value
+    raise TypeError(f"parameter {name} = {value!r} cannot be a ROS parameter")
