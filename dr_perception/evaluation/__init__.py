@@ -14,10 +14,10 @@ _PLACES = {
     "PoseRecord": "records",
     "Replay": "replay",
     "Timing": "result",
-    "evaluate": "evaluate",
+    "evaluate": "scoring",
     "read_records": "records",
     "records_of": "replay",
-    "replay": "replay",
+    "replay_sequence": "replay",
     "write_records": "records",
     "write_report": "report",
 }

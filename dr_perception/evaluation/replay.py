@@ -17,7 +17,7 @@ import numpy as np
 
 from dr_perception.config import Config
 from dr_perception.data.source import FrameSource
-from dr_perception.evaluation.evaluate import evaluate, instances
+from dr_perception.evaluation.scoring import evaluate, instances
 from dr_perception.evaluation.records import PoseRecord, write_records
 from dr_perception.evaluation.result import Metrics, Timing
 from dr_perception.geometry.frame import Frame
@@ -25,7 +25,7 @@ from dr_perception.geometry.model import ObjectModel
 from dr_perception.tracking.result import TrackResult
 from dr_perception.tracking.tracker import Tracker
 
-__all__ = ["Replay", "records_of", "replay", "starting_poses"]
+__all__ = ["Replay", "records_of", "replay_sequence", "starting_poses"]
 
 InitMethod = Literal["ground-truth", "search"]
 Progress = Callable[[int, int], None]
@@ -46,7 +46,7 @@ class Replay:
     timing: Timing
 
 
-def replay(
+def replay_sequence(
     source: FrameSource,
     models: Mapping[str, ObjectModel],
     config: Config | None = None,

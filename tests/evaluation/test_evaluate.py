@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from dr_perception.evaluation.evaluate import evaluate, instances
+from dr_perception.evaluation.scoring import evaluate, instances
 from dr_perception.evaluation.records import PoseRecord, read_records, write_records
 from dr_perception.tracking.result import Status
 
