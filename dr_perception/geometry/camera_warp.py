@@ -1,4 +1,4 @@
-# mypy: disable-error-code="valid-type, operator, index, assignment, no-untyped-def, return-value, arg-type, no-any-return"
+# mypy: disable-error-code="valid-type, operator, index, assignment, no-untyped-def, return-value"
 """The camera as Warp functions in float32: the twins of `dr_perception.geometry.camera`.
 
 All are differentiable by ``wp.Tape`` with respect to the point and to every parameter in `CameraParams`; to

@@ -138,7 +138,7 @@ def _equidistant_jacobian(coefficients: tuple[float, ...], xn: _Array, r: _Array
 
 
 def _first_positive_root(polynomial: Polynomial) -> float:
-    roots = polynomial.trim().roots()
+    roots = polynomial.trim(1e-15).roots()  # smaller terms act only beyond any field of view
     real = roots.real[(np.abs(roots.imag) < 1e-9 * (1.0 + np.abs(roots))) & (roots.real > 1e-12)]
     return float(real.min()) if real.size else np.inf
 
@@ -199,7 +199,7 @@ def undistort(model: str, coefficients: tuple[float, ...], xd: _Array) -> _Array
                 break
             xn = xn - _solve2(distort_jacobian(model, coefficients, xn), residual)
         error = np.max(np.abs(distort(model, coefficients, xn) - xd), axis=-1)
-        inside = np.linalg.norm(xn, axis=-1) <= 1.02 * valid_radius(model, coefficients)
+        inside = np.linalg.norm(xn, axis=-1) <= valid_radius(model, coefficients)
     return np.where(((error < 1e-10 * (1.0 + r_d)) & inside)[..., None], xn, np.nan)
 
 

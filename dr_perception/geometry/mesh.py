@@ -208,9 +208,7 @@ def weld(mesh: Mesh, tolerance_m: float | None = None) -> Mesh:
 
 
 def _merge(points: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the points that stay, in their order, and for each point the number of the one it
-    becomes.
-    """
+    """Indices of the points that stay, in their order, and the number of the one each point becomes."""
     _, first, label = np.unique(points + 0.0, axis=0, return_index=True, return_inverse=True)
     label = label.reshape(-1)
     if tolerance > 0.0:

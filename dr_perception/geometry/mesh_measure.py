@@ -10,7 +10,8 @@ from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 __all__ = ["bounding_sphere", "diameter", "sample_surface"]
 
 _BLOCK_SIZE = 16
-_BATCH = 64
+_MAX_BLOCKS = 1024
+_BATCH_PAIRS = 1 << 14
 
 
 def sample_surface(
@@ -48,7 +49,8 @@ def diameter(mesh: Mesh) -> float:
     boxes, so that round objects with many hull vertices stay cheap.
     """
     hull = _hull_points(mesh.vertices[np.unique(mesh.faces)])
-    blocks = _blocks(hull)
+    blocks = _blocks(hull, max(_BLOCK_SIZE, -(-len(hull) // _MAX_BLOCKS)))
+    batch = max(1, _BATCH_PAIRS // blocks.shape[1] ** 2)
     low, high = blocks.min(axis=1), blocks.max(axis=1)
     reach = np.maximum(np.abs(high[:, None] - low[None]), np.abs(low[:, None] - high[None]))
     bound = np.linalg.norm(reach, axis=-1)
@@ -56,8 +58,8 @@ def diameter(mesh: Mesh) -> float:
     order = np.argsort(-bound[i, j])
     i, j = i[order], j[order]
     best = 0.0
-    for start in range(0, len(i), _BATCH):
-        a, b = i[start : start + _BATCH], j[start : start + _BATCH]
+    for start in range(0, len(i), batch):
+        a, b = i[start : start + batch], j[start : start + batch]
         if bound[a[0], b[0]] <= best:
             break
         difference = blocks[a][:, :, None] - blocks[b][:, None]
@@ -77,13 +79,13 @@ def _hull_points(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return points[ConvexHull(centred @ axes[:rank].T).vertices]
 
 
-def _blocks(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Group points into compact blocks, shape (B, 16, 3); the last point of a small block is repeated."""
-    if len(points) <= _BLOCK_SIZE:
-        return np.pad(points, ((0, _BLOCK_SIZE - len(points)), (0, 0)), mode="edge")[None]
+def _blocks(points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Group points into compact blocks, shape (B, size, 3); the last point of a small block is repeated."""
+    if len(points) <= size:
+        return np.pad(points, ((0, size - len(points)), (0, 0)), mode="edge")[None]
     order = np.argsort(points[:, np.argmax(np.ptp(points, axis=0))])
     half = len(points) // 2
-    return np.concatenate([_blocks(points[order[:half]]), _blocks(points[order[half:]])])
+    return np.concatenate([_blocks(points[order[:half]], size), _blocks(points[order[half:]], size)])
 
 
 def bounding_sphere(mesh: Mesh) -> tuple[NDArray[np.float64], float]:
