@@ -97,7 +97,7 @@ def load_models(
 
 
 def model_name(object_id: int, entry: Mapping[str, Any] | None) -> str:
-    """Name of a BOP object: the one that its entry in ``models_info.json`` states, otherwise ``obj_NNNNNN``."""
+    """Name of a BOP object: that of its entry in ``models_info.json``, otherwise ``obj_NNNNNN``."""
     return str((entry or {}).get("name") or f"obj_{object_id:06d}")
 
 

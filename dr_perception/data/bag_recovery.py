@@ -1,0 +1,156 @@
+"""Sequential reading of damaged rosbag2 storage files, as far as they are intact.
+
+The regular reader needs the index at the end of an MCAP file, which a recorder that was killed never wrote,
+and an intact SQLite index. These functions read from the front: MCAP by the record structure of its
+specification (https://mcap.dev/spec: magic, then opcode, 64-bit length, content), SQLite by row number.
+"""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from dr_perception.data.source import DamagedSequenceError
+
+__all__ = ["StoredMessage", "scan_mcap", "scan_sqlite"]
+
+_MAGIC = b"\x89MCAP0\r\n"
+_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
+_MESSAGE_HEADER = struct.Struct("<HIQQ")
+_CHUNK_HEADER = struct.Struct("<QQQI")
+
+
+class StoredMessage(NamedTuple):
+    """One message as it is stored."""
+
+    topic: str
+    message_type: str
+    log_time_ns: int
+    data: bytes
+    """CDR."""
+
+
+def scan_mcap(path: Path) -> Iterator[StoredMessage]:
+    """Messages of an MCAP file in the order in which they were written.
+
+    Raises:
+        DamagedSequenceError: After the last intact message, unless the data section ends regularly.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise DamagedSequenceError(
+                f"bag file {path} is damaged: it is empty or does not start as an MCAP file"
+            )
+        schemas: dict[int, str] = {}
+        channels: dict[int, tuple[str, str]] = {}
+        try:
+            for opcode, content in _records(file):
+                if opcode == _DATA_END:
+                    return
+                chunk = _open_chunk(content) if opcode == _CHUNK else [(opcode, content)]
+                for inner_opcode, inner in chunk:
+                    message = _interpret(inner_opcode, inner, schemas, channels)
+                    if message is not None:
+                        yield message
+        except (EOFError, ValueError, struct.error, KeyError, RuntimeError) as error:
+            raise DamagedSequenceError(
+                f"bag file {path} is truncated or damaged near byte {file.tell()}: {error}"
+            ) from error
+    raise DamagedSequenceError(f"bag file {path} is truncated: it has no end of data")
+
+
+def scan_sqlite(path: Path) -> Iterator[StoredMessage]:
+    """Messages of a SQLite storage file in the order in which they were written.
+
+    Raises:
+        DamagedSequenceError: After the last message that can be read.
+    """
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        topics = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, name, type FROM topics")}
+        rows = connection.execute("SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id")
+        for topic_id, stamp, data in rows:
+            yield StoredMessage(*topics[topic_id], stamp, data)
+    except (sqlite3.Error, KeyError) as error:
+        raise DamagedSequenceError(f"bag file {path} is truncated or damaged: {error}") from error
+    finally:
+        connection.close()
+
+
+def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Opcode and content of each record; EOFError where one is incomplete."""
+    while head := file.read(9):
+        if len(head) < 9:
+            raise EOFError("a record is incomplete")
+        (length,) = struct.unpack_from("<Q", head, 1)
+        content = file.read(length)
+        if len(content) < length:
+            # An uncompressed chunk is readable up to where it was cut.
+            if head[0] == _CHUNK:
+                yield head[0], content
+            raise EOFError(f"a record of {length} bytes is cut after {len(content)}")
+        yield head[0], content
+
+
+def _open_chunk(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Records inside a chunk."""
+    _, _, size, _ = _CHUNK_HEADER.unpack_from(content)
+    compression, position = _string(content, _CHUNK_HEADER.size)
+    data = content[position + 8 :]
+    (stored,) = struct.unpack_from("<Q", content, position)
+    if compression and len(data) < stored:
+        raise EOFError("a compressed chunk is incomplete")
+    return _records(io.BytesIO(_decompress(data, compression, size)))
+
+
+def _decompress(data: bytes, compression: str, size: int) -> bytes:
+    if compression == "":
+        return data
+    if compression == "lz4":
+        import lz4.frame
+
+        return bytes(lz4.frame.decompress(data))
+    if compression == "zstd":
+        return _decompress_zstd(data)
+    raise ValueError(f"chunk compression {compression!r} is not supported")
+
+
+def _decompress_zstd(data: bytes) -> bytes:
+    import importlib
+    import sys
+
+    zstd: Any = importlib.import_module(
+        "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    )
+    try:
+        return bytes(zstd.decompress(data))
+    except zstd.ZstdError as error:
+        raise ValueError(str(error)) from error
+
+
+def _interpret(
+    opcode: int, content: bytes, schemas: dict[int, str], channels: dict[int, tuple[str, str]]
+) -> StoredMessage | None:
+    """Remember schemas and channels, return messages."""
+    if opcode == _SCHEMA:
+        (number,) = struct.unpack_from("<H", content)
+        schemas[number] = _string(content, 2)[0]
+    elif opcode == _CHANNEL:
+        number, schema = struct.unpack_from("<HH", content)
+        channels[number] = (_string(content, 4)[0], schemas.get(schema, ""))
+    elif opcode == _MESSAGE:
+        number, _, log_time, _ = _MESSAGE_HEADER.unpack_from(content)
+        topic, message_type = channels[number]
+        return StoredMessage(topic, message_type, log_time, content[_MESSAGE_HEADER.size :])
+    return None
+
+
+def _string(content: bytes, position: int) -> tuple[str, int]:
+    """A length-prefixed string and the position behind it."""
+    (length,) = struct.unpack_from("<I", content, position)
+    start = position + 4
+    return content[start : start + length].decode("utf-8", "replace"), start + length
