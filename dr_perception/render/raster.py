@@ -18,6 +18,7 @@ _ONE_PIXEL = wp.constant(1 << SUBPIXEL_BITS)
 _ONE_PIXEL_64 = wp.constant(wp.int64(1 << SUBPIXEL_BITS))
 _BITS = wp.constant(wp.int32(SUBPIXEL_BITS))
 _SCALE = wp.constant(float(1 << SUBPIXEL_BITS))
+_NEVER = wp.constant(wp.int64(1 << 30))
 _UINT32_MAX = wp.constant(wp.uint32(0xFFFFFFFF))
 _EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
 # Snapped coordinates stay below 2**29 so that products of their differences fit 64 bits with room to spare.
@@ -113,8 +114,28 @@ def _inverse_z_at(plane: InverseDepthPlane, dx: float, dy: float) -> float:
 
 
 @wp.func
+def _enter(w: wp.int64, step: wp.int64) -> int:
+    """First step along a row at which an edge function is not negative; a very large number if there is none."""
+    k = wp.int64(0)
+    if w < wp.int64(0):
+        k = _NEVER
+        if step > wp.int64(0):
+            k = wp.min((step - w - wp.int64(1)) // step, _NEVER)
+    return wp.int32(k)
+
+
+@wp.func
+def _leave(w: wp.int64, step: wp.int64) -> int:
+    """Last step along a row at which an edge function is not negative, given that it is so somewhere."""
+    k = _NEVER
+    if step < wp.int64(0) and w >= wp.int64(0):
+        k = wp.min(w // -step, _NEVER)
+    return wp.int32(k)
+
+
+@wp.func
 def _fill_pinhole(t: Triangle, face: int, view: int, viewport: Viewport, keys: wp.array3d[wp.uint64]):
-    """Draw one triangle on the pixel grid: edge functions move by constant steps."""
+    """Draw one triangle on the pixel grid: edge functions move by constant steps, so each row is covered by one span."""
     ax = _snap(t.a[0])
     bx = _snap(t.b[0])
     cx = _snap(t.c[0])
@@ -147,18 +168,14 @@ def _fill_pinhole(t: Triangle, face: int, view: int, viewport: Viewport, keys: w
     step_by = wp.int64(cx - bx) * step
     step_cy = wp.int64(ax - cx) * step
 
+    width = x_last - x_first
     for y in range(y_first, y_last + 1):
-        w_a = row_a
-        w_b = row_b
-        w_c = row_c
+        k_first = wp.max(_enter(row_a, step_ax), wp.max(_enter(row_b, step_bx), _enter(row_c, step_cx)))
+        k_last = wp.min(width, wp.min(_leave(row_a, step_ax), wp.min(_leave(row_b, step_bx), _leave(row_c, step_cx))))
         dy = float(y) - t.a[1]
-        for x in range(x_first, x_last + 1):
-            if (w_a | w_b | w_c) >= wp.int64(0):
-                inverse_z = _inverse_z_at(plane, float(x) - t.a[0], dy)
-                wp.atomic_min(keys, view, y - viewport.y0, x - viewport.x0, pack_key(inverse_z, face))
-            w_a += step_ax
-            w_b += step_bx
-            w_c += step_cx
+        for k in range(k_first, k_last + 1):
+            inverse_z = _inverse_z_at(plane, float(x_first + k) - t.a[0], dy)
+            wp.atomic_min(keys, view, y - viewport.y0, x_first + k - viewport.x0, pack_key(inverse_z, face))
         row_a += step_ay
         row_b += step_by
         row_c += step_cy

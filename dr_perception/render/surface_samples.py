@@ -1,0 +1,98 @@
+"""Points on the visible surface, read from a z-buffer on a regular grid of pixels."""
+
+import warp as wp
+
+from dr_perception.render.project import IdealCamera
+from dr_perception.render.raster import key_face, key_inverse_z
+from dr_perception.render.types import Viewport
+
+
+@wp.struct
+class SurfaceSample:
+    """A visible point of the model with its normal, both in the model's frame."""
+
+    point: wp.vec3
+    normal: wp.vec3
+
+
+@wp.func
+def _is_interior(
+    keys: wp.array3d[wp.uint64],
+    view: int,
+    x: int,
+    y: int,
+    reach: int,
+    num_faces: int,
+    viewport: Viewport,
+    inverse_z: float,
+    max_slope: float,
+) -> bool:
+    """Whether the pixels at a distance in the four directions see the same surface, without a step in depth."""
+    if x < reach or y < reach or x >= viewport.width - reach or y >= viewport.height - reach:
+        return False
+    inside = bool(True)
+    for k in range(4):
+        dx = wp.where(k == 0, reach, wp.where(k == 1, -reach, 0))
+        dy = wp.where(k == 2, reach, wp.where(k == 3, -reach, 0))
+        key = keys[view, y + dy, x + dx]
+        face = key_face(key)
+        if face < 0 or face >= num_faces:
+            inside = False
+        elif wp.abs(key_inverse_z(key) - inverse_z) > max_slope * inverse_z:
+            inside = False
+    return inside
+
+
+@wp.kernel(enable_backward=False)
+def sample_surface_grid(
+    keys: wp.array3d[wp.uint64],
+    planes: wp.array[wp.vec4],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    cameras: wp.array[IdealCamera],
+    viewports: wp.array[Viewport],
+    stride: int,
+    reach: int,
+    max_relative_step: float,
+    num_faces: int,
+    # output
+    samples: wp.array2d[SurfaceSample],
+    count: wp.array[int],
+    covered: wp.array[int],
+):
+    """Append the surface point seen at every ``stride``-th pixel that is not next to an outline or a step in depth.
+
+    ``covered`` counts all grid pixels on the model, those next to outlines included. Faces of other meshes in the buffer have
+    indices from ``num_faces`` on.
+    """
+    view, gy, gx = wp.tid()
+    v = viewports[view]
+    x = gx * stride + stride // 2
+    y = gy * stride + stride // 2
+    if x >= v.width or y >= v.height:
+        return
+    key = keys[view, y, x]
+    face = key_face(key)
+    if face < 0 or face >= num_faces:
+        return
+    wp.atomic_add(covered, view, 1)
+    if not _is_interior(keys, view, x, y, reach, num_faces, v, key_inverse_z(key), max_relative_step):
+        return
+    slot = wp.atomic_add(count, view, 1)
+    if slot >= samples.shape[1]:
+        return
+    camera = cameras[view]
+    ray = wp.vec3(
+        (float(x + v.x0) - camera.cx) / camera.fx, (float(y + v.y0) - camera.cy) / camera.fy, 1.0
+    )
+    R = R_cam_obj[view, 0]
+    plane = planes[face]
+    normal = wp.vec3(plane[0], plane[1], plane[2])
+    # Intersection of the viewing ray with the face's plane, in the model's frame.
+    origin = -(wp.transpose(R) * t_cam_obj[view, 0])
+    direction = wp.transpose(R) * ray
+    s = (plane[3] - wp.dot(normal, origin)) / wp.dot(normal, direction)
+    out = SurfaceSample()
+    out.point = origin + s * direction
+    out.normal = normal
+    samples[view, slot] = out
