@@ -1,0 +1,296 @@
+"""Blend the jumps of the outline into the images, and send image gradients back along the outline.
+
+See `outline` for the construction. All kernels run over the list of pieces, so their cost follows the length of the outline.
+Blending adds ``area * (inner - outer)`` to a pixel; its adjoint needs three things of the same list: gradients of the inner and
+outer values (weighted by the area) and the motion of the boundary (weighted by the jump).
+"""
+
+import warp as wp
+
+from dr_perception.geometry.camera_warp import project_jacobian
+from dr_perception.render.interpolation import mix
+from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
+from dr_perception.render.outline import Piece
+from dr_perception.render.shading import Surface, shade
+from dr_perception.render.surface import _base_color, shading_normal
+
+
+@wp.func
+def _edge_weights(corners: wp.vec3i, a: int, b: int, t: float) -> wp.vec3:
+    """Barycentric weights of a point of the edge a-b in a face."""
+    w = wp.vec3(0.0, 0.0, 0.0)
+    for i in range(3):
+        if corners[i] == a:
+            w[i] = 1.0 - t
+        if corners[i] == b:
+            w[i] = t
+    return w
+
+
+@wp.func
+def _side_color(
+    face: int,
+    piece: Piece,
+    camera: int,
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+    roughness: wp.array[float],
+    metallic: wp.array[float],
+    specular: wp.array[float],
+    ambient: wp.array[wp.vec3],
+    light_cam: wp.array2d[wp.vec3],
+    light_colors: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+) -> wp.vec3:
+    """Linear RGB of one face at the middle of a piece of its edge."""
+    f = faces[face]
+    w = _edge_weights(f, piece.a, piece.b, piece.t)
+    a = p_cam[piece.view, f[0]]
+    b = p_cam[piece.view, f[1]]
+    c = p_cam[piece.view, f[2]]
+    x = mix(w, a, b, c)
+    k = face_instance[face]
+    s = Surface()
+    s.normal = shading_normal(face, w, x, a, b, c, normal_index, n_cam, piece.view)
+    s.eye = -wp.normalize(x)
+    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
+    s.roughness = roughness[k]
+    s.metallic = metallic[k]
+    s.specular = specular[k]
+    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+
+
+@wp.kernel
+def color_jumps(
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+    roughness: wp.array[float],
+    metallic: wp.array[float],
+    specular: wp.array[float],
+    ambient: wp.array[wp.vec3],
+    light_cam: wp.array2d[wp.vec3],
+    light_colors: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+    first_view: int,
+    color: wp.array3d[wp.vec3],
+    # output
+    jumps: wp.array[wp.vec3],
+):
+    """Colour on the inner minus the outer side of every piece; ``color`` is not blended yet."""
+    i = wp.tid()
+    if i >= count[0]:
+        return
+    piece = pieces[i]
+    camera = (piece.view + first_view) % light_cam.shape[0]
+    inner = _side_color(
+        piece.face, piece, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source, vertex_colors,
+        corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
+        R_world_cam,
+    )  # fmt: skip
+    if piece.face_out >= 0:
+        outer = _side_color(
+            piece.face_out, piece, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam,
+            light_colors, harmonics, R_world_cam,
+        )  # fmt: skip
+        jumps[i] = inner - outer
+    else:
+        jumps[i] = inner - color[piece.view, piece.out_y, piece.out_x]
+
+
+@wp.func
+def _side_normal(
+    face: int,
+    piece: Piece,
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+) -> wp.vec3:
+    f = faces[face]
+    w = _edge_weights(f, piece.a, piece.b, piece.t)
+    a = p_cam[piece.view, f[0]]
+    b = p_cam[piece.view, f[1]]
+    c = p_cam[piece.view, f[2]]
+    return shading_normal(face, w, mix(w, a, b, c), a, b, c, normal_index, n_cam, piece.view)
+
+
+@wp.kernel
+def normal_jumps(
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    normal: wp.array3d[wp.vec3],
+    # output
+    jumps: wp.array[wp.vec3],
+):
+    """Normal on the inner minus the outer side of every piece."""
+    i = wp.tid()
+    if i >= count[0]:
+        return
+    piece = pieces[i]
+    inner = _side_normal(piece.face, piece, p_cam, n_cam, faces, normal_index)
+    if piece.face_out >= 0:
+        jumps[i] = inner - _side_normal(piece.face_out, piece, p_cam, n_cam, faces, normal_index)
+    else:
+        jumps[i] = inner - normal[piece.view, piece.out_y, piece.out_x]
+
+
+@wp.kernel(enable_backward=False)
+def scalar_jumps(
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    # output
+    jumps: wp.array[wp.vec2],
+):
+    """Silhouette and depth jump of every piece, in this order."""
+    i = wp.tid()
+    if i >= count[0]:
+        return
+    piece = pieces[i]
+    jump = wp.vec2(0.0, 0.0)
+    if piece.face_out < 0:
+        if face_index[piece.view, piece.out_y, piece.out_x] < 0:
+            jump[0] = 1.0
+        jump[1] = piece.z - depth[piece.view, piece.out_y, piece.out_x]
+    jumps[i] = jump
+
+
+@wp.kernel(enable_backward=False)
+def blend_scalars(
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+    jumps: wp.array[wp.vec2],
+    # output
+    silhouette: wp.array3d[float],
+    depth: wp.array3d[float],
+):
+    """Add the jumps to silhouette and depth; empty images are skipped."""
+    i = wp.tid()
+    if i >= count[0]:
+        return
+    piece = pieces[i]
+    if silhouette.shape[0] > 0:
+        wp.atomic_add(silhouette, piece.view, piece.y, piece.x, piece.area * jumps[i][0])
+    if depth.shape[0] > 0:
+        wp.atomic_add(depth, piece.view, piece.y, piece.x, piece.area * jumps[i][1])
+
+
+@wp.kernel(enable_backward=False)
+def blend_vectors(
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+    jumps: wp.array[wp.vec3],
+    # output
+    image: wp.array3d[wp.vec3],
+):
+    """Add the jumps to an image of vectors."""
+    i = wp.tid()
+    if i >= count[0]:
+        return
+    piece = pieces[i]
+    wp.atomic_add(image, piece.view, piece.y, piece.x, piece.area * jumps[i])
+
+
+@wp.kernel(enable_backward=False)
+def blend_vectors_adjoint(
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+    g_image: wp.array3d[wp.vec3],
+    # output
+    g_jumps: wp.array[wp.vec3],
+):
+    """Gradient with respect to the jumps."""
+    i = wp.tid()
+    if i >= count[0]:
+        return
+    piece = pieces[i]
+    g_jumps[i] = piece.area * g_image[piece.view, piece.y, piece.x]
+
+
+@wp.func
+def add_edge_gradient(g: wp.vec3, piece: Piece, g_cam: wp.array2d[wp.vec3]):
+    """Spread a gradient at the middle of a piece over the ends of its edge."""
+    wp.atomic_add(g_cam, piece.view, piece.a, (1.0 - piece.t) * g)
+    wp.atomic_add(g_cam, piece.view, piece.b, piece.t * g)
+
+
+@wp.kernel(enable_backward=False)
+def boundary_adjoint(
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+    scalar_jump: wp.array[wp.vec2],
+    color_jump: wp.array[wp.vec3],
+    normal_jump: wp.array[wp.vec3],
+    g_silhouette: wp.array3d[float],
+    g_depth: wp.array3d[float],
+    g_color: wp.array3d[wp.vec3],
+    g_normal: wp.array3d[wp.vec3],
+    p_cam: wp.array2d[wp.vec3],
+    intrinsics: wp.array2d[float],
+    models: wp.array[int],
+    first_view: int,
+    # output
+    g_depth_sample: wp.array3d[float],
+    g_cam: wp.array2d[wp.vec3],
+    g_intrinsics: wp.array2d[float],
+):
+    """Motion of the boundary: what the image gains where the outline sweeps, for every image that has a gradient.
+
+    The middle of a piece moves for the whole piece, which is exact because the motion is linear along it.
+    """
+    i = wp.tid()
+    if i >= count[0]:
+        return
+    piece = pieces[i]
+    gain = float(0.0)
+    if g_silhouette.shape[0] > 0:
+        gain += scalar_jump[i][0] * g_silhouette[piece.view, piece.y, piece.x]
+    if g_color.shape[0] > 0:
+        gain += wp.dot(color_jump[i], g_color[piece.view, piece.y, piece.x])
+    if g_normal.shape[0] > 0:
+        gain += wp.dot(normal_jump[i], g_normal[piece.view, piece.y, piece.x])
+    g_point = wp.vec3(0.0, 0.0, 0.0)
+    if g_depth.shape[0] > 0:
+        g = g_depth[piece.view, piece.y, piece.x]
+        gain += scalar_jump[i][1] * g
+        if piece.face_out < 0:
+            g_point = wp.vec3(0.0, 0.0, piece.area * g)
+            wp.atomic_add(g_depth_sample, piece.view, piece.out_y, piece.out_x, -piece.area * g)
+    a = p_cam[piece.view, piece.a]
+    p = a + piece.t * (p_cam[piece.view, piece.b] - a)
+    camera = (piece.view + first_view) % intrinsics.shape[0]
+    cam = camera_from_row(intrinsics, models, camera)
+    g_uv = gain * piece.outward
+    if gain != 0.0:
+        g_point += wp.transpose(project_jacobian(cam, p)) * g_uv
+        if g_intrinsics.shape[0] > 0:
+            add_intrinsics_gradient(cam, wp.vec2(p[0] / p[2], p[1] / p[2]), g_uv, camera, g_intrinsics)
+    add_edge_gradient(g_point, piece, g_cam)

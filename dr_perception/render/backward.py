@@ -1,0 +1,204 @@
+"""The backward stages of a render for one chunk of views: image gradients to parameter gradients.
+
+Only what was asked for is computed: no geometry pass for lights alone, no shading pass for depth alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import warp as wp
+
+from dr_perception.render import antialias, intrinsics, soft_silhouette, surface, vertex_stage
+from dr_perception.render.images import Images
+from dr_perception.render.pipeline import Chunk, color_jump_arguments, material_inputs, normal_jump_arguments, pixel_inputs
+
+GEOMETRY = frozenset({"vertices", "pose", "camera_pose", "intrinsics"})
+"""Parameters that move things on the image."""
+
+
+@dataclass(eq=False)
+class Gradients:
+    """Scratch arrays that gradients are gathered in on their way back."""
+
+    cam: wp.array
+    """With respect to vertices in camera coordinates, (views, V)."""
+    normals: wp.array | None
+    """With respect to shading normals in camera axes."""
+    rays: wp.array | None
+    """With respect to the rays of the pixels, if intrinsics want it."""
+    lights: wp.array | None
+    R_world_cam: wp.array | None
+    intrinsics: wp.array | None
+    room: tuple[int]
+
+
+def pull_back(c: Chunk, images: Images, grads: Images) -> None:
+    """Add the gradients of a chunk's images to the gradients of the parameters."""
+    g = _gather(c, images)
+    geometry = bool(c.parameters.requires_grad & GEOMETRY)
+    g_depth = _boundary(c, grads, g) if geometry else None
+    if geometry and grads.depth is not None:
+        c.launcher.run(
+            "resolve_adjoint", surface.resolve_adjoint, c.size,
+            [c.work.face_index, c.work.rays, c.work.viewports, c.work.p_cam, c.arrays.faces, c.first_view,
+             grads.depth if g_depth is None else g_depth, g.cam, g.rays],
+        )  # fmt: skip
+    if geometry and grads.soft_silhouette is not None:
+        _soft_adjoint(c, grads.soft_silhouette, g)
+    if grads.color is not None and images.color is not None:
+        _color_adjoint(c, images.color, grads.color, g)
+    if geometry and grads.normal is not None and images.normal is not None:
+        _normal_adjoint(c, images.normal, grads.normal, g)
+    if g.rays is not None:
+        p, w = c.parameters, c.work
+        c.launcher.run(
+            "rays_adjoint", intrinsics.pull_rays_to_intrinsics, w.rays.shape,
+            [w.rays, g.rays, p.intrinsics, p.camera_models, g.intrinsics],
+        )  # fmt: skip
+    _parameters_adjoint(c, g)
+
+
+def _wanted(c: Chunk, name: str) -> wp.array | None:
+    return getattr(c.parameters, name).grad if name in c.parameters.requires_grad else None
+
+
+def _gather(c: Chunk, images: Images) -> Gradients:
+    w = c.work
+    shaded = images.color is not None or images.normal is not None
+    wants_intrinsics = "intrinsics" in c.parameters.requires_grad
+    return Gradients(
+        cam=w.scratch("g_cam", w.p_cam),
+        normals=w.scratch("g_normals", w.n_cam) if shaded else None,
+        rays=w.scratch("g_rays", w.rays) if wants_intrinsics else None,
+        lights=w.scratch("g_lights", w.light_cam) if images.color is not None else None,
+        R_world_cam=w.scratch("g_R_world_cam", w.R_world_cam) if images.color is not None else None,
+        intrinsics=_wanted(c, "intrinsics"),
+        room=(int(w.piece_count.numpy()[0]) if w.device.is_cpu else w.pieces.shape[0],),
+    )
+
+
+def _boundary(c: Chunk, grads: Images, g: Gradients) -> wp.array | None:
+    """Motion of the outline. Returns the gradient of depth at pixel centres if blending changed it."""
+    w, p, o = c.work, c.parameters, c.options
+    silhouette = grads.silhouette if o.antialias else None
+    color = grads.color if o.antialias else None
+    normal = grads.normal if o.antialias else None
+    depth = grads.depth if o.antialias_depth else None
+    if silhouette is None and color is None and normal is None and depth is None:
+        return None
+    sampled = None
+    if depth is not None:
+        sampled = w.scratch("g_depth", w.depth, zero=False)
+        wp.copy(sampled, depth)
+    c.launcher.run(
+        "boundary_adjoint", antialias.boundary_adjoint, g.room,
+        [w.pieces, w.piece_count, w.scalar_jumps, w.color_jumps, w.normal_jumps, silhouette, depth, color, normal,
+         w.p_cam, p.intrinsics, p.camera_models, c.first_view, sampled, g.cam, g.intrinsics],
+    )  # fmt: skip
+    return sampled
+
+
+def _soft_adjoint(c: Chunk, g_soft: wp.array, g: Gradients) -> None:
+    w, p = c.work, c.parameters
+    middles = w.scratch("g_middles", w.scalar_jumps)
+    c.launcher.run(
+        "soften_adjoint", soft_silhouette.soften_adjoint, c.size,
+        [w.pieces, w.nearest, w.face_index, c.options.soft_silhouette_px, g_soft, middles],
+    )  # fmt: skip
+    c.launcher.run(
+        "middles_adjoint", soft_silhouette.middles_adjoint, g.room,
+        [w.pieces, w.piece_count, middles, w.p_cam, p.intrinsics, p.camera_models, c.first_view, g.cam, g.intrinsics],
+    )  # fmt: skip
+
+
+def _material_gradients(c: Chunk, g: Gradients) -> list:
+    """Gradients beside `material_inputs`."""
+    names = ("vertex_colors", "texels", "albedo", "roughness", "metallic", "specular", "ambient", "light_colors", "harmonics")
+    colors, texels, albedo, roughness, metallic, specular, ambient, lights, harmonics = (_wanted(c, n) for n in names)
+    return [
+        None, None, colors, None, None, texels, albedo, roughness, metallic, specular, ambient, g.lights, lights,
+        harmonics, g.R_world_cam,
+    ]  # fmt: skip
+
+
+def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -> None:
+    w, p = c.work, c.parameters
+    sampled = w.scratch("g_color", color, zero=False)
+    wp.copy(sampled, g_color)
+    material = _material_gradients(c, g)
+    if c.options.antialias:
+        jumps = w.scratch("g_color_jumps", w.color_jumps, zero=False)
+        c.launcher.run("blend_color_adjoint", antialias.blend_vectors_adjoint, g.room, [w.pieces, w.piece_count, g_color, jumps])
+        gradients = [None, None, g.cam, g.normals, None, None, *material, 0, sampled, jumps]
+        c.launcher.run_adjoint(
+            "color_jumps_adjoint", antialias.color_jumps, g.room, color_jump_arguments(c, color), gradients
+        )
+    arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, color]
+    gradients = [None, g.rays, None, g.cam, g.normals, None, None, *material, None, 0, sampled]
+    c.launcher.run_adjoint("color_adjoint", surface.shade_pixels, c.size, arguments, gradients)
+
+
+def _normal_adjoint(c: Chunk, normal: wp.array, g_normal: wp.array, g: Gradients) -> None:
+    w = c.work
+    sampled = w.scratch("g_normal", normal, zero=False)
+    wp.copy(sampled, g_normal)
+    if c.options.antialias:
+        jumps = w.scratch("g_normal_jumps", w.normal_jumps, zero=False)
+        c.launcher.run("blend_normal_adjoint", antialias.blend_vectors_adjoint, g.room, [w.pieces, w.piece_count, g_normal, jumps])
+        gradients = [None, None, g.cam, g.normals, None, None, sampled, jumps]
+        c.launcher.run_adjoint(
+            "normal_jumps_adjoint", antialias.normal_jumps, g.room, normal_jump_arguments(c, normal), gradients
+        )
+    arguments = [*pixel_inputs(c), c.first_view, normal]
+    gradients = [None, g.rays, None, g.cam, g.normals, None, None, 0, sampled]
+    c.launcher.run_adjoint("normal_adjoint", surface.shade_normals, c.size, arguments, gradients)
+
+
+def _parameters_adjoint(c: Chunk, g: Gradients) -> None:
+    """Camera coordinates and light directions to vertices, poses and lights."""
+    w, a, p = c.work, c.arrays, c.parameters
+    want = p.requires_grad
+    if g.lights is not None and (want & {"camera_pose", "light_directions"}):
+        c.launcher.run_adjoint(
+            "lights_adjoint", vertex_stage.rotate_lights, (w.key.cameras,),
+            [p.R_world_cam, p.camera_pose, p.light_directions, w.light_cam, w.R_world_cam],
+            [None, _wanted(c, "camera_pose"), _wanted(c, "light_directions"), g.lights, g.R_world_cam],
+        )  # fmt: skip
+    if not want & {"vertices", "pose", "camera_pose"}:
+        return
+    posed = bool(want & {"pose", "camera_pose"})
+    R_grad = w.scratch("g_R", w.R_cam_obj) if posed else None
+    t_grad = w.scratch("g_t", w.t_cam_obj) if posed else None
+    block = vertex_stage.VERTEX_BLOCK
+    c.launcher.run(
+        "reduce_vertices", vertex_stage.reduce_vectors, (c.views, -(-a.num_vertices // block)),
+        [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, g.cam, R_grad, t_grad, _wanted(c, "vertices")],
+    )  # fmt: skip
+    if g.normals is not None:
+        _normals_adjoint(c, g.normals, R_grad)
+    if posed:
+        c.launcher.run_adjoint(
+            "compose_adjoint", vertex_stage.compose_poses, (c.views, a.num_instances),
+            [p.R_world_obj, p.t_world_obj, p.pose, p.R_world_cam, p.t_world_cam, p.camera_pose, c.first_view,
+             w.R_cam_obj, w.t_cam_obj],
+            [None, None, _wanted(c, "pose"), None, None, _wanted(c, "camera_pose"), 0, R_grad, t_grad],
+        )  # fmt: skip
+
+
+def _normals_adjoint(c: Chunk, g_normals: wp.array, R_grad: wp.array | None) -> None:
+    w, a, p = c.work, c.arrays, c.parameters
+    wants_vertices = "vertices" in p.requires_grad
+    g_mesh = w.scratch("g_mesh_normals", w.normals) if wants_vertices else None
+    unused = w.scratch("g_t_unused", w.t_cam_obj) if R_grad is not None else None
+    block = vertex_stage.VERTEX_BLOCK
+    c.launcher.run(
+        "reduce_normals", vertex_stage.reduce_vectors, (c.views, -(-a.num_normals // block)),
+        [w.normals, a.normal_source, a.normal_instance, w.R_cam_obj, g_normals, R_grad, unused, g_mesh],
+    )  # fmt: skip
+    if wants_vertices:
+        c.launcher.run_adjoint(
+            "smooth_adjoint", vertex_stage.smooth_normals, (a.num_mesh_normals,),
+            [p.vertices, a.mesh_faces, a.group_start, a.group_faces, w.normals],
+            [_wanted(c, "vertices"), None, None, None, g_mesh],
+        )  # fmt: skip

@@ -1,0 +1,428 @@
+"""The visible outline as a list of pieces: one for every pixel that a visible discontinuity edge passes through.
+
+A pixel's true value is the integral of the scene over its square, and what differs between that and the sample at its centre lies
+behind the edges as seen from the centre. With ``J`` the jump across an edge (inner minus outer side), each piece of edge inside
+the pixel contributes ``J`` times the area of its *shadow*: the part of the square that the piece hides from the centre. Summed
+over all pieces this is exact for piecewise constant images, also where several edges cross a pixel or an object is thinner than
+one. The derivative is the boundary integral ``J * int (velocity . normal) dl`` over the piece (Reynolds' transport theorem, as
+used by Li et al. 2018 for edge sampling), here in closed form. The idea to correct only the pixels at detected silhouette edges
+is that of Laine et al. 2020, section 3.4; area and visibility are decided differently.
+
+Edges are those between a face towards and a face away from the camera, open ones, and those at which an attribute jumps
+(creases, texture seams). Whether an edge is seen is decided per piece from the faces at the pixel centres on both of its sides.
+
+Bias, by construction: visibility changes inside a pixel (an outline that ends at another) are decided per piece, so errors of up
+to a piece occur at such crossings; the jump is taken as constant over a piece; where two meshes or faces intersect there is no
+edge, hence no boundary term along the crossing line.
+"""
+
+import warp as wp
+
+from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.render.interpolation import plane_depth
+from dr_perception.render.intrinsics import camera_from_row
+from dr_perception.render.types import Viewport
+
+EDGE_JUMPS = 1
+"""Flag of an edge at which colour or normal jumps although the surface goes on."""
+EDGE_CLOSED = 2
+"""Flag of an edge of a closed mesh with outward faces, where concave edges are never an outline."""
+
+_JUMPS = wp.constant(EDGE_JUMPS)
+_CLOSED = wp.constant(EDGE_CLOSED)
+_SNAP_MARGIN = wp.constant(0.006)
+_DEPTH_TOLERANCE = wp.constant(2.0e-4)
+_MAX_SLOPE_DEPTH = wp.constant(0.05)
+_SEGMENT_PX = wp.constant(8.0)
+_MAX_SEGMENTS = wp.constant(256)
+
+
+@wp.struct
+class Piece:
+    """A straight piece of a visible edge inside one pixel of one view."""
+
+    view: int
+    x: int
+    y: int
+    out_x: int
+    """Pixel whose centre shows what lies beyond the edge."""
+    out_y: int
+    a: int
+    """End of the edge: index of a vertex."""
+    b: int
+    face: int
+    """Face on the inner, nearer side."""
+    face_out: int
+    """Face on the outer side of a crease, -1 of an outline."""
+    t: float
+    """Where the piece's middle lies between a (0) and b (1), in space."""
+    z: float
+    """Depth there [m]."""
+    area: float
+    """Signed share of the pixel by which the jump changes it."""
+    outward: wp.vec2
+    """Normal of the piece on the image, pointing outwards, times its length [px]."""
+    middle: wp.vec2
+    """Middle of the piece [px], in pixels of the view."""
+
+
+@wp.struct
+class SceneView:
+    """What a piece needs to know about the view and the edge it lies on."""
+
+    view: int
+    camera: int
+    x0: int
+    y0: int
+    width: int
+    height: int
+    a: int
+    b: int
+    face: int
+    other: int
+    crease: int
+    side: float
+    outline_only: int
+
+
+@wp.func
+def _perimeter(p: wp.vec2) -> float:
+    """Where a direction leaves a unit square, measured along its perimeter from 0 to 4, counter-clockwise."""
+    if wp.abs(p[0]) >= wp.abs(p[1]):
+        if p[0] == 0.0:
+            return 0.0
+        return wp.where(p[0] > 0.0, 0.5, 2.5) + 0.5 * p[1] / p[0]
+    return wp.where(p[1] > 0.0, 1.5, 3.5) - 0.5 * p[0] / p[1]
+
+
+@wp.func
+def shadow_area(a: wp.vec2, b: wp.vec2) -> float:
+    """Area of the unit square around the origin that the segment a-b inside it hides from the origin."""
+    cross = a[0] * b[1] - a[1] * b[0]
+    turn = _perimeter(b) - _perimeter(a)
+    if cross > 0.0 and turn < 0.0:
+        turn += 4.0
+    if cross < 0.0 and turn > 0.0:
+        turn -= 4.0
+    turn = wp.abs(turn)
+    if turn > 2.5:
+        turn = 4.0 - turn
+    return wp.max(0.25 * turn - 0.5 * wp.abs(cross), 0.0)
+
+
+@wp.func
+def _is_seen(
+    s: SceneView,
+    d_edge: wp.vec3,
+    z_edge: float,
+    in_x: int,
+    in_y: int,
+    out_x: int,
+    out_y: int,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+) -> bool:
+    """Whether nothing hides the edge, judged by the surfaces at the pixel centres on both sides."""
+    inner = face_index[s.view, in_y, in_x]
+    if inner >= 0 and inner != s.face and inner != s.other:
+        # Outlines of smooth surfaces curve away: the surface inside may be nearer by what the face's slope allows.
+        f = faces[s.face]
+        q = rays[s.camera, in_y + s.y0, in_x + s.x0]
+        z = plane_depth(wp.vec3(q[0], q[1], 1.0), p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+        nearest = wp.max(wp.min(z, z_edge), z_edge * (1.0 - _MAX_SLOPE_DEPTH))
+        if depth[s.view, in_y, in_x] < nearest * (1.0 - _DEPTH_TOLERANCE):
+            return False
+    outer = face_index[s.view, out_y, out_x]
+    if outer >= 0 and outer != s.face and outer != s.other:
+        f = faces[outer]
+        z = plane_depth(d_edge, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+        at = depth[s.view, out_y, out_x]
+        z = wp.clamp(z, at * (1.0 - _MAX_SLOPE_DEPTH), at * (1.0 + _MAX_SLOPE_DEPTH))
+        if z < z_edge * (1.0 - _DEPTH_TOLERANCE):
+            return False
+    return True
+
+
+@wp.func
+def _clip(s: float, e: float, low: float, high: float, t: wp.vec2) -> wp.vec2:
+    """Range of t in which s + t e lies between low and high, cut with a given range (Liang and Barsky 1984)."""
+    first = t[0]
+    last = t[1]
+    if wp.abs(e) < 1.0e-12:
+        if s < low or s > high:
+            last = first - 1.0
+    else:
+        t_low = (low - s) / e
+        t_high = (high - s) / e
+        first = wp.max(first, wp.min(t_low, t_high))
+        last = wp.min(last, wp.max(t_low, t_high))
+    return wp.vec2(first, last)
+
+
+@wp.func
+def _add_piece(
+    s: SceneView,
+    start: wp.vec2,
+    end: wp.vec2,
+    x: int,
+    y: int,
+    t: float,
+    pa: wp.vec3,
+    pb: wp.vec3,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+):
+    """Append the piece from start to end in pixel (x, y), if it is seen."""
+    along = end - start
+    length = wp.length(along)
+    outward = s.side * wp.vec2(along[1], -along[0])
+    step_x = wp.int32(0)
+    step_y = wp.int32(0)
+    if wp.abs(outward[0]) >= wp.abs(outward[1]):
+        step_x = wp.where(outward[0] > 0.0, 1, -1)
+    else:
+        step_y = wp.where(outward[1] > 0.0, 1, -1)
+
+    center = wp.vec2(float(x), float(y))
+    a = start - center
+    b = end - center
+    distance = wp.dot(outward, a) / length  # of the centre from the edge; positive: the centre lies inside
+    beyond_x = wp.clamp(x + step_x, 0, s.width - 1)
+    beyond_y = wp.clamp(y + step_y, 0, s.height - 1)
+    here = face_index[s.view, y, x]
+    inside = distance > 0.0
+    if wp.abs(distance) < _SNAP_MARGIN:
+        # Closer than the rasteriser resolves: what it drew at the centre decides.
+        if here == s.face:
+            inside = True
+        else:
+            inside = here >= 0 and here != face_index[s.view, beyond_y, beyond_x]
+
+    in_x = x
+    in_y = y
+    out_x = beyond_x
+    out_y = beyond_y
+    if not inside:
+        in_x = wp.clamp(x - step_x, 0, s.width - 1)
+        in_y = wp.clamp(y - step_y, 0, s.height - 1)
+        out_x = x
+        out_y = y
+    if s.crease == 0:
+        outer = face_index[s.view, out_y, out_x]
+        if outer >= 0 and (outer == s.face or outer == s.other):
+            out_x = wp.clamp(out_x + step_x, 0, s.width - 1)
+            out_y = wp.clamp(out_y + step_y, 0, s.height - 1)
+            outer = face_index[s.view, out_y, out_x]
+        if s.outline_only != 0 and outer >= 0:
+            return
+
+    p = pa + t * (pb - pa)
+    inverse_z = 1.0 / p[2]
+    d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
+    if not _is_seen(s, d, p[2], in_x, in_y, out_x, out_y, face_index, depth, rays, p_cam, faces):
+        return
+    slot = wp.atomic_add(count, 0, 1)
+    if slot >= pieces.shape[0]:
+        return
+    area = shadow_area(a, b)
+    piece = Piece()
+    piece.view = s.view
+    piece.x = x
+    piece.y = y
+    piece.out_x = out_x
+    piece.out_y = out_y
+    piece.a = s.a
+    piece.b = s.b
+    piece.face = s.face
+    piece.face_out = wp.where(s.crease != 0, s.other, -1)
+    piece.t = t
+    piece.z = p[2]
+    piece.area = wp.where(inside, -area, area)
+    piece.outward = outward
+    piece.middle = 0.5 * (start + end)
+    pieces[slot] = piece
+
+
+@wp.func
+def _walk(
+    s: SceneView,
+    start: wp.vec2,
+    end: wp.vec2,
+    t_start: float,
+    t_end: float,
+    z_start: float,
+    z_end: float,
+    pa: wp.vec3,
+    pb: wp.vec3,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+):
+    """Cut a straight segment at the borders of the pixels it passes (Amanatides and Woo 1987)."""
+    e = end - start
+    span = wp.vec2(0.0, 1.0)
+    span = _clip(start[0], e[0], -0.4999, float(s.width) - 0.5001, span)
+    span = _clip(start[1], e[1], -0.4999, float(s.height) - 0.5001, span)
+    length = wp.length(e)
+    if span[1] <= span[0] or length < 1.0e-6:
+        return
+    now = span[0]
+    x = wp.int32(wp.floor(start[0] + now * e[0] + 0.5))
+    y = wp.int32(wp.floor(start[1] + now * e[1] + 0.5))
+    shortest = 1.0e-4 / length
+    for _i in range(s.width + s.height + 2):
+        next_x = float(2.0)
+        next_y = float(2.0)
+        if e[0] > 1.0e-12:
+            next_x = (float(x) + 0.5 - start[0]) / e[0]
+        elif e[0] < -1.0e-12:
+            next_x = (float(x) - 0.5 - start[0]) / e[0]
+        if e[1] > 1.0e-12:
+            next_y = (float(y) + 0.5 - start[1]) / e[1]
+        elif e[1] < -1.0e-12:
+            next_y = (float(y) - 0.5 - start[1]) / e[1]
+        leave = wp.min(wp.min(next_x, next_y), span[1])
+        if leave > now + shortest and x >= 0 and y >= 0 and x < s.width and y < s.height:
+            middle = 0.5 * (now + leave)
+            # The middle on the image is not the middle in space: undo the perspective.
+            u = middle * z_start / ((1.0 - middle) * z_end + middle * z_start)
+            t = t_start + u * (t_end - t_start)
+            _add_piece(
+                s, start + now * e, start + leave * e, x, y, t, pa, pb,
+                face_index, depth, rays, p_cam, faces, pieces, count,
+            )  # fmt: skip
+        if leave >= span[1]:
+            return
+        now = wp.max(now, leave)
+        if next_x <= next_y:
+            x += wp.where(e[0] > 0.0, 1, -1)
+        else:
+            y += wp.where(e[1] > 0.0, 1, -1)
+
+
+@wp.func
+def _trace(
+    s: SceneView,
+    cam: CameraParams,
+    near: float,
+    pa: wp.vec3,
+    pb: wp.vec3,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+):
+    """Draw one edge: cut at the near plane, bent by the lens, in straight segments."""
+    first = float(0.0)
+    last = float(1.0)
+    if pa[2] < near:
+        first = (near - pa[2]) / (pb[2] - pa[2])
+    if pb[2] < near:
+        last = (near - pa[2]) / (pb[2] - pa[2])
+    origin = wp.vec2(float(s.x0), float(s.y0))
+    p0 = pa + first * (pb - pa)
+    p1 = pa + last * (pb - pa)
+    a = project(cam, p0) - origin
+    b = project(cam, p1) - origin
+    if cam.model == 0:
+        _walk(s, a, b, first, last, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, pieces, count)
+        return
+    n = wp.clamp(wp.int32(wp.length(b - a) / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
+    for i in range(n):
+        t0 = first + (last - first) * float(i) / float(n)
+        t1 = first + (last - first) * float(i + 1) / float(n)
+        p0 = pa + t0 * (pb - pa)
+        p1 = pa + t1 * (pb - pa)
+        a = project(cam, p0) - origin
+        b = project(cam, p1) - origin
+        _walk(s, a, b, t0, t1, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, pieces, count)
+
+
+@wp.kernel(enable_backward=False)
+def find_outline(
+    edges: wp.array[wp.vec4i],
+    opposite: wp.array[wp.vec2i],
+    edge_flags: wp.array[int],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    intrinsics: wp.array2d[float],
+    models: wp.array[int],
+    viewports: wp.array[Viewport],
+    near: float,
+    creases: int,
+    outline_only: int,
+    first_view: int,
+    # output
+    pieces: wp.array[Piece],
+    count: wp.array[int],
+):
+    """Append the visible pieces of every discontinuity edge of every view; ``count`` may exceed the room."""
+    view, e = wp.tid()
+    edge = edges[e]
+    pa = p_cam[view, edge[0]]
+    pb = p_cam[view, edge[1]]
+    if pa[2] <= near and pb[2] <= near:
+        return
+    # The plane through the eye and the edge: on which of its sides do the two faces lie?
+    m = wp.cross(pa, pb - pa)
+    side = wp.dot(m, p_cam[view, opposite[e][0]] - pa)
+    face = edge[2]
+    other = edge[3]
+    crease = wp.int32(0)
+    if other >= 0:
+        to_other = p_cam[view, opposite[e][1]] - pa
+        side_other = wp.dot(m, to_other)
+        flags = edge_flags[e]
+        if side * side_other < 0.0:
+            if creases == 0 or (flags & _JUMPS) == 0:
+                return
+            crease = 1
+        f = faces[face]
+        corner = p_cam[view, f[0]]
+        n = wp.cross(p_cam[view, f[1]] - corner, p_cam[view, f[2]] - corner)
+        front = wp.dot(n, pa) < 0.0
+        if (flags & _CLOSED) != 0:
+            if crease != 0 and not front:
+                return
+            if crease == 0 and wp.dot(n, to_other) > 0.0:
+                return
+        if crease == 0 and not front:
+            # The nearer of two faces that fold over is the one towards the camera.
+            face = edge[3]
+            other = edge[2]
+            side = side_other
+    s = SceneView()
+    s.view = view
+    s.camera = (view + first_view) % intrinsics.shape[0]
+    v = viewports[view]
+    s.x0 = v.x0
+    s.y0 = v.y0
+    s.width = v.width
+    s.height = v.height
+    s.a = edge[0]
+    s.b = edge[1]
+    s.face = face
+    s.other = other
+    s.crease = crease
+    s.side = wp.where(side > 0.0, 1.0, -1.0)
+    s.outline_only = outline_only
+    cam = camera_from_row(intrinsics, models, s.camera)
+    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, pieces, count)

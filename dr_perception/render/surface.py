@@ -1,0 +1,247 @@
+"""Kernels that turn visible faces into pixels: depth, silhouette, instance, colour and normal, at pixel centres.
+
+`resolve` is written with its adjoint by hand (`resolve_adjoint`); colour and normals use the adjoint that Warp derives.
+"""
+
+import warp as wp
+
+from dr_perception.render.interpolation import intersect, mix, plane_depth
+from dr_perception.render.raster import key_face
+from dr_perception.render.shading import Surface, shade
+from dr_perception.render.texture import sample_texture
+from dr_perception.render.types import Viewport
+
+
+@wp.func
+def ray_of(rays: wp.array3d[wp.vec2], camera: int, x: int, y: int) -> wp.vec3:
+    """Ray (x, y, 1) of an image pixel."""
+    d = rays[camera, y, x]
+    return wp.vec3(d[0], d[1], 1.0)
+
+
+@wp.func
+def _base_color(
+    face: int,
+    corners: wp.vec3i,
+    w: wp.vec3,
+    instance: int,
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+) -> wp.vec3:
+    color = mix(
+        w,
+        vertex_colors[vertex_source[corners[0]]],
+        vertex_colors[vertex_source[corners[1]]],
+        vertex_colors[vertex_source[corners[2]]],
+    )
+    texture = textures[instance]
+    if texture[1] > 0:
+        uv = w[0] * corner_uv[face, 0] + w[1] * corner_uv[face, 1] + w[2] * corner_uv[face, 2]
+        color = wp.cw_mul(color, sample_texture(texels, texture, uv))
+    return wp.cw_mul(color, albedo[instance])
+
+
+@wp.func
+def shading_normal(
+    face: int,
+    w: wp.vec3,
+    d: wp.vec3,
+    a: wp.vec3,
+    b: wp.vec3,
+    c: wp.vec3,
+    normal_index: wp.array[wp.vec3i],
+    n_cam: wp.array2d[wp.vec3],
+    view: int,
+) -> wp.vec3:
+    """Interpolated unit normal, turned to the side of the face that the ray ``d`` sees."""
+    index = normal_index[face]
+    n = wp.normalize(mix(w, n_cam[view, index[0]], n_cam[view, index[1]], n_cam[view, index[2]]))
+    sign = 1.0
+    if wp.dot(wp.cross(b - a, c - a), d) > 0.0:
+        sign = -1.0
+    return sign * n
+
+
+@wp.kernel(enable_backward=False)
+def resolve(
+    keys: wp.array3d[wp.uint64],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    far_depth: float,
+    first_view: int,
+    # output
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    depth_image: wp.array3d[float],
+    silhouette: wp.array3d[float],
+    instance: wp.array3d[int],
+):
+    """Face, depth along z [m], coverage at the centre and instance of every pixel; empty images are skipped."""
+    view, y, x = wp.tid()
+    face = key_face(keys[view, y, x])
+    face_index[view, y, x] = face
+    z = far_depth
+    if face >= 0:
+        f = faces[face]
+        v = viewports[view]
+        d = ray_of(rays, (view + first_view) % rays.shape[0], x + v.x0, y + v.y0)
+        a = p_cam[view, f[0]]
+        b = p_cam[view, f[1]]
+        c = p_cam[view, f[2]]
+        z = plane_depth(d, a, b, c)
+        z = wp.clamp(z, wp.min(a[2], wp.min(b[2], c[2])), wp.max(a[2], wp.max(b[2], c[2])))
+    depth[view, y, x] = z
+    if depth_image.shape[0] > 0:
+        depth_image[view, y, x] = z
+    if silhouette.shape[0] > 0:
+        silhouette[view, y, x] = wp.where(face >= 0, 1.0, 0.0)
+    if instance.shape[0] > 0:
+        k = wp.int32(-1)
+        if face >= 0:
+            k = face_instance[face]
+        instance[view, y, x] = k
+
+
+@wp.kernel(enable_backward=False)
+def resolve_adjoint(
+    face_index: wp.array3d[int],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    first_view: int,
+    g_depth: wp.array3d[float],
+    # output
+    g_cam: wp.array2d[wp.vec3],
+    g_rays: wp.array3d[wp.vec2],
+):
+    """Depth gradients to vertices and rays: ``dz/dv_i = b_i n / (n.d)`` and ``dz/dd = -z n / (n.d)``."""
+    view, y, x = wp.tid()
+    face = face_index[view, y, x]
+    if face < 0:
+        return
+    g = g_depth[view, y, x]
+    if g == 0.0:
+        return
+    f = faces[face]
+    v = viewports[view]
+    camera = (view + first_view) % rays.shape[0]
+    d = ray_of(rays, camera, x + v.x0, y + v.y0)
+    a = p_cam[view, f[0]]
+    b = p_cam[view, f[1]]
+    c = p_cam[view, f[2]]
+    e1 = b - a
+    e2 = c - a
+    n = wp.cross(e1, e2)
+    s = wp.dot(n, d)
+    # Faces seen edge-on within 0.06 degrees carry no usable slope.
+    if s * s < 1.0e-6 * wp.dot(n, n) * wp.dot(d, d):
+        return
+    inverse = 1.0 / s
+    p = wp.cross(d, e2)
+    u = -wp.dot(a, p) * inverse
+    w = wp.dot(d, wp.cross(e1, a)) * inverse
+    # Moeller-Trumbore's determinant e1.(d x e2) is -(n.d).
+    u = -u
+    w = -w
+    row = (g * inverse) * n
+    wp.atomic_add(g_cam, view, f[0], (1.0 - u - w) * row)
+    wp.atomic_add(g_cam, view, f[1], u * row)
+    wp.atomic_add(g_cam, view, f[2], w * row)
+    if g_rays.shape[0] > 0:
+        z = wp.dot(n, a) * inverse
+        wp.atomic_add(g_rays, camera, y + v.y0, x + v.x0, wp.vec2(-z * row[0], -z * row[1]))
+
+
+@wp.kernel
+def shade_pixels(
+    face_index: wp.array3d[int],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+    roughness: wp.array[float],
+    metallic: wp.array[float],
+    specular: wp.array[float],
+    ambient: wp.array[wp.vec3],
+    light_cam: wp.array2d[wp.vec3],
+    light_colors: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+    background: wp.array3d[wp.vec3],
+    first_view: int,
+    # output
+    color: wp.array3d[wp.vec3],
+):
+    """Linear RGB of every pixel."""
+    view, y, x = wp.tid()
+    face = face_index[view, y, x]
+    camera = (view + first_view) % rays.shape[0]
+    v = viewports[view]
+    if face < 0:
+        row = wp.min(y + v.y0, background.shape[1] - 1)
+        column = wp.min(x + v.x0, background.shape[2] - 1)
+        color[view, y, x] = background[wp.min(camera, background.shape[0] - 1), row, column]
+        return
+    d = ray_of(rays, camera, x + v.x0, y + v.y0)
+    f = faces[face]
+    a = p_cam[view, f[0]]
+    b = p_cam[view, f[1]]
+    c = p_cam[view, f[2]]
+    hit = intersect(d, a, b, c)
+    w = wp.vec3(hit[0], hit[1], hit[2])
+    k = face_instance[face]
+    s = Surface()
+    s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
+    s.eye = -wp.normalize(d)
+    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
+    s.roughness = roughness[k]
+    s.metallic = metallic[k]
+    s.specular = specular[k]
+    color[view, y, x] = shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+
+
+@wp.kernel
+def shade_normals(
+    face_index: wp.array3d[int],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    first_view: int,
+    # output
+    normal: wp.array3d[wp.vec3],
+):
+    """Unit shading normal of every pixel in the camera frame; zero where there is nothing."""
+    view, y, x = wp.tid()
+    face = face_index[view, y, x]
+    if face < 0:
+        normal[view, y, x] = wp.vec3(0.0, 0.0, 0.0)
+        return
+    v = viewports[view]
+    d = ray_of(rays, (view + first_view) % rays.shape[0], x + v.x0, y + v.y0)
+    f = faces[face]
+    a = p_cam[view, f[0]]
+    b = p_cam[view, f[1]]
+    c = p_cam[view, f[2]]
+    hit = intersect(d, a, b, c)
+    w = wp.vec3(hit[0], hit[1], hit[2])
+    normal[view, y, x] = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)

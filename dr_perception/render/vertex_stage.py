@@ -1,0 +1,170 @@
+"""Poses, vertices and normals to the cameras, with their derivatives.
+
+Views are hypotheses x cameras: view ``v`` shows hypothesis ``v // C`` through camera ``v % C``. The tangent vectors are those
+of DESIGN section 2: ``t' = t + v``, ``R' = exp(w) R``, along the axes of the scene (world) frame.
+"""
+
+import warp as wp
+
+from dr_perception.geometry.se3_warp import retract_rotation, retract_translation
+from dr_perception.render.project import IdealCamera, project_ideal
+
+vec6 = wp.types.vector(length=6, dtype=wp.float32)
+"""Tangent vector (v, w)."""
+
+_BLOCK = wp.constant(64)
+VERTEX_BLOCK = 64
+"""Vertices that one thread of the reductions sums before it touches shared memory."""
+
+
+@wp.func
+def _v(xi: vec6) -> wp.vec3:
+    return wp.vec3(xi[0], xi[1], xi[2])
+
+
+@wp.func
+def _w(xi: vec6) -> wp.vec3:
+    return wp.vec3(xi[3], xi[4], xi[5])
+
+
+@wp.kernel
+def compose_poses(
+    R_world_obj: wp.array2d[wp.mat33],
+    t_world_obj: wp.array2d[wp.vec3],
+    pose: wp.array2d[vec6],
+    R_world_cam: wp.array[wp.mat33],
+    t_world_cam: wp.array[wp.vec3],
+    camera_pose: wp.array[vec6],
+    first_view: int,
+    # output
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+):
+    """Pose of every instance in every view, each pose moved by its tangent vector."""
+    view, i = wp.tid()
+    h = (view + first_view) // R_world_cam.shape[0]
+    c = (view + first_view) % R_world_cam.shape[0]
+    R = retract_rotation(_w(pose[h, i]), R_world_obj[h, i])
+    t = retract_translation(_v(pose[h, i]), t_world_obj[h, i])
+    R_cam_world = wp.transpose(retract_rotation(_w(camera_pose[c]), R_world_cam[c]))
+    R_cam_obj[view, i] = R_cam_world * R
+    t_cam_obj[view, i] = R_cam_world * (t - retract_translation(_v(camera_pose[c]), t_world_cam[c]))
+
+
+@wp.kernel
+def rotate_lights(
+    R_world_cam: wp.array[wp.mat33],
+    camera_pose: wp.array[vec6],
+    light_directions: wp.array[wp.vec3],
+    # output
+    light_cam: wp.array2d[wp.vec3],
+    R_out: wp.array[wp.mat33],
+):
+    """Unit directions towards the lights in the frame of each camera, and the camera's orientation."""
+    c = wp.tid()
+    R = retract_rotation(_w(camera_pose[c]), R_world_cam[c])
+    R_out[c] = R
+    for k in range(light_directions.shape[0]):
+        light_cam[c, k] = wp.transpose(R) * wp.normalize(light_directions[k])
+
+
+@wp.kernel(enable_backward=False)
+def transform_vertices(
+    vertices: wp.array[wp.vec3],
+    vertex_source: wp.array[int],
+    vertex_instance: wp.array[int],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    cameras: wp.array[IdealCamera],
+    near: float,
+    # output
+    p_cam: wp.array2d[wp.vec3],
+    screen: wp.array2d[wp.vec2],
+):
+    """Vertices of all instances to camera coordinates and to the ideal image plane."""
+    view, i = wp.tid()
+    k = vertex_instance[i]
+    p = R_cam_obj[view, k] * vertices[vertex_source[i]] + t_cam_obj[view, k]
+    p_cam[view, i] = p
+    if p[2] > near:
+        screen[view, i] = project_ideal(cameras[view], p)
+
+
+@wp.kernel(enable_backward=False)
+def rotate_normals(
+    normals: wp.array[wp.vec3],
+    normal_source: wp.array[int],
+    normal_instance: wp.array[int],
+    R_cam_obj: wp.array2d[wp.mat33],
+    # output
+    n_cam: wp.array2d[wp.vec3],
+):
+    """Shading normals of all instances to camera axes."""
+    view, i = wp.tid()
+    n_cam[view, i] = R_cam_obj[view, normal_instance[i]] * normals[normal_source[i]]
+
+
+@wp.func
+def _flush(
+    view: int, k: int, R: wp.mat33, t: wp.vec3, R_grad: wp.array2d[wp.mat33], t_grad: wp.array2d[wp.vec3]
+):
+    if R_grad.shape[0] > 0:
+        wp.atomic_add(R_grad, view, k, R)
+        wp.atomic_add(t_grad, view, k, t)
+
+
+@wp.kernel(enable_backward=False)
+def reduce_vectors(
+    vectors: wp.array[wp.vec3],
+    source: wp.array[int],
+    instance: wp.array[int],
+    R_cam_obj: wp.array2d[wp.mat33],
+    g_cam: wp.array2d[wp.vec3],
+    # output
+    R_grad: wp.array2d[wp.mat33],
+    t_grad: wp.array2d[wp.vec3],
+    vectors_grad: wp.array[wp.vec3],
+):
+    """Gradients in camera coordinates to poses and to vectors of the models: adjoint of ``R x + t``.
+
+    A thread sums a block of vectors and adds once an instance. Empty outputs are skipped.
+    """
+    view, block = wp.tid()
+    first = block * _BLOCK
+    last = wp.min(first + _BLOCK, source.shape[0])
+    current = instance[first]
+    R_sum = wp.mat33()
+    t_sum = wp.vec3()
+    for i in range(first, last):
+        k = instance[i]
+        if k != current:
+            _flush(view, current, R_sum, t_sum, R_grad, t_grad)
+            R_sum = wp.mat33()
+            t_sum = wp.vec3()
+            current = k
+        g = g_cam[view, i]
+        if g[0] != 0.0 or g[1] != 0.0 or g[2] != 0.0:
+            R_sum += wp.outer(g, vectors[source[i]])
+            t_sum += g
+            if vectors_grad.shape[0] > 0:
+                wp.atomic_add(vectors_grad, source[i], wp.transpose(R_cam_obj[view, k]) * g)
+    _flush(view, current, R_sum, t_sum, R_grad, t_grad)
+
+
+@wp.kernel
+def smooth_normals(
+    vertices: wp.array[wp.vec3],
+    model_faces: wp.array[wp.vec3i],
+    group_start: wp.array[int],
+    group_faces: wp.array[int],
+    # output
+    normals: wp.array[wp.vec3],
+):
+    """Unit normal of every smoothing group: its faces' normals weighted by their areas."""
+    g = wp.tid()
+    total = wp.vec3()
+    for j in range(group_start[g], group_start[g + 1]):
+        f = model_faces[group_faces[j]]
+        a = vertices[f[0]]
+        total = total + wp.cross(vertices[f[1]] - a, vertices[f[2]] - a)
+    normals[g] = wp.normalize(total)

@@ -1,0 +1,123 @@
+"""Device buffers of the renderer: arrays that stay with a scene, and scratch arrays that stay with an image size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+
+from dr_perception.render.outline import Piece
+from dr_perception.render.project import IdealCamera
+from dr_perception.render.topology import SceneTopology
+from dr_perception.render.types import Viewport
+from dr_perception.render.vertex_stage import vec6
+
+__all__ = ["SceneArrays", "Workspace", "bytes_per_view", "vec6"]
+
+
+class SceneArrays:
+    """The topology of a scene on a device; names as in `SceneTopology`."""
+
+    def __init__(self, topology: SceneTopology, device: wp.Device) -> None:
+        """Upload."""
+
+        def upload(values: np.ndarray, dtype: object) -> wp.array:
+            return wp.array(values, dtype=dtype, device=device)
+
+        self.topology = topology
+        self.faces = upload(topology.faces, wp.vec3i)
+        self.face_instance = upload(topology.face_instance, wp.int32)
+        self.vertex_source = upload(topology.vertex_source, wp.int32)
+        self.vertex_instance = upload(topology.vertex_instance, wp.int32)
+        self.normal_index = upload(topology.normal_index, wp.vec3i)
+        self.normal_source = upload(topology.normal_source, wp.int32)
+        self.normal_instance = upload(topology.normal_instance, wp.int32)
+        self.mesh_faces = upload(topology.mesh_faces, wp.vec3i)
+        self.group_start = upload(topology.group_start, wp.int32)
+        self.group_faces = upload(topology.group_faces, wp.int32)
+        self.edges = upload(topology.edges, wp.vec4i)
+        self.opposite = upload(topology.opposite, wp.vec2i)
+        self.flags = upload(topology.flags, wp.int32)
+        self.corner_uv = upload(topology.corner_uv, wp.vec2)
+        self.num_faces = len(topology.faces)
+        self.num_vertices = len(topology.vertex_source)
+        self.num_normals = len(topology.normal_source)
+        self.num_mesh_normals = len(topology.group_start) - 1
+        self.num_edges = len(topology.edges)
+        self.num_instances = len(topology.mesh_of_instance)
+
+
+@dataclass(frozen=True)
+class WorkspaceKey:
+    """What fixes the sizes of a workspace."""
+
+    views: int
+    cameras: int
+    width: int
+    height: int
+    image_width: int
+    image_height: int
+    lights: int
+
+
+def bytes_per_view(arrays: SceneArrays, width: int, height: int) -> int:
+    """Scratch memory that one view needs, with all channels and their gradients [bytes]."""
+    pixel = 8 + 4 + 4 + 4 + 12 + 12 + 4 + 4 + 4
+    vertex = 12 + 8 + 12
+    return width * height * pixel + arrays.num_vertices * vertex + arrays.num_normals * 24 + piece_room(width, height) * 160
+
+
+def piece_room(width: int, height: int) -> int:
+    """Outline pieces that a view has room for at first."""
+    return 1024 + 8 * (width + height)
+
+
+class Workspace:
+    """Scratch arrays for a number of views of one size; owned by a `Renderer`, reused by its renders."""
+
+    def __init__(self, arrays: SceneArrays, key: WorkspaceKey, device: wp.Device) -> None:
+        """Allocate what every render needs; the rest comes when it is first used."""
+        views, v, n = key.views, max(arrays.num_vertices, 1), max(arrays.num_mesh_normals, 1)
+        shape = (views, key.height, key.width)
+        self.key = key
+        self.device = device
+        self.prepared_for: tuple | None = None
+        self.token: object = None
+        """Whose render the buffers hold: compared before a backward pass reuses them."""
+        instances = max(arrays.num_instances, 1)
+        self.R_cam_obj = wp.zeros((views, instances), dtype=wp.mat33, device=device)
+        self.t_cam_obj = wp.zeros((views, instances), dtype=wp.vec3, device=device)
+        self.R_world_cam = wp.zeros(key.cameras, dtype=wp.mat33, device=device)
+        self.light_cam = wp.zeros((key.cameras, key.lights), dtype=wp.vec3, device=device)
+        self.p_cam = wp.zeros((views, v), dtype=wp.vec3, device=device)
+        self.screen = wp.zeros((views, v), dtype=wp.vec2, device=device)
+        self.normals = wp.zeros(n, dtype=wp.vec3, device=device)
+        self.n_cam = wp.zeros((views, max(arrays.num_normals, 1)), dtype=wp.vec3, device=device)
+        self.keys = wp.zeros(shape, dtype=wp.uint64, device=device)
+        self.face_index = wp.zeros(shape, dtype=wp.int32, device=device)
+        self.depth = wp.zeros(shape, dtype=wp.float32, device=device)
+        self.ideal_cameras = wp.zeros(views, dtype=IdealCamera, device=device)
+        self.viewports = wp.zeros(views, dtype=Viewport, device=device)
+        self.rays = wp.zeros((key.cameras, key.image_height, key.image_width), dtype=wp.vec2, device=device)
+        self.ideal_positions: wp.array | None = None
+        self.piece_count = wp.zeros(1, dtype=wp.int32, device=device)
+        self.grow_pieces(views * piece_room(key.width, key.height))
+        self._lazy: dict[str, wp.array] = {}
+
+    def grow_pieces(self, room: int) -> None:
+        """Make room for a number of outline pieces; what was there is lost."""
+        self.pieces = wp.zeros(room, dtype=Piece, device=self.device)
+        self.scalar_jumps = wp.zeros(room, dtype=wp.vec2, device=self.device)
+        self.color_jumps = wp.zeros(room, dtype=wp.vec3, device=self.device)
+        self.normal_jumps = wp.zeros(room, dtype=wp.vec3, device=self.device)
+        self._lazy = {}
+
+    def scratch(self, name: str, like: wp.array, zero: bool = True) -> wp.array:
+        """A scratch array of the size of another, kept under a name; zeroed unless told otherwise."""
+        found = self._lazy.get(name)
+        if found is None or found.shape != like.shape or found.dtype != like.dtype:
+            found = self._lazy[name] = wp.zeros(like.shape, dtype=like.dtype, device=self.device)
+        elif zero:
+            found.zero_()
+        return found
