@@ -41,8 +41,6 @@ class CameraConfig(_Group):
     """How images become measurements."""
 
     depth_scale_m: float = Field(0.001, gt=0.0, description="Metres per unit of an integer depth image.")
-    min_depth_m: float = Field(0.0, ge=0.0, description="Depth nearer than this [m] is ignored.")
-    max_depth_m: float = Field(20.0, gt=0.0, description="Depth farther than this [m] is ignored.")
 
 
 class ModelsConfig(_Group):
@@ -50,7 +48,9 @@ class ModelsConfig(_Group):
 
     directory: str = Field("", description="Folder of meshes, or BOP model folder with models_info.json.")
     names: tuple[str, ...] = Field((), description="Objects to track; empty means all in the folder.")
-    unit: Literal["", "m", "mm"] = Field("", description="Unit of the meshes; empty: stated by the folder.")
+    unit: Literal["", "m", "mm", "cm", "inch"] = Field(
+        "", description="Unit of the meshes; empty: stated by the folder."
+    )
 
 
 class InitConfig(_Group):
@@ -102,7 +102,7 @@ def load_config(
 
     Args:
         path: YAML file, either the bare tree or its ROS form (``/**: ros__parameters: ...``); None for
-        defaults.
+            defaults.
         overrides: Dotted keys with values, ``{"tracker.depth.sigma_m": 0.002}``, or assignments as they are
             typed on a command line, ``["tracker.depth.sigma_m=0.002"]``.
 
@@ -202,7 +202,7 @@ def _unknown_key(location: tuple[int | str, ...]) -> str:
     *groups, key = map(str, location)
     known = _fields_at(groups)
     place = f"group '{'.'.join(groups)}'" if groups else "the top level"
-    close = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(key, known, n=3, cutoff=0.65)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known there: {', '.join(known)}"
     return f"unknown key '{key}' in {place}; {hint}"
 

@@ -51,6 +51,14 @@ def _rows(errors: ObjectErrors) -> list[list[object]]:
         axis=1,
     )
     return [
-        [int(frame), int(stamp), errors.name, "" if status is None else status.name, *(f"{v:.6g}" for v in row)]
-        for frame, stamp, status, row in zip(errors.frame, errors.stamp_ns, errors.status, values, strict=True)
+        [
+            int(frame),
+            int(stamp),
+            errors.name,
+            "" if status is None else status.name,
+            *(f"{v:.6g}" for v in row),
+        ]
+        for frame, stamp, status, row in zip(
+            errors.frame, errors.stamp_ns, errors.status, values, strict=True
+        )
     ]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.data.source import FrameSource
-from dr_perception.evaluation.scoring import instances
 from dr_perception.evaluation.records import PoseRecord
 from dr_perception.evaluation.result import Metrics
+from dr_perception.evaluation.scoring import instances
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.viz.overlay import draw_overlay

@@ -16,16 +16,18 @@ from typing import Any, Literal
 import numpy as np
 
 from dr_perception.config import Config
+from dr_perception.data.bop_results import write_bop_results
 from dr_perception.data.source import FrameSource
-from dr_perception.evaluation.scoring import evaluate, instances
+from dr_perception.evaluation.bop_records import to_bop_results
 from dr_perception.evaluation.records import PoseRecord, write_records
 from dr_perception.evaluation.result import Metrics, Timing
+from dr_perception.evaluation.scoring import evaluate, instances
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.tracking.result import TrackResult
 from dr_perception.tracking.tracker import Tracker
 
-__all__ = ["Replay", "records_of", "replay_sequence", "starting_poses"]
+__all__ = ["Replay", "records_of", "replay_sequence", "starting_poses", "write_poses"]
 
 InitMethod = Literal["ground-truth", "search"]
 Progress = Callable[[int, int], None]
@@ -43,7 +45,15 @@ class Replay:
     """Model of every tracked instance."""
     indices: list[int]
     """Frames that were tracked: all of the stride but the first, on which the tracker started."""
+    stamps_ns: list[int]
+    """Stamp of every frame of the sequence [ns], in order."""
     timing: Timing
+
+    def seconds(self) -> dict[int, float]:
+        """Time of the tracker for each frame [s], by stamp."""
+        return {
+            self.stamps_ns[k]: 1e-3 * float(ms) for k, ms in zip(self.indices, self.timing.track, strict=True)
+        }
 
 
 def replay_sequence(
@@ -99,7 +109,7 @@ def replay_sequence(
             timing=timing,
             config=config.model_dump(mode="json"),
         )
-    return Replay(records, metrics, tracked, wanted[1:], timing)
+    return Replay(records, metrics, tracked, wanted[1:], stamps, timing)
 
 
 def starting_poses(
@@ -134,12 +144,11 @@ def records_of(result: TrackResult) -> Iterator[PoseRecord]:
             )
 
 
-def write_trajectory(out: Path, run: Replay, source: FrameSource) -> None:
-    """Write ``trajectory.csv`` and the BOP results ``poses.csv`` of a replay into a folder."""
-    from dr_perception.evaluation.bop_results import write_bop_results
-
-    write_records(out / "trajectory.csv", run.records)
-    write_bop_results(out / "poses.csv", run, source)
+def write_poses(out: str | Path, run: Replay, source: FrameSource) -> None:
+    """Write ``trajectory.csv`` (everything) and ``poses.csv`` (BOP results) of a replay into a folder."""
+    write_records(Path(out) / "trajectory.csv", run.records)
+    results = to_bop_results(run.records, run.stamps_ns, source, run.models, run.seconds())
+    write_bop_results(Path(out) / "poses.csv", results)
 
 
 def _run(

@@ -106,7 +106,8 @@ def _content(metrics: Metrics, pictures: list[Picture]) -> dict[str, Any]:
     return {
         "metrics": summary,
         "tiles": _tiles(summary),
-        "rows": [_row(e, summary["objects"][e.name], k) for k, e in enumerate(objects)],
+        "names": list(metrics.objects),
+        "rows": _rows(objects, summary),
         "health": [_health(e) for e in objects],
         "pictures": pictures,
         "timelines": [_timeline(e, k) for k, e in enumerate(objects)],
@@ -134,14 +135,24 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return tiles if timing is None else [*tiles, (_number(timing), "ms", "median time per object")]
 
 
-def _row(errors: ObjectErrors, entry: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """One line of the summary table, as text."""
+def _rows(objects: list[ObjectErrors], summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Lines of the summary table as text: one an object, and one over all where there are several."""
+    rows = []
+    for k, errors in enumerate(objects):
+        row = _row(summary["objects"][errors.name], [errors])
+        rows.append({**row, "name": errors.name, "color": hex_color(object_color(k))})
+    if len(objects) > 1:
+        rows.append({**_row(summary["all"], objects), "name": "all", "color": "", "symmetric": False})
+    return rows
+
+
+def _row(entry: Mapping[str, Any], parts: list[ObjectErrors]) -> dict[str, Any]:
+    """One line of the summary table without its name."""
+    mssd = np.concatenate([p.mssd for p in parts])
+    diameters = np.concatenate([np.full(len(p.mssd), p.diameter_m) for p in parts])
     return {
-        "name": errors.name,
-        "color": hex_color(object_color(index)),
-        "symmetric": errors.symmetric,
-        "frames": len(errors.frame),
-        "diameter": f"{1e3 * errors.diameter_m:.0f}",
+        "symmetric": entry["symmetric"],
+        "frames": len(mssd),
         "add": [_number(entry["add_mm"][k]) for k in ("median", "p95", "max")],
         "add_s": _number(entry["add_s_mm"]["median"]),
         "rotation": [_number(entry["rotation_deg"][k]) for k in ("median", "p95")],
@@ -149,7 +160,7 @@ def _row(errors: ObjectErrors, entry: Mapping[str, Any], index: int) -> dict[str
         "recall": f"{100 * entry['recall_10pct']:.1f}",
         "auc_2cm": f"{100 * entry['auc_add_2cm']:.1f}",
         "auc_10cm": f"{100 * entry['auc_add_10cm']:.1f}",
-        "mssd": f"{100 * average_recall(errors.mssd, errors.diameter_m):.1f}",
+        "mssd": f"{100 * average_recall(mssd, diameters):.1f}",
         "lost": entry["lost_frames"],
     }
 
@@ -191,8 +202,8 @@ def _timeline(errors: ObjectErrors, index: int) -> dict[str, str]:
 
 def _recall_plot(objects: list[ObjectErrors]) -> str:
     finite = np.concatenate([e.add[np.isfinite(e.add)] for e in objects])
-    reach = float(np.percentile(finite, 98)) if finite.size else 0.02
-    maximum = next((m for m in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1) if m >= 1.3 * reach), 0.1)
+    reach = float(np.percentile(finite, 90)) if finite.size else 0.02
+    maximum = next((m for m in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1) if m >= 1.5 * reach), 0.1)
     curves = {}
     for errors in objects:
         curve = recall_curve(errors.add, maximum)
@@ -238,4 +249,4 @@ def _number(value: float | None) -> str:
     """Three significant digits; "n/a" where there is no number."""
     if value is None or not np.isfinite(value):
         return "n/a"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) >= 1 else f"{value:.2f}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}" if abs(value) >= 1 else f"{value:.2f}"

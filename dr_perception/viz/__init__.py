@@ -11,10 +11,10 @@ from typing import Any
 _PLACES = {
     "NullVisualizer": "stream",
     "RerunVisualizer": "rerun_stream",
-    "VideoWriter": "video",
     "Visualizer": "stream",
     "draw_overlay": "overlay",
     "make_visualizer": "stream",
+    "write_video": "video",
 }
 
 __all__ = sorted(_PLACES)

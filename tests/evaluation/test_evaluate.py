@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from dr_perception.evaluation.scoring import evaluate, instances
 from dr_perception.evaluation.records import PoseRecord, read_records, write_records
+from dr_perception.evaluation.scoring import evaluate, instances
 from dr_perception.tracking.result import Status
 
 S = {"mean", "median", "p95", "max"}
