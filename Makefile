@@ -6,7 +6,7 @@ export AMENT_PREFIX_PATH := $(abspath .venv)$(if $(AMENT_PREFIX_PATH),:$(AMENT_P
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types bench build clean
+.PHONY: help setup demo test lint format params types bench build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: setup ## ruff: rules and formatting
 format: setup ## let ruff format the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+params: setup ## write config/tracker.yaml from the configuration tree
+	$(PY) scripts/write_parameter_file.py
 
 types: setup ## mypy
 	$(PY) -m mypy

@@ -16,20 +16,6 @@ settings.register_profile(
 settings.load_profile("default")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--colcon", action="store_true", help="run the tests that build the package with colcon")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--colcon"):
-        return
-    for item in items:
-        if "colcon" in item.keywords:
-            item.add_marker(
-                pytest.mark.skip(reason="builds with colcon in a fresh environment: give --colcon")
-            )
-
-
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Folder of the reference data, which is not part of the repository; the test is skipped without it."""

@@ -45,7 +45,7 @@ class CameraPublisher:
     def publish(
         self, color: np.ndarray | None = None, depth: np.ndarray | None = None, **changes: Any
     ) -> int:
-        """Publish one frame; return its stamp. ``color_encoding`` and the like change fields of the messages."""
+        """Publish one frame and return its stamp; ``color_encoding=...`` changes a field of a message."""
         color = np.zeros((48, 64, 3), np.uint8) if color is None else color
         depth = np.full((48, 64), 1000, np.uint16) if depth is None else depth
         header = self.header()

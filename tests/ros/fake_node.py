@@ -1,4 +1,4 @@
-"""The node with a stand-in for the tracker, as a process of its own: poses are read off the images directly."""
+"""The node with a stand-in for the tracker, as a process of its own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from dr_perception.tracking.result import ObjectState, Status, TrackResult
 
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
 FACES = np.array(
-    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6]]
-    + [[0, 6, 4], [1, 5, 7], [1, 7, 3]],
+    [
+        *([0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]),
+        *([2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]),
+    ],
     dtype=np.int32,
 )
 CUBE = ObjectModel("cube", Mesh(0.1 * CORNERS - 0.05, FACES, None, None, None))

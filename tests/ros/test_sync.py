@@ -84,5 +84,5 @@ def test_clear_forgets_what_waits() -> None:
     ids=["none", "twice", "negative", "empty"],
 )
 def test_bad_arguments_are_refused(arguments: tuple) -> None:
-    with pytest.raises(ValueError, match="topics|tolerance"):
+    with pytest.raises(ValueError, match=r"topics|tolerance"):
         StampSynchronizer(*arguments)
