@@ -344,7 +344,7 @@ def rasterize_pinhole(
 
 
 @wp.kernel(enable_backward=False)
-def clear_keys(viewports: wp.array[Viewport], keys: wp.array3d[wp.uint64]):
+def clear_keys(keys: wp.array3d[wp.uint64]):
     """Empty every view's z-buffer."""
     view, y, x = wp.tid()
     keys[view, y, x] = _EMPTY

@@ -138,12 +138,12 @@ def measure_lines_by_region(
     camera: CameraParams,
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
-    log_ratio: wp.array[float],
+    log_ratio: wp.array2d[float],
     search: LineSearch,
     # output
     lines: wp.array2d[ContourLine],
 ):
-    """Posterior mean and variance of the outline's offset; ``log_ratio[bin] = log p(color | object) / p(color | background)``."""
+    """Posterior mean and variance of the outline's offset; ``log_ratio[problem, bin] = log p(color | object) / p(color | background)``."""
     problem, i = wp.tid()
     if i >= wp.min(count[problem], samples.shape[1]):
         return
@@ -165,7 +165,7 @@ def measure_lines_by_region(
         x = wp.int32(wp.floor(line.center[0] + s * line.normal[0] + 0.5))
         y = wp.int32(wp.floor(line.center[1] + s * line.normal[1] + 0.5))
         if _inside(x, y, camera):
-            total += search.sharpness * log_ratio[color_bin(image[y, x])]
+            total += search.sharpness * log_ratio[problem, color_bin(image[y, x])]
             seen += 1
         offset = s + 0.5 * search.step_px
         value = total - 0.5 * offset * offset / (search.prior_sigma_px * search.prior_sigma_px)

@@ -1,0 +1,167 @@
+"""Refinement of poses of one model in one frame: render, measure, step; coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting.config import RefinerConfig, StageConfig
+from dr_perception.fitting.terms import ContourTerm, depth_rows
+from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import orthonormalize
+from dr_perception.optim.pose_solver import PoseSolver, information_matrix
+from dr_perception.render.lod import simplify
+from dr_perception.render.model_buffers import ModelBuffers
+from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
+from dr_perception.render.recording import Launch
+from dr_perception.residuals.color_histogram import ColorHistograms
+from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.residuals.normal_equations import NUM_SUMS
+
+
+@dataclass(frozen=True)
+class RecordedStage:
+    """A stage with its launches bound to one refiner's buffers."""
+
+    config: StageConfig
+    measure: Launch | None
+    accumulate: tuple[Launch, ...]
+    accumulate_depth_only: tuple[Launch, ...]
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Outcome of a batch of refinements."""
+
+    T_cam_obj: NDArray[np.float64]
+    """Poses (P, 4, 4)."""
+    information: NDArray[np.float64]
+    """Information of the measurements alone (P, 6, 6), without any prior; tangent order of the project, about the model's centre."""
+    sums: NDArray[np.float32]
+    """Row sums and counts at the poses (P, `NUM_SUMS`)."""
+    cost: NDArray[np.float64]
+    """Robust objective (P,)."""
+    last_step: NDArray[np.float64]
+    """Length of the last step tried (P,), metres plus radians."""
+    surface_samples: NDArray[np.int32]
+    """Visible surface samples (P,)."""
+    contour_samples: NDArray[np.int32]
+    """Visible contour samples (P,)."""
+
+
+def prepare_mesh(model: ObjectModel, mesh_error: float) -> Mesh:
+    """Simplified mesh of a model, moved so that the centre of its bounding sphere is the origin."""
+    mesh = simplify(model.mesh, mesh_error * model.diameter_m)
+    return Mesh(vertices=mesh.vertices - model.center, faces=mesh.faces)
+
+
+class PoseRefiner:
+    """Refines a batch of poses of one model against the images in a `FrameBuffers`.
+
+    Inside, the model's frame is moved to the centre of its bounding sphere, so that turning and moving are decoupled wherever
+    the mesh has its origin.
+    """
+
+    def __init__(
+        self,
+        model: ObjectModel,
+        frame: FrameBuffers,
+        config: RefinerConfig,
+        *,
+        num_problems: int = 1,
+        buffers: ModelBuffers | None = None,
+    ) -> None:
+        """Simplify and upload the model (unless ``buffers`` holds it already) and allocate everything."""
+        self.model = model
+        self.config = config
+        self.num_problems = num_problems
+        self.frame = frame
+        self.buffers = buffers or ModelBuffers(prepare_mesh(model, config.sampling.mesh_error), frame.device)
+        self.poses = PoseArrays(num_problems, frame.device)
+        sampling = config.sampling
+        settings = ViewSettings(
+            size_px=sampling.render_size_px,
+            surface_stride_px=sampling.surface_stride_px,
+            contour_spacing_px=sampling.contour_spacing_px,
+            max_contour_samples=sampling.max_contour_samples,
+        )
+        self.view = ModelView(self.buffers, model.radius_m, self.poses, num_problems, settings)
+        self.solver = PoseSolver(self.poses, num_problems, frame.device)
+        self.histograms = ColorHistograms(self.view, self.poses, frame, num_problems)
+        self._contour = ContourTerm(
+            self.view, self.poses, frame, self.histograms, config.contour, self.solver.sums.array
+        )
+        self._center = np.eye(4)
+        self._center[:3, 3] = model.center
+        self._uncenter = np.eye(4)
+        self._uncenter[:3, 3] = -model.center
+
+    def record_stage(self, stage: StageConfig) -> RecordedStage:
+        """Bind a stage to this refiner's buffers."""
+        depth = depth_rows(
+            self.view, self.poses, self.frame, self.config.depth, stage.depth_sigma_m, self.solver.sums.array
+        )
+        if stage.lines == "none":
+            return RecordedStage(stage, None, (depth,), (depth,))
+        return RecordedStage(
+            stage, self._contour.measurement(stage), (depth, self._contour.accumulate), (depth,)
+        )
+
+    def set_poses(self, T_cam_obj: NDArray[np.float64]) -> None:
+        """Set the poses (P, 4, 4) that the next refinement starts from."""
+        self.poses.set(T_cam_obj @ self._center)
+
+    def set_prior(self, T_cam_obj: NDArray[np.float64], information: NDArray[np.float64]) -> None:
+        """Set the priors: means (P, 4, 4) and information (6, 6) or (P, 6, 6) about the model's centre."""
+        self.solver.set_prior(T_cam_obj @ self._center, information)
+
+    def image_box(self, T_cam_obj: NDArray[np.float64], margin_px: float) -> Box:
+        """Pixels that hold the bounding sphere at a pose (4, 4), with a margin; may be empty."""
+        camera = self.frame.camera
+        c = T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]
+        r = self.model.radius_m
+        if c[2] <= r:
+            return (0, 0, camera.width, camera.height)
+        z = c[2] - r
+        corners = np.array([[c[0] + sx * r, c[1] + sy * r, z] for sx in (-1, 1) for sy in (-1, 1)])
+        corners = np.vstack([corners, corners + [0.0, 0.0, r]])
+        uv = camera.project(corners)
+        if not np.isfinite(uv).all():
+            return (0, 0, camera.width, camera.height)
+        low = np.maximum(np.floor(uv.min(axis=0) - margin_px), 0).astype(int)
+        high = np.minimum(np.ceil(uv.max(axis=0) + margin_px) + 1, [camera.width, camera.height]).astype(int)
+        return (int(low[0]), int(low[1]), int(max(high[0], low[0])), int(max(high[1], low[1])))
+
+    def refine(self, stages: Sequence[RecordedStage], occluders: Sequence[Launch] = ()) -> None:
+        """Run stages on the frame that was uploaded; nothing waits for the device."""
+        for stage in stages:
+            if stage.config.render:
+                self.view.aim()
+                self.view.render(occluders)
+            rows = stage.accumulate
+            if stage.measure is not None and self.frame.has_color:
+                stage.measure()
+            else:
+                rows = stage.accumulate_depth_only
+            self.solver.run(rows, stage.config.steps)
+
+    def result(self) -> Refinement:
+        """Poses and sums after `refine`; waits for the device."""
+        T = self.poses.get()
+        T[:, :3, :3] = orthonormalize(T[:, :3, :3])
+        sums, problems = self.solver.pull()
+        counts = self.view.pull_counts()
+        return Refinement(
+            T_cam_obj=T @ self._uncenter,
+            information=information_matrix(sums),
+            sums=sums.reshape(-1, NUM_SUMS).copy(),
+            cost=problems["cost"].astype(np.float64),
+            last_step=problems["step"].astype(np.float64),
+            surface_samples=np.minimum(counts[0], self.view.surface.shape[1]),
+            contour_samples=np.minimum(counts[1], self.view.contour.shape[1]),
+        )

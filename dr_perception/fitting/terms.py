@@ -1,0 +1,95 @@
+"""Recorded launches of every modality for one model view, one variant per stage."""
+
+from __future__ import annotations
+
+import warp as wp
+
+from dr_perception.fitting.config import ContourConfig, DepthConfig, StageConfig
+from dr_perception.render.model_view import ModelView, PoseArrays
+from dr_perception.render.recording import Launch, record
+from dr_perception.residuals.color_histogram import ColorHistograms
+from dr_perception.residuals.contour_lines import (
+    ContourLine,
+    LineSearch,
+    accumulate_lines,
+    measure_lines_by_region,
+    measure_lines_by_step,
+)
+from dr_perception.residuals.depth import DepthNoise, accumulate_depth
+from dr_perception.residuals.frame_buffers import FrameBuffers
+
+_CUDA_LANES = 128
+
+
+def num_lanes(device: wp.Device) -> int:
+    """Threads that share the rows of a problem: one on a CPU, whose kernels are serial."""
+    return _CUDA_LANES if device.is_cuda else 1
+
+
+def depth_rows(
+    view: ModelView, poses: PoseArrays, frame: FrameBuffers, config: DepthConfig, extra_sigma_m: float, sums: wp.array
+) -> Launch:
+    """Launch that adds the depth rows of a view."""
+    noise = DepthNoise()
+    noise.sigma_m = config.sigma_m + extra_sigma_m
+    noise.sigma_per_m2 = config.sigma_per_m2
+    noise.lateral_px = config.lateral_px
+    noise.cutoff = config.cutoff_sigma
+    noise.correlation = config.correlation
+    lanes = num_lanes(frame.device)
+    return record(
+        accumulate_depth,
+        (view.surface.shape[0], lanes),
+        [view.surface, view.surface_count, poses.R.array, poses.t.array, frame.params, frame.depth.array, noise, lanes],
+        [sums],
+        frame.device,
+    )
+
+
+class ContourTerm:
+    """Lines of one view: measured once a stage, then turned into rows at every step."""
+
+    def __init__(
+        self,
+        view: ModelView,
+        poses: PoseArrays,
+        frame: FrameBuffers,
+        histograms: ColorHistograms,
+        config: ContourConfig,
+        sums: wp.array,
+    ) -> None:
+        """Allocate the lines and record their rows."""
+        self.lines = wp.zeros(view.contour.shape, dtype=ContourLine, device=frame.device)
+        self._samples = [view.contour, view.contour_count]
+        self._poses = [poses.R.array, poses.t.array]
+        self._frame = frame
+        self._histograms = histograms
+        self._config = config
+        lanes = num_lanes(frame.device)
+        self.accumulate = record(
+            accumulate_lines,
+            (view.contour.shape[0], lanes),
+            [*self._samples, self.lines, *self._poses, frame.params, config.cutoff_sigma, config.correlation, lanes],
+            [sums],
+            frame.device,
+        )
+
+    def measurement(self, stage: StageConfig) -> Launch:
+        """Launch that measures the lines as a stage wants them."""
+        c, frame = self._config, self._frame
+        search = LineSearch()
+        search.reach = c.reach_px
+        search.step_px = stage.line_step_px
+        search.sharpness = c.sharpness
+        search.prior_sigma_px = c.prior_sigma_px * stage.line_step_px
+        search.occlusion_m = c.occlusion_m + 2.0 * stage.depth_sigma_m
+        search.color_sigma = c.color_sigma
+        images = [frame.params, frame.color.array, frame.depth.array]
+        if stage.lines == "region":
+            search.floor_px = c.region_floor_px * stage.line_step_px
+            kernel, extra = measure_lines_by_region, [self._histograms.log_ratio]
+        else:
+            search.floor_px = c.step_floor_px
+            kernel, extra = measure_lines_by_step, [c.half_window_px, c.level_width_px]
+        inputs = [*self._samples, *self._poses, *images, *extra, search]
+        return record(kernel, self.lines.shape, inputs, [self.lines], frame.device)

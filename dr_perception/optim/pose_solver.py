@@ -1,0 +1,74 @@
+"""The host side of the batched Levenberg-Marquardt solver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.optim.levenberg_marquardt import PosePrior, Problem, begin, decide_and_step
+from dr_perception.render.device_array import SharedArray
+from dr_perception.render.model_view import PoseArrays
+from dr_perception.render.recording import Launch, record
+from dr_perception.residuals.normal_equations import NUM_SUMS
+
+_INITIAL_DAMPING = 1.0e-3
+
+
+class PoseSolver:
+    """Moves a batch of poses down the sum of robust rows and a Gaussian prior.
+
+    Attributes:
+        poses: The poses; trial poses during `run`, the best ones after it.
+        sums: Where terms accumulate rows (P, `NUM_SUMS`).
+    """
+
+    def __init__(self, poses: PoseArrays, num_problems: int, device: wp.DeviceLike) -> None:
+        """Allocate the state of every problem."""
+        self.poses = poses
+        self.sums = SharedArray((num_problems, NUM_SUMS), float, device)
+        self._best = SharedArray((num_problems, NUM_SUMS), float, device)
+        self._priors = SharedArray(num_problems, PosePrior, device)
+        self._problems = SharedArray(num_problems, Problem, device)
+        trial = [poses.R.array, poses.t.array]
+        self._begin = record(begin, num_problems, [*trial, _INITIAL_DAMPING], [self._problems.array], device)
+        outputs = [self._problems.array, self.sums.array, self._best.array, *trial]
+        self._step, self._finish = (
+            record(decide_and_step, num_problems, [self._priors.array, last], outputs, device) for last in (0, 1)
+        )
+
+    def set_prior(self, T: NDArray[np.float64], information: NDArray[np.float64]) -> None:
+        """Set the prior of every problem: means (P, 4, 4) and information matrices (P, 6, 6) or (6, 6)."""
+        host = self._priors.host
+        host["R"] = T[:, :3, :3]
+        host["t"] = T[:, :3, 3]
+        host["information"] = information
+        self._priors.push()
+
+    def run(self, accumulate: Sequence[Launch], steps: int) -> None:
+        """Take up to ``steps`` accepted or rejected steps with rows from the given launches."""
+        self._begin()
+        for i in range(steps + 1):
+            for launch in accumulate:
+                launch()
+            if i < steps:
+                self._step()
+            else:
+                self._finish()
+
+    def pull(self) -> tuple[NDArray[np.float32], NDArray[np.void]]:
+        """Sums at the best poses (P, `NUM_SUMS`) and the state of every problem (P,); waits for the device."""
+        self._best.pull()
+        self._problems.pull()
+        return self._best.host, self._problems.host
+
+
+def information_matrix(sums: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Symmetric (P, 6, 6) information in float64 from rows of sums (P, `NUM_SUMS`)."""
+    rows, columns = np.triu_indices(6)
+    H = np.zeros((len(sums), 6, 6))
+    H[:, rows, columns] = sums[:, :21]
+    H[:, columns, rows] = sums[:, :21]
+    return H

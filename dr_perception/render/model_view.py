@@ -1,0 +1,188 @@
+"""One model seen from close by: a small render at the current pose and the visible points that it yields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.render.contour import ContourSample, sample_contour
+from dr_perception.render.device_array import SharedArray
+from dr_perception.render.model_buffers import ModelBuffers
+from dr_perception.render.project import IdealCamera, transform_vertices
+from dr_perception.render.raster import clear_keys, rasterize_pinhole
+from dr_perception.render.recording import Launch, record
+from dr_perception.render.surface_samples import SurfaceSample, sample_surface_grid
+from dr_perception.render.types import DEFAULT_NEAR_M, EMPTY_KEY, Viewport
+
+_MARGIN = 1.12
+_CONTOUR_STEP_PX = 1.5
+
+
+class PoseArrays:
+    """Poses of a batch on a device: rotations (P, 1) and translations (P, 1) in metres."""
+
+    def __init__(self, num_problems: int, device: wp.DeviceLike) -> None:
+        """Allocate poses."""
+        self.R = SharedArray((num_problems, 1), wp.mat33, device)
+        self.t = SharedArray((num_problems, 1), wp.vec3, device)
+
+    def set(self, T: NDArray[np.float64]) -> None:
+        """Write poses of shape (P, 4, 4)."""
+        self.R.host[:, 0] = T[:, :3, :3]
+        self.t.host[:, 0] = T[:, :3, 3]
+        self.R.push()
+        self.t.push()
+
+    def get(self) -> NDArray[np.float64]:
+        """Read poses of shape (P, 4, 4) in float64; waits for the device."""
+        self.R.pull()
+        self.t.pull()
+        T = np.zeros((len(self.R.host), 4, 4))
+        T[:, :3, :3] = self.R.host[:, 0]
+        T[:, :3, 3] = self.t.host[:, 0]
+        T[:, 3, 3] = 1.0
+        return T
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How a model view is rendered and sampled."""
+
+    size_px: int = 128
+    """Width and height of the render, into which the bounding sphere just fits."""
+    surface_stride_px: int = 3
+    """Distance of surface samples in rendered pixels."""
+    surface_margin_px: int = 2
+    """Surface samples keep this distance from outlines and depth steps."""
+    max_relative_step: float = 0.02
+    """Difference of inverse depth over the margin, relative, above which it counts as a step."""
+    contour_spacing_px: float = 2.0
+    """Distance of contour samples in rendered pixels."""
+    contour_inner_tolerance: float = 0.03
+    """How much nearer, relative, the surface just inside a contour point may be."""
+    contour_outer_gap: float = 0.006
+    """How much farther, relative, the model just outside must be."""
+    max_contour_samples: int = 320
+    """Room for contour samples."""
+
+
+class ModelView:
+    """Renders a batch of poses of one model, each in a frame of its own, and samples surface and contour.
+
+    The camera is an ideal pinhole with the real one's position and axes, zoomed so that the bounding sphere fills the render: cost
+    does not depend on distance, and lens distortion does not enter, since only visible points in the model's frame are wanted.
+
+    Attributes:
+        surface: `SurfaceSample` (P, N) with ``surface_count`` (P,).
+        contour: `ContourSample` (P, M) with ``contour_count`` (P,).
+        covered: Grid pixels on the model (P,), those next to an outline included.
+    """
+
+    def __init__(
+        self, buffers: ModelBuffers, radius_m: float, poses: PoseArrays, num_problems: int, settings: ViewSettings
+    ) -> None:
+        """Allocate buffers; the model's bounding sphere is centred on its origin."""
+        self.buffers = buffers
+        self.device = buffers.device
+        self.radius_m = radius_m
+        self.settings = settings
+        self._poses = poses
+        size, device, n = settings.size_px, self.device, num_problems
+        grid = -(-size // settings.surface_stride_px)
+        self.keys = wp.zeros((n, size, size), dtype=wp.uint64, device=device)
+        self.cameras = SharedArray(n, IdealCamera, device)
+        self._viewports = SharedArray(n, Viewport, device)
+        self._viewports.host["width"] = size
+        self._viewports.host["height"] = size
+        self._viewports.push()
+        self._counts = SharedArray((3, n), int, device)
+        self.surface_count, self.contour_count, self.covered = (self._counts.array[k] for k in range(3))
+        self.surface = wp.zeros((n, grid * grid), dtype=SurfaceSample, device=device)
+        self.contour = wp.zeros((n, settings.max_contour_samples), dtype=ContourSample, device=device)
+        self._draw = self._record_draw(buffers, poses, 0)
+        self._sample = self._record_sampling(n, grid)
+
+    def _record_draw(self, buffers: ModelBuffers, poses: PoseArrays, first_face: int) -> list[Launch]:
+        n = self.keys.shape[0]
+        p_cam = wp.zeros((n, buffers.num_vertices), dtype=wp.vec3, device=self.device)
+        screen = wp.zeros((n, buffers.num_vertices), dtype=wp.vec2, device=self.device)
+        transform = record(
+            transform_vertices,
+            (n, buffers.num_vertices),
+            [buffers.vertices, buffers.vertex_instance, poses.R.array, poses.t.array, self.cameras.array, DEFAULT_NEAR_M],
+            [p_cam, screen],
+            self.device,
+        )
+        cull = int(buffers.closed)
+        raster = record(
+            rasterize_pinhole,
+            (n, buffers.num_faces),
+            [p_cam, screen, buffers.faces, self.cameras.array, self._viewports.array, DEFAULT_NEAR_M, cull, first_face],
+            [self.keys],
+            self.device,
+        )
+        return [transform, raster]
+
+    def _record_sampling(self, n: int, grid: int) -> list[Launch]:
+        s, b, p = self.settings, self.buffers, self._poses
+        where = [p.R.array, p.t.array, self.cameras.array, self._viewports.array]
+        surface = record(
+            sample_surface_grid,
+            (n, grid, grid),
+            [self.keys, b.planes, *where, s.surface_stride_px, s.surface_margin_px, s.max_relative_step, b.num_faces],
+            [self.surface, self.surface_count, self.covered],
+            self.device,
+        )
+        numbers = [s.contour_spacing_px, _CONTOUR_STEP_PX, s.contour_inner_tolerance, s.contour_outer_gap]
+        contour = record(
+            sample_contour,
+            (n, b.num_edges),
+            [b.vertices, b.edges, b.planes, self.keys, *where, *numbers, DEFAULT_NEAR_M, b.num_faces],
+            [self.contour, self.contour_count],
+            self.device,
+        )
+        return [surface, contour]
+
+    def add_occluder(self, buffers: ModelBuffers, poses: PoseArrays) -> Sequence[Launch]:
+        """Return launches that draw another model into this view's z-buffer; pass them to `render`."""
+        return self._record_draw(buffers, poses, self.buffers.num_faces)
+
+    def aim(self) -> None:
+        """Point every view's camera at its object, from the poses on the host."""
+        t = self._poses.t.host[:, 0]
+        z = np.maximum(t[:, 2], 2.0 * DEFAULT_NEAR_M)
+        half = _MARGIN * self.radius_m / np.maximum(z - 0.3 * self.radius_m, 0.05)
+        focal = 0.5 * self.settings.size_px / half
+        middle = 0.5 * self.settings.size_px - 0.5
+        camera = self.cameras.host
+        camera["fx"] = camera["fy"] = focal
+        camera["cx"] = middle - focal * t[:, 0] / z
+        camera["cy"] = middle - focal * t[:, 1] / z
+        self.cameras.push()
+
+    def render(self, occluders: Sequence[Launch] = ()) -> None:
+        """Draw the model at its poses, then occluders, and sample what is visible."""
+        self._clear()
+        for launch in (*self._draw, *occluders, *self._sample):
+            launch()
+
+    def _clear(self) -> None:
+        if self.device.is_cpu:
+            self._host_keys.fill(EMPTY_KEY)
+        else:
+            wp.launch(clear_keys, dim=self.keys.shape, outputs=[self.keys], device=self.device)
+        self._counts.host.fill(0)
+        self._counts.push()
+
+    @property
+    def _host_keys(self) -> NDArray[np.uint64]:
+        return self.keys.numpy()
+
+    def pull_counts(self) -> NDArray[np.int32]:
+        """Rows of surface, contour and covered counts (3, P); waits for the device."""
+        self._counts.pull()
+        return self._counts.host
