@@ -122,7 +122,9 @@ def source_copy(tmp_path: Path) -> Path:
 def test_a_plain_install_holds_what_ros_looks_up(tmp_path: Path, source_copy: Path) -> None:
     """`pip install .` into a fresh prefix: console scripts, share folder, resource index."""
     prefix = tmp_path / "prefix"
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--prefix", prefix, source_copy]
+    # Without --ignore-installed pip would uninstall the package from the environment of the tests.
+    options = ["-q", "--no-deps", "--ignore-installed", "--prefix", prefix]
+    command = [sys.executable, "-m", "pip", "install", *options, source_copy]
     subprocess.run(command, check=True, cwd=tmp_path)
     share = prefix / "share"
     assert (share / "ament_index" / "resource_index" / "packages" / "dr_perception").is_file()
