@@ -8,9 +8,12 @@ specification (https://mcap.dev/spec: magic, then opcode, 64-bit length, content
 from __future__ import annotations
 
 import io
+import shutil
 import sqlite3
 import struct
+import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -69,16 +72,40 @@ def scan_sqlite(path: Path) -> Iterator[StoredMessage]:
     Raises:
         DamagedSequenceError: After the last message that can be read.
     """
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-    try:
-        topics = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, name, type FROM topics")}
-        rows = connection.execute("SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id")
-        for topic_id, stamp, data in rows:
-            yield StoredMessage(*topics[topic_id], stamp, data)
-    except (sqlite3.Error, KeyError) as error:
-        raise DamagedSequenceError(f"bag file {path} is truncated or damaged: {error}") from error
-    finally:
-        connection.close()
+    with tempfile.TemporaryDirectory(prefix="dr_perception_") as folder:
+        try:
+            copy = _shortened_copy(path, Path(folder))
+            with closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+                topics = {row[0]: row[1:] for row in connection.execute("SELECT id, name, type FROM topics")}
+                rows = connection.execute(
+                    "SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"
+                )
+                for topic_id, stamp, data in rows:
+                    yield StoredMessage(*topics[topic_id], stamp, data)
+        except (sqlite3.Error, KeyError, ValueError) as error:
+            raise DamagedSequenceError(f"bag file {path} is truncated or damaged: {error}") from error
+
+
+def _shortened_copy(path: Path, folder: Path) -> Path:
+    """Copy of a truncated database whose header states the pages that are there.
+
+    SQLite refuses a file with fewer pages than its header says (https://www.sqlite.org/fileformat.html,
+    section 1.3: page size at byte 16, number of pages at 28). With the right number it reads up to the first
+    missing page.
+    """
+    copy = folder / "intact_pages.db3"
+    shutil.copyfile(path, copy)
+    with copy.open("r+b") as file:
+        header = file.read(100)
+        if len(header) < 100 or not header.startswith(b"SQLite format 3"):
+            raise ValueError("it is empty or no SQLite database")
+        (size,) = struct.unpack_from(">H", header, 16)
+        size = 65536 if size == 1 else size
+        pages = path.stat().st_size // size
+        file.seek(28)
+        file.write(struct.pack(">I", pages))
+        file.truncate(pages * size)
+    return copy
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

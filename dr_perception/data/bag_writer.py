@@ -99,7 +99,12 @@ class BagWriter:
         """Write index and metadata."""
         self._writer.close()
 
-    def write(self, frame: Frame, ground_truth: Mapping[str, NDArray[np.float64]] | None = None) -> None:
+    def write(
+        self,
+        frame: Frame,
+        ground_truth: Mapping[str, NDArray[np.float64]] | None = None,
+        encoded_color: bytes | None = None,
+    ) -> None:
         """Write one frame.
 
         Depth is stored as 16UC1 in millimetres or 32FC1 in metres (REP 118): uint16 with another scale
@@ -108,6 +113,8 @@ class BagWriter:
         Args:
             frame: The frame; its stamp becomes the stamp and log time of all messages.
             ground_truth: ``{name: T_cam_obj}`` of this frame.
+            encoded_color: The frame's colour as the bytes of a JPEG or PNG file, to be stored without
+                encoding it again; only for compressed colour.
 
         Raises:
             ValueError: An object is called ``camera``, which is the name of the camera's own pose.
@@ -117,7 +124,7 @@ class BagWriter:
         header = self._header(frame.stamp_ns, frame.frame_id or self._frame_id)
         self._write(self.INFO_TOPIC, CAMERA_INFO, frame.stamp_ns, self._camera_info(header, frame.camera))
         if frame.color is not None:
-            self._write_color(header, frame.stamp_ns, frame.color)
+            self._write_color(header, frame.stamp_ns, frame.color, encoded_color)
         if frame.depth is not None:
             self._write_depth(header, frame.stamp_ns, _storable_depth(frame))
         for name, T in (ground_truth or {}).items():
@@ -126,12 +133,18 @@ class BagWriter:
             world = self._header(frame.stamp_ns, "world")
             self._write_pose(CAMERA_NAME, world, frame.stamp_ns, frame.T_world_cam)
 
-    def _write_color(self, header: Any, stamp_ns: int, color: NDArray[np.uint8]) -> None:
+    def _write_color(
+        self, header: Any, stamp_ns: int, color: NDArray[np.uint8], encoded: bytes | None
+    ) -> None:
         if self._color == "raw":
             self._write(self.COLOR_TOPIC, IMAGE, stamp_ns, self._image(header, color, "rgb8"))
             return
-        jpeg = self._color == "jpeg"
-        data = encode_jpeg(color, self._jpeg_quality) if jpeg else encode_png(color, self._png_level)
+        if encoded is not None:
+            data = encoded
+        elif self._color == "jpeg":
+            data = encode_jpeg(color, self._jpeg_quality)
+        else:
+            data = encode_png(color, self._png_level)
         msg = self._compressed(header, data, f"rgb8; {self._color} compressed bgr8")
         self._write(self.COLOR_TOPIC + "/compressed", COMPRESSED_IMAGE, stamp_ns, msg)
 

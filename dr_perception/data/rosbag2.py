@@ -87,9 +87,7 @@ class RosbagSource:
             raise ValueError(f"tolerance_s must not be negative, got {tolerance_s}")
         self._tolerance_ns = round(1e9 * tolerance_s)
         self._bag = BagMessages(self.path)
-        self.topics: ImageTopics = choose_topics(
-            str(path), self._bag.topics, self._first_encoding, color_topic, depth_topic, info_topic
-        )
+        self.topics: ImageTopics = self._choose(color_topic, depth_topic, info_topic)
         """The topics in use."""
         image = self.topics.color or self.topics.depth
         self._rectified = "rect" in image.rsplit("/", 1)[-1] if rectified is None else rectified
@@ -273,6 +271,15 @@ class RosbagSource:
         if missing:
             raise ValueError(f"bag {self.path} has no pose topics {missing}; it has {sorted(available)}")
         return list(chosen)
+
+    def _choose(self, color: str | None, depth: str | None, info: str | None) -> ImageTopics:
+        """Choose the topics; a missing one is blamed on the damage if there is any."""
+        try:
+            return choose_topics(str(self.path), self._bag.topics, self._first_encoding, color, depth, info)
+        except ValueError as error:
+            if self._bag.damage is None:
+                raise
+            raise DamagedSequenceError(f"{self._bag.damage}; in what is intact: {error}") from error
 
     def _first_encoding(self, topic: str) -> str:
         """Encoding or format of the first message of an image topic."""
