@@ -39,7 +39,11 @@ def lines(group: BaseModel, indent: int) -> Iterator[str]:
             yield from textwrap.wrap(
                 field.description, WIDTH, initial_indent=f"{blank}# ", subsequent_indent=f"{blank}# "
             )
-        if value is None or (isinstance(value, Mapping | tuple | list) and not value):
+        if isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+            # Neither has it lists of groups; the node takes them as strings.
+            yield f"{blank}# {name}:"
+            yield from (f"{blank}#   - '{item.model_dump_json()}'" for item in value)
+        elif value is None or (isinstance(value, Mapping | tuple | list) and not value):
             # A ROS parameter file has no empty list, mapping or null.
             yield f"{blank}# {name}: (empty)"
         else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
@@ -34,7 +35,7 @@ def declare_config(node: Node) -> Config:
         ValueError: An override is unknown or not acceptable; the message names it.
     """
     overrides = {
-        name: parameter.value
+        name: _tree_value(parameter.value)
         for name, parameter in node._parameter_overrides.items()
         if not name.startswith(FOREIGN_PREFIXES)
     }
@@ -58,8 +59,15 @@ def flatten(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]
             yield path, value, field.description or ""
 
 
+def _tree_value(value: Any) -> Any:
+    """A parameter's value as the tree takes it; a list of groups comes as strings of YAML mappings."""
+    if isinstance(value, list) and value and all(isinstance(v, str) and v.startswith("{") for v in value):
+        return [yaml.safe_load(item) for item in value]
+    return value
+
+
 def _ros_value(name: str, value: Any) -> Any:
-    """A value as rclpy stores it: a scalar or a list of one scalar type.
+    """A value as rclpy stores it: a scalar or a list of one scalar type, groups as strings of JSON.
 
     Raises:
         TypeError: ROS parameters cannot hold the value.
@@ -67,7 +75,7 @@ def _ros_value(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        items = list(value)
+        items = [item.model_dump_json() if isinstance(item, BaseModel) else item for item in value]
         if any(isinstance(item, float) for item in items):
             items = [float(item) for item in items]
         if len({type(item) for item in items}) <= 1:

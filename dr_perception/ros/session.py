@@ -29,6 +29,9 @@ class TrackerLike(Protocol):
     def track(self, frame: Frame) -> TrackResult:
         """Estimate the poses in the next frame."""
 
+    def reset(self) -> None:
+        """Forget all poses."""
+
 
 class TrackingSession:
     """Feeds frames to a tracker: waiting, starting on the next frame, or tracking. Safe between threads."""
@@ -92,6 +95,7 @@ class TrackingSession:
         with self._lock:
             self._start_pending, self._tracking = False, False
             self._poses.clear()
+            self._tracker.reset()
         return "stopped; call start to begin again"
 
     def step(self, frame: Frame) -> TrackResult | None:
@@ -102,6 +106,7 @@ class TrackingSession:
         """
         with self._lock:
             if self._start_pending:
+                self._tracker.reset()
                 self._tracker.start(frame, {name: self._poses.get(name) for name in self._names})
                 self._start_pending, self._tracking = False, True
                 return None

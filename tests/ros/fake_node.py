@@ -32,6 +32,9 @@ class FakeTracker:
         given = poses["cube"]
         self.T_start = np.eye(4) if given is None else given
 
+    def reset(self) -> None:
+        self.T_start = np.eye(4)
+
     def track(self, frame: Frame) -> TrackResult:
         if frame.color[0, 0, 0] == 13:
             raise RuntimeError("thirteen in the first pixel")

@@ -49,6 +49,7 @@ def test_overrides_reach_the_tree(context: Context) -> None:
         Parameter("node.queue_depth", value=7),
         Parameter("node.sync_tolerance_ms", value=2),
         Parameter("models.names", value=["a", "b"]),
+        Parameter("tracker.stages", value=[Config().tracker.stages[0].model_dump_json()]),
         Parameter("init.poses.a", value=[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]),
     ]
     node = node_with(context, parameter_overrides=overrides)
@@ -57,6 +58,7 @@ def test_overrides_reach_the_tree(context: Context) -> None:
     assert config.node.sync_tolerance_ms == 2.0
     assert config.models.names == ("a", "b")
     assert config.init.poses["a"][2] == 1.0
+    assert config.tracker.stages == Config().tracker.stages[:1]
     assert node.get_parameter("node.queue_depth").value == 7
     assert list(node.get_parameter("init.poses.a").value) == [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     node.destroy_node()

@@ -27,11 +27,15 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[str, int, Any]] = []
         self.fail = False
+        self.resets = 0
 
     def start(self, frame: Frame, poses: Mapping[str, Any]) -> None:
         self.calls.append(("start", frame.stamp_ns, dict(poses)))
         if self.fail:
             raise ValueError("no such luck")
+
+    def reset(self) -> None:
+        self.resets += 1
 
     def track(self, frame: Frame) -> TrackResult:
         self.calls.append(("track", frame.stamp_ns, None))
@@ -61,7 +65,10 @@ def test_without_auto_start_nothing_happens_before_the_request() -> None:
     session.set_initial_pose("b", POSE)
     assert session.request_start() == "starting on the next frame: initial pose given for b; searching for a"
     session.step(frame(2))
-    assert kinds(tracker) == [("start", 2)]
+    session.request_start()
+    session.step(frame(3))
+    assert kinds(tracker) == [("start", 2), ("start", 3)]
+    assert tracker.resets == 2
 
 
 def test_a_start_that_fails_is_tried_again_on_the_next_frame() -> None:
@@ -80,6 +87,7 @@ def test_reset_forgets_the_poses() -> None:
     tracker = Recorder()
     session = TrackingSession(tracker, ["a"], {"a": POSE})
     session.reset()
+    assert tracker.resets == 1
     assert session.step(frame(1)) is None
     assert not session.tracking
     session.request_start()
