@@ -31,7 +31,7 @@ def simplify(mesh: Mesh, max_error_m: float) -> Mesh:
     best = Mesh(vertices=mesh.vertices, faces=mesh.faces)
     target = len(mesh.faces) // 2
     while target >= _MIN_FACES:
-        candidate = _decimate(mesh, target)
+        candidate = _decimate(best, target)
         if len(candidate.faces) == 0 or surface_distance(mesh, candidate) > max_error_m:
             break
         best = candidate
