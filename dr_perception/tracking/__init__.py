@@ -2,5 +2,6 @@
 
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.result import ObjectState, Status, TrackResult
+from dr_perception.tracking.tracker import Tracker
 
-__all__ = ["ObjectState", "Status", "TrackResult", "TrackerConfig"]
+__all__ = ["ObjectState", "Status", "TrackResult", "Tracker", "TrackerConfig"]

@@ -1,11 +1,54 @@
-"""Settings of the tracker."""
+"""Settings of the tracker. Metres, radians, seconds; every field has a working default."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from dr_perception.fitting.config import TRACKING_STAGES, WIDE_STAGES, RefinerConfig, StageConfig
 
 
-class TrackerConfig(BaseModel):
-    """Settings of the tracker (every field has a working default)."""
-
+class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MotionConfig(_Settings):
+    """Constant-velocity motion model."""
+
+    translation_sigma_m: float = Field(0.02, gt=0.0, description="Error of the prediction over one nominal frame.")
+    rotation_sigma_rad: float = Field(0.15, gt=0.0, description="Error of the prediction over one nominal frame.")
+    nominal_period_s: float = Field(1.0 / 30.0, gt=0.0, description="Time between frames whose stamps do not tell.")
+    velocity_gain: float = Field(0.8, ge=0.0, le=1.0, description="Weight of the newest motion in the velocity.")
+    longest_prediction_s: float = Field(0.3, gt=0.0, description="A gap longer than this is not extrapolated over.")
+
+
+class HealthConfig(_Settings):
+    """When an object counts as occluded or lost."""
+
+    min_visible_fraction: float = Field(0.2, ge=0.0, le=1.0, description="Below this share in view it is occluded.")
+    min_samples: int = Field(30, ge=1, description="Fewer measured samples than this cannot support a pose.")
+    good_score: float = Field(0.5, ge=0.0, le=1.0, description="A pose with a lower score is not trusted.")
+    patience_frames: int = Field(5, ge=1, description="Untrusted frames in a row after which an object is lost.")
+
+
+class RecoveryConfig(_Settings):
+    """How lost objects are found again."""
+
+    search: bool = Field(True, description="Search the whole frame for a lost object.")
+    latency_frames: int = Field(
+        12, ge=0, description="Frames after which a search's result is taken up, the same in every replay."
+    )
+
+
+class TrackerConfig(_Settings):
+    """Settings of the tracker."""
+
+    refiner: RefinerConfig = RefinerConfig()
+    stages: tuple[StageConfig, ...] = Field(TRACKING_STAGES, description="Stages run in every frame.")
+    wide_stages: tuple[StageConfig, ...] = Field(WIDE_STAGES, description="Stages run when the first do not agree.")
+    motion: MotionConfig = MotionConfig()
+    health: HealthConfig = HealthConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
+    color_learning_rate: float = Field(0.2, gt=0.0, le=1.0, description="Weight of the newest colours.")
+    search_margin_px: float = Field(40.0, ge=0.0, description="Pixels around an object that are looked at.")
+    threads: int = Field(2, ge=1, description="Objects that are worked on at once.")
+    device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")

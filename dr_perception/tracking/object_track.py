@@ -1,0 +1,176 @@
+"""One tracked object: prediction, refinement, health."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.fitting.refiner import PoseRefiner, Refinement
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import hat
+from dr_perception.render.recording import Launch
+from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.health import Agreement, agreement_of
+from dr_perception.tracking.motion import MotionModel
+from dr_perception.tracking.result import ObjectState, Status
+
+_START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
+_LARGEST_COVARIANCE = np.diag(np.repeat([0.5, np.pi], 3) ** 2)
+
+
+class ObjectTrack:
+    """State and buffers of one object.
+
+    Attributes:
+        T_cam_obj: Newest pose (4, 4), or the frozen one of a lost object.
+        predicted: Pose (4, 4) expected in the frame being worked on.
+        status: Health after the newest frame.
+    """
+
+    def __init__(self, model: ObjectModel, frame: FrameBuffers, config: TrackerConfig) -> None:
+        """Prepare the model and record every stage."""
+        self.model = model
+        self.config = config
+        self.refiner = PoseRefiner(model, frame, config.refiner)
+        self._stages = [self.refiner.record_stage(stage) for stage in config.stages]
+        self._wide_stages = [self.refiner.record_stage(stage) for stage in config.wide_stages]
+        self._motion = MotionModel(config.motion)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.T_cam_obj: NDArray[np.float64] | None = None
+        self.predicted = np.eye(4)
+        self.status = Status.LOST
+        self._covariance = _LARGEST_COVARIANCE
+        self._bad_frames = 0
+        self._score = 0.0
+        self._visible_fraction = 0.0
+        self._reason = "not started"
+        self._motion.stop()
+
+    def reset(self) -> None:
+        """Forget the pose; the object is not tracked until it is started again."""
+        self._forget()
+
+    def start(self, T_cam_obj: NDArray[np.float64]) -> None:
+        """Begin at a pose; the colours under it are learned from the frame that was announced."""
+        self._forget()
+        self.predicted = T_cam_obj.copy()
+        self._covariance = _START_COVARIANCE
+        self.refiner.frame.upload(self.box())
+        self.refiner.set_poses(T_cam_obj[None])
+        self.refiner.view.aim()
+        self.refiner.view.render()
+        self.refiner.histograms.learn(1.0)
+        self.T_cam_obj = T_cam_obj.copy()
+        self.status, self._reason = Status.TRACKING, ""
+        self._score = 1.0
+
+    def predict(self, dt_s: float) -> None:
+        """Move the prediction to the next frame; a lost object stays where it was."""
+        assert self.T_cam_obj is not None
+        self._dt_s = dt_s
+        if self.status is Status.LOST:
+            self.predicted = self.T_cam_obj.copy()
+        else:
+            self.predicted = self._motion.predict(self.T_cam_obj, dt_s)
+        self._covariance = np.minimum(self._covariance + self._motion.process_covariance(dt_s), _LARGEST_COVARIANCE)
+
+    def elapsed_s(self, stamp_ns: int, previous_ns: int) -> float:
+        """Time between two frames, see `MotionModel.elapsed_s`."""
+        return self._motion.elapsed_s(stamp_ns, previous_ns)
+
+    def predicted_center(self) -> NDArray[np.float64]:
+        """Predicted pose (4, 4) of the model moved to the centre of its bounding sphere."""
+        T = self.predicted.copy()
+        T[:3, 3] += T[:3, :3] @ self.model.center
+        return T
+
+    def box(self) -> Box:
+        """Pixels that the refinement from the prediction may look at."""
+        return self.refiner.image_box(self.predicted, self.config.search_margin_px)
+
+    def step(self, occluders: Sequence[Launch]) -> None:
+        """Measure the pose in the uploaded frame and judge it."""
+        refinement, agreement = self._refine(self._stages, self.predicted, occluders)
+        if not self._is_good(agreement):
+            wide = self._refine(self._wide_stages, self.predicted, occluders)
+            if wide[1].score * wide[1].support > agreement.score * agreement.support:
+                refinement, agreement = wide
+        self._judge(refinement, agreement)
+
+    def _refine(
+        self, stages: Sequence, T: NDArray[np.float64], occluders: Sequence[Launch]
+    ) -> tuple[Refinement, Agreement]:
+        prior = np.linalg.inv(self._covariance)
+        self.refiner.set_poses(T[None])
+        self.refiner.set_prior(T[None], prior)
+        self.refiner.refine(stages, occluders)
+        refinement = self.refiner.result()
+        return refinement, agreement_of(refinement)
+
+    def _is_good(self, agreement: Agreement) -> bool:
+        health = self.config.health
+        return agreement.support >= health.min_samples and agreement.score >= health.good_score
+
+    def _judge(self, refinement: Refinement, agreement: Agreement) -> None:
+        health = self.config.health
+        self._visible_fraction = agreement.visible_fraction
+        hidden = agreement.visible_fraction < health.min_visible_fraction or refinement.surface_samples[0] == 0
+        if not hidden and self._is_good(agreement):
+            self._accept(refinement, agreement)
+            return
+        self._bad_frames += 1
+        self._motion.stop()
+        if hidden:
+            self._score *= 0.9
+            if self.status is not Status.LOST:
+                self.status = Status.OCCLUDED
+                self._reason = f"only {100.0 * agreement.visible_fraction:.0f} % of the visible side is not hidden"
+            return
+        self._score = min(agreement.score, self._score)
+        if self._bad_frames >= health.patience_frames:
+            self.status = Status.LOST
+        elif self.status is Status.TRACKING:
+            self.status = Status.OCCLUDED
+        self._reason = (
+            f"{100.0 * agreement.depth:.0f} % of the depth and {100.0 * agreement.lines:.0f} % of the outline agree, "
+            f"{agreement.support} samples in all"
+        )
+
+    def _accept(self, refinement: Refinement, agreement: Agreement) -> None:
+        assert self.T_cam_obj is not None
+        T = refinement.T_cam_obj[0]
+        information = refinement.information[0]
+        posterior = np.linalg.inv(information + np.linalg.inv(self._covariance))
+        if self.status is Status.TRACKING:
+            self._motion.update(self.T_cam_obj, T, self._dt_s, posterior @ information)
+        self.T_cam_obj = T
+        self._covariance = posterior
+        self.status, self._reason = Status.TRACKING, ""
+        self._score, self._bad_frames = agreement.score, 0
+        self.refiner.histograms.learn(self.config.color_learning_rate)
+
+    def state(self) -> ObjectState:
+        """What is known of the object, for the outside."""
+        assert self.T_cam_obj is not None
+        return ObjectState(
+            T_cam_obj=self.T_cam_obj.copy(),
+            covariance=self._covariance_at_origin(),
+            status=self.status,
+            score=self._score,
+            visible_fraction=self._visible_fraction,
+            reason=self._reason,
+        )
+
+    def _covariance_at_origin(self) -> NDArray[np.float64]:
+        """Move the covariance from the centre of the bounding sphere, where it is kept, to the model's origin."""
+        assert self.T_cam_obj is not None
+        arm = -self.T_cam_obj[:3, :3] @ self.model.center
+        # v_origin = v_center + w x arm
+        J = np.eye(6)
+        J[:3, 3:] = -hat(arm)
+        return J @ self._covariance @ J.T

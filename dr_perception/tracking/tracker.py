@@ -1,0 +1,195 @@
+"""Tracking of several known objects in one stream of frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.geometry.camera import Camera
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import check_transform
+from dr_perception.render.model_view import PoseArrays
+from dr_perception.render.recording import Launch
+from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.object_track import ObjectTrack
+from dr_perception.tracking.result import TrackResult
+
+
+class Tracker:
+    """Tracks the poses of known objects.
+
+    Each frame, every object's pose is predicted, the model is rendered there with the objects that may hide it, and depth and outline
+    are fitted coarse to fine. The same frames give the same poses, whether they come from a camera, a bag or a folder.
+    """
+
+    def __init__(self, models: Mapping[str, ObjectModel], config: TrackerConfig | None = None) -> None:
+        """Remember the models; buffers are made with the first frame, whose camera they depend on.
+
+        Args:
+            models: Models by the name that results carry. The same model may stand under several names.
+            config: Settings; the defaults if None.
+
+        Raises:
+            ValueError: If there is no model.
+            TypeError: If a model is not an `ObjectModel`.
+        """
+        if not models:
+            raise ValueError("a tracker needs at least one model, got none")
+        for name, model in models.items():
+            if not isinstance(model, ObjectModel):
+                raise TypeError(f"model {name!r} must be an ObjectModel (see load_model), got {type(model).__name__}")
+        self.config = config or TrackerConfig()
+        self._models = {name: model.with_name(name) for name, model in models.items()}
+        self._tracks: dict[str, ObjectTrack] = {}
+        self._occluders: dict[tuple[str, str], Sequence[Launch]] = {}
+        self._predicted: dict[str, PoseArrays] = {}
+        self._frame: FrameBuffers | None = None
+        self._stamp_ns: int | None = None
+        self._pool = ThreadPoolExecutor(self.config.threads, thread_name_prefix="track")
+        self._timing_ms: dict[str, float] = {}
+
+    @property
+    def models(self) -> Mapping[str, ObjectModel]:
+        """Models by name."""
+        return self._models
+
+    def start(self, frame: Frame, poses: Mapping[str, NDArray[np.float64] | None]) -> TrackResult:
+        """Begin tracking objects in a frame.
+
+        Args:
+            frame: Frame that the poses belong to.
+            poses: ``T_cam_obj`` (4, 4) by name; None to search for the object in the frame. Objects not named are not touched.
+
+        Returns:
+            The state of the objects that are tracked now; one that was not found is absent.
+
+        Raises:
+            KeyError: If a name is not among the models.
+            ValueError: If a pose is not a rigid transform, or the frame's camera changed.
+        """
+        for name in poses:
+            if name not in self._models:
+                raise KeyError(f"unknown object {name!r}; the tracker has {sorted(self._models)}")
+        buffers = self._announce(frame)
+        for name, T in poses.items():
+            if T is None:
+                T = self._search(name, frame)
+            else:
+                T = check_transform(T, f"pose of {name!r}")
+            if T is not None:
+                self._track(name, buffers).start(T)
+        self._stamp_ns = frame.stamp_ns
+        return self._result(frame)
+
+    def track(self, frame: Frame) -> TrackResult:
+        """Update all started objects with the next frame.
+
+        Raises:
+            ValueError: If the frame is older than the last one, or its camera changed.
+        """
+        if self._stamp_ns is not None and frame.stamp_ns < self._stamp_ns:
+            raise ValueError(
+                f"frame stamp {frame.stamp_ns} ns is older than the last one, {self._stamp_ns} ns; call reset() first"
+            )
+        self._timing_ms = {}
+        begin = time.perf_counter()
+        buffers = self._announce(frame)
+        active = {name: track for name, track in self._tracks.items() if track.T_cam_obj is not None}
+        with self._timed("predict"):
+            self._predict(active, frame.stamp_ns)
+        with self._timed("upload"):
+            boxes = {name: track.box() for name, track in active.items()}
+            for box in boxes.values():
+                buffers.upload(box)
+        with self._timed("refine"):
+            self._step(active, boxes)
+        self._stamp_ns = frame.stamp_ns
+        self._timing_ms["total"] = 1.0e3 * (time.perf_counter() - begin)
+        return self._result(frame)
+
+    def reset(self, name: str | None = None) -> None:
+        """Forget one object's pose, or all poses and the last stamp.
+
+        Raises:
+            KeyError: If the name is not among the models.
+        """
+        if name is not None and name not in self._models:
+            raise KeyError(f"unknown object {name!r}; the tracker has {sorted(self._models)}")
+        for key, track in self._tracks.items():
+            if name in (None, key):
+                track.reset()
+        if name is None:
+            self._stamp_ns = None
+
+    def _announce(self, frame: Frame) -> FrameBuffers:
+        if self._frame is None:
+            self._frame = self._make_buffers(frame.camera)
+        self._frame.begin(frame)
+        return self._frame
+
+    def _make_buffers(self, camera: Camera) -> FrameBuffers:
+        return FrameBuffers(camera, self.config.device)
+
+    def _track(self, name: str, buffers: FrameBuffers) -> ObjectTrack:
+        if name not in self._tracks:
+            track = ObjectTrack(self._models[name], buffers, self.config)
+            self._predicted[name] = PoseArrays(1, buffers.device)
+            for other, other_track in self._tracks.items():
+                self._link(name, track, other, other_track)
+                self._link(other, other_track, name, track)
+            self._tracks[name] = track
+        return self._tracks[name]
+
+    def _link(self, name: str, track: ObjectTrack, other: str, other_track: ObjectTrack) -> None:
+        """Prepare the drawing of another object at its predicted pose into an object's z-buffer."""
+        self._occluders[name, other] = track.refiner.view.add_occluder(
+            other_track.refiner.buffers, self._predicted[other]
+        )
+
+    def _predict(self, active: Mapping[str, ObjectTrack], stamp_ns: int) -> None:
+        for name, track in active.items():
+            before = stamp_ns if self._stamp_ns is None else self._stamp_ns
+            track.predict(track.elapsed_s(stamp_ns, before))
+            self._predicted[name].set(track.predicted_center()[None])
+
+    def _step(self, active: Mapping[str, ObjectTrack], boxes: Mapping[str, Box]) -> None:
+        jobs = {name: self._hiding(name, boxes) for name in active}
+        if len(active) == 1 or self.config.threads == 1:
+            for name, track in active.items():
+                track.step(jobs[name])
+            return
+        futures = [self._pool.submit(track.step, jobs[name]) for name, track in active.items()]
+        for future in futures:
+            future.result()
+
+    def _hiding(self, name: str, boxes: Mapping[str, Box]) -> list[Launch]:
+        """Launches that draw the objects whose boxes overlap an object's."""
+        x0, y0, x1, y1 = boxes[name]
+        launches: list[Launch] = []
+        for other, (a0, b0, a1, b1) in boxes.items():
+            if other != name and a0 < x1 and x0 < a1 and b0 < y1 and y0 < b1:
+                launches.extend(self._occluders[name, other])
+        return launches
+
+    def _search(self, name: str, frame: Frame) -> NDArray[np.float64] | None:
+        from dr_perception.fitting.search import search_poses
+
+        found = search_poses(self._models[name], frame, mask=(frame.masks or {}).get(name))
+        return found[0].T_cam_obj if found else None
+
+    def _result(self, frame: Frame) -> TrackResult:
+        objects = {name: track.state() for name, track in self._tracks.items() if track.T_cam_obj is not None}
+        return TrackResult(objects=objects, stamp_ns=frame.stamp_ns, timing_ms=dict(self._timing_ms))
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self._timing_ms[part] = 1.0e3 * (time.perf_counter() - begin)
