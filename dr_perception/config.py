@@ -59,9 +59,10 @@ class InitConfig(_Group):
     method: Literal["ground-truth", "search"] = Field(
         "ground-truth", description="First frame from recorded ground truth, or a search of the image."
     )
-    poses: dict[str, tuple[float, float, float, float, float, float, float]] = Field(
+    poses: dict[str, tuple[float, ...]] = Field(
         default_factory=dict,
-        description="Node: T_cam_obj at the start by object, x y z [m] and quaternion x y z w.",
+        description="Node: T_cam_obj at the start by object: x y z [m] and quaternion x y z w, or the 16 "
+        "numbers of the matrix by rows.",
     )
 
 

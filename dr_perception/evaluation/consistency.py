@@ -140,7 +140,7 @@ def consistency(values: ArrayLike, dof: int) -> Consistency:
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         raise ValueError("no normalised error to summarise: no finite covariance was reported")
-    low, high = chi2.ppf([0.025, 0.975], dof * finite.size) / finite.size
+    low, high = np.asarray(chi2.ppf([0.025, 0.975], dof * finite.size)) / finite.size
     inside = float(np.mean(values <= chi2.ppf(0.95, dof)))
     return Consistency(float(finite.mean()), (float(low), float(high)), inside, dof, int(values.size))
 

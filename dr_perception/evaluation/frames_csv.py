@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def write_frames(path: str | Path, metrics: Metrics) -> None:
-    """Write one row for each object and frame; without a pose the errors are ``inf`` and the status is empty."""
+    """Write a row for each object and frame; without a pose errors are ``inf`` and the status is empty."""
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

@@ -81,7 +81,7 @@ def hull_points(points: ArrayLike) -> Array:
 
 def add(T_est: ArrayLike, T_ref: ArrayLike, points: ArrayLike) -> float:
     """Average distance of model points, [1] equation (1), for objects without symmetry [m]."""
-    return float(np.linalg.norm(_moved(T_est, points) - _moved(T_ref, points), axis=1).mean())
+    return float(np.mean(np.linalg.norm(_moved(T_est, points) - _moved(T_ref, points), axis=1)))
 
 
 def add_s(T_est: ArrayLike, T_ref: ArrayLike, points: ArrayLike, tree: cKDTree | None = None) -> float:

@@ -71,7 +71,7 @@ def overlay_frames(
 
 
 def background(frame: Frame) -> NDArray[np.uint8]:
-    """What an overlay is drawn on: the colour image, or the depth as shades of grey where there is no colour."""
+    """What an overlay is drawn on: the colour image, or the depth in greys where there is no colour."""
     if frame.color is not None:
         return frame.color
     depth = frame.depth_m()

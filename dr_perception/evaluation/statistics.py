@@ -37,8 +37,7 @@ def summary(values: ArrayLike) -> Summary:
 
 
 def recall(errors: ArrayLike, threshold: ArrayLike) -> float:
-    """Share of errors strictly below the threshold (a number, or one per error); a non-finite error is a
-    miss.
+    """Share of errors strictly below the threshold (one, or one per error); non-finite is a miss.
 
     Raises:
         ValueError: There are no errors.

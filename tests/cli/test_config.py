@@ -70,7 +70,7 @@ def test_mistakes_are_named_with_their_place(tmp_path, text, sentence):
 def test_other_mistakes_are_named():
     with pytest.raises(FileNotFoundError, match="no_such"):
         load_config("no_such.yaml")
-    with pytest.raises(ValueError, match="group.key=value"):
+    with pytest.raises(ValueError, match=r"group\.key=value"):
         parse_assignment("node.queue_depth")
     with pytest.raises(ValueError, match="cannot be set"):
         load_config(None, ["node=3", "node.queue_depth=3"])

@@ -53,7 +53,7 @@ def trajectory(count: int, offset: Sequence[float]) -> list[np.ndarray]:
     angles = np.linspace(0.0, 1.5, count)
     return [
         se3.make_transform(
-            se3.exp_so3(a * np.array([0.3, 0.8, 0.2])), np.array(offset) + [0.05 * np.sin(a), 0, 0]
+            se3.exp_so3(a * np.array([0.3, 0.8, 0.2])), np.add(offset, (0.05 * np.sin(a), 0, 0))
         )
         for a in angles
     ]

@@ -215,7 +215,7 @@ def test_errors_equal_those_of_the_comparison_harness(harness, rng, symmetries):
         )
         ours.append(1e3 * metrics.add_symmetric(T_est, T_ref, points, symmetries))
         theirs.append(their["add"])
-    # The harness takes the symmetry closest in rotation; the smallest over the symmetries is never above that.
+    # The harness takes the symmetry closest in rotation; the smallest over all is never above that.
     assert (np.array(ours) <= np.array(theirs) + 1e-9).all()
     np.testing.assert_allclose(ours, theirs, rtol=0.03 if symmetries.is_symmetric else 1e-9)
     assert 100 * auc(theirs, 20.0) == pytest.approx(harness.auc(theirs, 20.0), rel=1e-12)
