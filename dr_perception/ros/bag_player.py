@@ -81,11 +81,12 @@ class BagPlayer(Node):
             first = message.stamp_ns if first is None else first
             self._pace(begin, 1e-9 * (message.stamp_ns - first))
             if message.role == COLOR:
-                self._hold_back(self._window)
-                self._in_flight.append(message.stamp_ns)
+                begin += self._hold_back(self._window)
+                if self._window:
+                    self._in_flight.append(message.stamp_ns)
                 frames += 1
             self._outputs[message.role].publish(message.payload)
-        self._hold_back(1)
+        self._hold_back(min(self._window, 1))
         return frames
 
     def _pace(self, begin: float, recorded_s: float) -> None:
@@ -93,10 +94,13 @@ class BagPlayer(Node):
         while self._rate and (left := begin + recorded_s / self._rate - time.monotonic()) > 0.0:
             self._executor.spin_once(timeout_sec=left)
 
-    def _hold_back(self, window: int) -> None:
-        """Wait until fewer frames than the window are unfinished."""
-        if self._window:
-            self._wait("the tracker to go on", lambda: len(self._in_flight) < window)
+    def _hold_back(self, window: int) -> float:
+        """Wait until fewer frames than the window are unfinished; return how long that took [s]."""
+        if not window or len(self._in_flight) < window:
+            return 0.0
+        begin = time.monotonic()
+        self._wait("the tracker to go on", lambda: len(self._in_flight) < window)
+        return time.monotonic() - begin
 
     def _finished(self, message: DiagnosticArray) -> None:
         """The tracker is done with all frames up to this stamp."""

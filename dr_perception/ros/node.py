@@ -28,7 +28,7 @@ from dr_perception.ros.session import TrackerLike, TrackingSession
 from dr_perception.ros.sync import StampSynchronizer
 from dr_perception.tracking.result import TrackResult
 
-__all__ = ["TrackerNode", "tracked_models"]
+__all__ = ["TrackerNode", "initial_transform", "make_tracker", "tracked_models"]
 
 NO_DEPTH = "the depth image holds no measurement (all 0, NaN or infinite)"
 SILENCE_PERIOD_S = 1.0
@@ -58,7 +58,7 @@ class TrackerNode(Node):
         self.config: Config = declare_config(self)
         settings = self.config.node
         self.models = dict(tracked_models(self.config.models) if models is None else models)
-        poses = {name: _transform(values) for name, values in self.config.init.poses.items()}
+        poses = {name: initial_transform(name, v) for name, v in self.config.init.poses.items()}
         tracker = make_tracker(self.models, self.config) if tracker is None else tracker
         self._session = TrackingSession(tracker, list(self.models), poses, settings.auto_start)
         tolerance_ns = round(1e6 * settings.sync_tolerance_ms)
@@ -189,6 +189,23 @@ def tracked_models(config: ModelsConfig) -> dict[str, ObjectModel]:
     return instances(config.names or models, models)
 
 
-def _transform(values: tuple[float, ...]) -> np.ndarray:
+def initial_transform(name: str, values: tuple[float, ...]) -> np.ndarray:
+    """(4, 4) transform of a parameter ``init.poses.NAME``.
+
+    Raises:
+        ValueError: It has neither 7 nor 16 numbers, or its quaternion is far from unit length.
+    """
+    if len(values) == 16:
+        return np.reshape(np.asarray(values, dtype=np.float64), (4, 4))
+    if len(values) != 7:
+        raise ValueError(
+            f"init.poses.{name} must have 7 numbers (x y z and quaternion x y z w) or the 16 of a matrix by "
+            f"rows, got {len(values)}"
+        )
     quaternion = np.asarray(values[3:])
-    return make_transform(matrix_from_quaternion(quaternion / np.linalg.norm(quaternion)), values[:3])
+    length = float(np.linalg.norm(quaternion))
+    if abs(length - 1.0) > 0.01:
+        raise ValueError(
+            f"init.poses.{name}: quaternion {quaternion.tolist()} has length {length:.3g}, not 1"
+        )
+    return make_transform(matrix_from_quaternion(quaternion / length), values[:3])

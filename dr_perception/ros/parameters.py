@@ -19,7 +19,7 @@ from rclpy.parameter import Parameter
 
 from dr_perception.config import Config, load_config
 
-__all__ = ["declare_config", "flatten"]
+__all__ = ["declare_config", "flatten", "ros_value"]
 
 FOREIGN_PREFIXES = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 """Parameters that rclpy itself reads."""
@@ -42,7 +42,7 @@ def declare_config(node: Node) -> Config:
     config = load_config(None, overrides)
     for name, value, description in flatten(config):
         descriptor = ParameterDescriptor(description=description, read_only=True, dynamic_typing=True)
-        node.declare_parameter(name, _ros_value(name, value), descriptor, ignore_override=True)
+        node.declare_parameter(name, ros_value(name, value), descriptor, ignore_override=True)
     return config
 
 
@@ -66,7 +66,7 @@ def _tree_value(value: Any) -> Any:
     return value
 
 
-def _ros_value(name: str, value: Any) -> Any:
+def ros_value(name: str, value: Any) -> Any:
     """A value as rclpy stores it: a scalar or a list of one scalar type, groups as strings of JSON.
 
     Raises:
