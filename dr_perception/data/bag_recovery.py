@@ -25,6 +25,8 @@ _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 _MESSAGE_HEADER = struct.Struct("<HIQQ")
 _CHUNK_HEADER = struct.Struct("<QQQI")
+_TOPICS_QUERY = "SELECT id, name, type FROM topics"
+_MESSAGES_QUERY = "SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"
 
 
 class StoredMessage(NamedTuple):
@@ -76,7 +78,7 @@ def scan_sqlite(path: Path) -> Iterator[StoredMessage]:
         try:
             copy = _shortened_copy(path, Path(folder))
             with closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-                topics = {row[0]: row[1:] for row in connection.execute("SELECT id, name, type FROM topics")}
+                topics = {key: (name, kind) for key, name, kind in connection.execute(_TOPICS_QUERY)}
                 rows = connection.execute(
                     "SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"
                 )

@@ -78,12 +78,16 @@ def _read_ply(path: Path) -> list[MeshPart]:
 
     header = read_ply_header(path)
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        mesh = open3d.io.read_triangle_mesh(str(path))
+        reader: Any = open3d.io.read_triangle_mesh
+        mesh = reader(str(path))
     faces = np.asarray(mesh.triangles, dtype=np.int32)
     vertices = np.asarray(mesh.vertices, dtype=np.float64)
-    declared = header.element("vertex")
-    if len(faces) == 0 or declared is None or len(vertices) != declared.count:
-        raise ValueError(f"mesh file {path} is truncated, damaged or has no faces")
+    if len(vertices) != header.count("vertex") or len(faces) < header.count("face"):
+        # Open3D keeps what it could read of a truncated file.
+        raise ValueError(
+            f"mesh file {path} is truncated or damaged: {len(vertices)} of {header.count('vertex')} vertices "
+            f"and {len(faces)} triangles of {header.count('face')} faces can be read"
+        )
     corner_uv, texture = read_ply_corner_uv(path, header, faces), None
     if corner_uv is not None:
         texture = _ply_texture(path, header.textures)
@@ -148,7 +152,8 @@ def _read_with_open3d(path: Path) -> list[tuple[Any, Any]]:
     import open3d
 
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        model = open3d.io.read_triangle_model(str(path))
+        reader: Any = open3d.io.read_triangle_model
+        model = reader(str(path))
     return [(part.mesh, model.materials[part.material_idx]) for part in model.meshes]
 
 

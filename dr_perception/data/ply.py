@@ -56,6 +56,11 @@ class PlyHeader:
         """The table of this name, if there is one."""
         return next((element for element in self.elements if element.name == name), None)
 
+    def count(self, name: str) -> int:
+        """Number of rows of a table, 0 if there is none."""
+        element = self.element(name)
+        return element.count if element is not None else 0
+
     @property
     def vertex_uv(self) -> tuple[str, str] | None:
         """Names of the vertices' texture coordinates."""
