@@ -85,7 +85,7 @@ def test_depth_of_reading_ahead_must_be_positive() -> None:
 
 def test_importing_the_room_imports_nothing_heavy() -> None:
     modules = "source, models, bop, folder, rosbag2, bag_writer, bop_results, image_codec"
-    heavy = "['open3d', 'rosbags', 'cv2', 'matplotlib', 'torch', 'rclpy', 'yaml']"
-    code = f"import sys\nfrom dr_perception.data import {modules}\nprint([m for m in {heavy} if m in sys.modules])"
+    heavy = "{'open3d', 'rosbags', 'cv2', 'matplotlib', 'torch', 'rclpy', 'yaml'}"
+    code = f"import sys\nfrom dr_perception.data import {modules}\nprint({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"
