@@ -124,6 +124,7 @@ def _is_seen(
     rays: wp.array3d[wp.vec2],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
 ) -> bool:
     """Whether nothing hides the edge, judged by the surfaces at the pixel centres on both sides."""
     inner = face_index[s.view, in_y, in_x]
@@ -132,7 +133,9 @@ def _is_seen(
         f = faces[s.face]
         q = rays[s.camera, in_y + s.y0, in_x + s.x0]
         z = plane_depth(wp.vec3(q[0], q[1], 1.0), p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
-        nearest = wp.max(wp.min(z, z_edge), z_edge * (1.0 - _MAX_SLOPE_DEPTH))
+        nearest = wp.min(z, z_edge)
+        if face_instance[inner] != face_instance[s.face]:
+            nearest = wp.max(nearest, z_edge * (1.0 - _MAX_SLOPE_DEPTH))
         if depth[s.view, in_y, in_x] < nearest * (1.0 - _DEPTH_TOLERANCE):
             return False
     outer = face_index[s.view, out_y, out_x]
@@ -177,6 +180,7 @@ def _add_piece(
     rays: wp.array3d[wp.vec2],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
     pieces: wp.array[Piece],
     count: wp.array[int],
 ):
@@ -227,7 +231,7 @@ def _add_piece(
     p = pa + t * (pb - pa)
     inverse_z = 1.0 / p[2]
     d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
-    if not _is_seen(s, d, p[2], in_x, in_y, out_x, out_y, face_index, depth, rays, p_cam, faces):
+    if not _is_seen(s, d, p[2], in_x, in_y, out_x, out_y, face_index, depth, rays, p_cam, faces, face_instance):
         return
     slot = wp.atomic_add(count, 0, 1)
     if slot >= pieces.shape[0]:
@@ -267,6 +271,7 @@ def _walk(
     rays: wp.array3d[wp.vec2],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
     pieces: wp.array[Piece],
     count: wp.array[int],
 ):
@@ -301,7 +306,7 @@ def _walk(
             t = t_start + u * (t_end - t_start)
             _add_piece(
                 s, start + now * e, start + leave * e, x, y, t, pa, pb,
-                face_index, depth, rays, p_cam, faces, pieces, count,
+                face_index, depth, rays, p_cam, faces, face_instance, pieces, count,
             )  # fmt: skip
         if leave >= span[1]:
             return
@@ -324,6 +329,7 @@ def _trace(
     rays: wp.array3d[wp.vec2],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
     pieces: wp.array[Piece],
     count: wp.array[int],
 ):
@@ -340,7 +346,7 @@ def _trace(
     a = project(cam, p0) - origin
     b = project(cam, p1) - origin
     if cam.model == 0:
-        _walk(s, a, b, first, last, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, pieces, count)
+        _walk(s, a, b, first, last, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, face_instance, pieces, count)
         return
     n = wp.clamp(wp.int32(wp.length(b - a) / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
     for i in range(n):
@@ -350,7 +356,7 @@ def _trace(
         p1 = pa + t1 * (pb - pa)
         a = project(cam, p0) - origin
         b = project(cam, p1) - origin
-        _walk(s, a, b, t0, t1, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, pieces, count)
+        _walk(s, a, b, t0, t1, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, face_instance, pieces, count)
 
 
 @wp.kernel(enable_backward=False)
@@ -360,6 +366,7 @@ def find_outline(
     edge_flags: wp.array[int],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
     face_index: wp.array3d[int],
     depth: wp.array3d[float],
     rays: wp.array3d[wp.vec2],
@@ -425,4 +432,4 @@ def find_outline(
     s.side = wp.where(side > 0.0, 1.0, -1.0)
     s.outline_only = outline_only
     cam = camera_from_row(intrinsics, models, s.camera)
-    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, pieces, count)
+    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, face_instance, pieces, count)

@@ -150,7 +150,7 @@ def find_outline(c: Chunk) -> None:
         w.piece_count.zero_()
         c.launcher.run(
             "outline", outline.find_outline, (c.views, a.num_edges),
-            [a.edges, a.opposite, a.flags, w.p_cam, a.faces, w.face_index, w.depth, w.rays, p.intrinsics,
+            [a.edges, a.opposite, a.flags, w.p_cam, a.faces, a.face_instance, w.face_index, w.depth, w.rays, p.intrinsics,
              p.camera_models, w.viewports, c.options.near, int(jumps), int(outline_only), c.first_view, w.pieces,
              w.piece_count],
         )  # fmt: skip

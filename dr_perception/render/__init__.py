@@ -1,0 +1,46 @@
+"""The differentiable renderer: scenes of posed models to images, with gradients; see docs/renderer.md.
+
+Names are imported when they are first used, so that parts of the renderer can be had without compiling the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_MODULE_OF = {
+    "CHANNELS": "images",
+    "DIFFERENTIABLE": "parameters",
+    "Images": "images",
+    "Instance": "scene",
+    "Lights": "scene",
+    "Material": "scene",
+    "RenderOptions": "images",
+    "Renderer": "renderer",
+    "Scene": "scene",
+    "SceneParameters": "parameters",
+    "render": "renderer",
+}
+
+__all__ = [  # noqa: RUF022
+    "CHANNELS",
+    "DIFFERENTIABLE",
+    "Images",
+    "Instance",
+    "Lights",
+    "Material",
+    "RenderOptions",
+    "Renderer",
+    "Scene",
+    "SceneParameters",
+    "render",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
