@@ -29,7 +29,7 @@ class ContourConfig(_Settings):
     prior_sigma_px: float = Field(6.0, gt=0.0, description="Expected distance of the outline, in steps.")
     region_floor_px: float = Field(0.5, gt=0.0, description="Smallest standard deviation of a region measurement.")
     step_floor_px: float = Field(0.2, gt=0.0, description="Smallest standard deviation of a step measurement.")
-    half_window_px: int = Field(2, ge=1, le=8, description="Step measurements look this far to either side.")
+    half_window_px: int = Field(1, ge=1, le=8, description="Step measurements look this far to either side.")
     level_width_px: int = Field(3, ge=1, le=8, description="Pixels beyond the window that give the step's two levels.")
     color_sigma: float = Field(6.0, gt=0.0, description="Noise of a colour channel in grey levels of 255.")
     occlusion_m: float = Field(0.02, gt=0.0, description="Something nearer by this much hides a contour point.")
@@ -58,17 +58,18 @@ class SamplingConfig(_Settings):
 
 
 TRACKING_STAGES = (
-    StageConfig(lines="region", steps=2),
-    StageConfig(lines="step", steps=3),
-    StageConfig(lines="step", steps=3, render=False),
+    StageConfig(lines="region", steps=2, render=False),
+    StageConfig(lines="step", steps=2),
 )
-"""From a predicted pose a few pixels off."""
+"""From a predicted pose a few pixels off; the first stage looks at the points that the last frame's render gave."""
 
 WIDE_STAGES = (
     StageConfig(lines="region", line_step_px=5.0, depth_sigma_m=0.02, steps=3),
     StageConfig(lines="region", line_step_px=3.0, depth_sigma_m=0.012, steps=3),
     StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.006, steps=3),
-    *TRACKING_STAGES,
+    StageConfig(lines="region", steps=3),
+    StageConfig(lines="step", steps=3),
+    StageConfig(lines="step", steps=2, render=False),
 )
 """From a pose some centimetres or tens of degrees off."""
 

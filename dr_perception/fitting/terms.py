@@ -37,10 +37,11 @@ def depth_rows(
     noise.cutoff = config.cutoff_sigma
     noise.correlation = config.correlation
     lanes = num_lanes(frame.device)
+    where = [poses.R.array, poses.t.array, poses.active]
     return record(
         accumulate_depth,
         (view.surface.shape[0], lanes),
-        [view.surface, view.surface_count, poses.R.array, poses.t.array, frame.params, frame.depth.array, noise, lanes],
+        [view.surface, view.surface_count, *where, frame.params, frame.depth.array, noise, lanes],
         [sums],
         frame.device,
     )
@@ -66,10 +67,11 @@ class ContourTerm:
         self._histograms = histograms
         self._config = config
         lanes = num_lanes(frame.device)
+        robust = [config.cutoff_sigma, config.correlation]
         self.accumulate = record(
             accumulate_lines,
             (view.contour.shape[0], lanes),
-            [*self._samples, self.lines, *self._poses, frame.params, config.cutoff_sigma, config.correlation, lanes],
+            [*self._samples, self.lines, *self._poses, poses.active, frame.params, *robust, lanes],
             [sums],
             frame.device,
         )

@@ -26,7 +26,10 @@ class PosePrior:
 
 @wp.struct
 class Problem:
-    """State of one problem: best pose, its objective, the damping and what the last step promised."""
+    """State of one problem: best pose, its objective, the damping and what the last step promised.
+
+    ``step`` is the length of the last step, metres plus radians.
+    """
 
     R: wp.mat33
     t: wp.vec3
@@ -115,9 +118,11 @@ def begin(
     damping: float,
     # output
     problems: wp.array[Problem],
+    active: wp.array[int],
 ):
     """Start every problem at its trial pose with no pose accepted yet."""
     i = wp.tid()
+    active[i] = 1
     p = Problem()
     p.R = trial_R[i, 0]
     p.t = trial_t[i, 0]
@@ -131,15 +136,23 @@ def begin(
 def decide_and_step(
     priors: wp.array[PosePrior],
     last: int,
+    tolerance: float,
     # output
     problems: wp.array[Problem],
+    active: wp.array[int],
     trial_sums: wp.array2d[float],
     best_sums: wp.array2d[float],
     trial_R: wp.array2d[wp.mat33],
     trial_t: wp.array2d[wp.vec3],
 ):
-    """Accept or reject the trial pose, clear its sums and write the next trial pose (the best one if ``last``)."""
+    """Accept or reject the trial pose, clear its sums and write the next trial pose (the best one if ``last``).
+
+    A problem whose step falls below the tolerance is no longer ``active``: it takes that step and neither accumulates rows nor moves
+    any more.
+    """
     i = wp.tid()
+    if active[i] == 0:
+        return
     p = problems[i]
     prior = priors[i]
     R = trial_R[i, 0]
@@ -182,6 +195,8 @@ def decide_and_step(
         v = wp.vec3(float(x[0]), float(x[1]), float(x[2]))
         w = wp.vec3(float(x[3]), float(x[4]), float(x[5]))
         p.step = wp.length(v) + wp.length(w)
+        if p.step < tolerance:
+            active[i] = 0
         trial_R[i, 0] = exp_so3(w) * p.R
         trial_t[i, 0] = p.t + v
     else:

@@ -15,6 +15,8 @@ from dr_perception.render.recording import Launch, record
 from dr_perception.residuals.normal_equations import NUM_SUMS
 
 _INITIAL_DAMPING = 1.0e-3
+_TOLERANCE = 3.0e-5
+"""Steps below this many metres plus radians end the search: a tenth of what sensors allow."""
 
 
 class PoseSolver:
@@ -33,10 +35,12 @@ class PoseSolver:
         self._priors = SharedArray(num_problems, PosePrior, device)
         self._problems = SharedArray(num_problems, Problem, device)
         trial = [poses.R.array, poses.t.array]
-        self._begin = record(begin, num_problems, [*trial, _INITIAL_DAMPING], [self._problems.array], device)
-        outputs = [self._problems.array, self.sums.array, self._best.array, *trial]
+        state = [self._problems.array, poses.active]
+        self._begin = record(begin, num_problems, [*trial, _INITIAL_DAMPING], state, device)
+        outputs = [*state, self.sums.array, self._best.array, *trial]
         self._step, self._finish = (
-            record(decide_and_step, num_problems, [self._priors.array, last], outputs, device) for last in (0, 1)
+            record(decide_and_step, num_problems, [self._priors.array, last, _TOLERANCE], outputs, device)
+            for last in (0, 1)
         )
 
     def set_prior(self, T: NDArray[np.float64], information: NDArray[np.float64]) -> None:

@@ -23,12 +23,13 @@ _CONTOUR_STEP_PX = 1.5
 
 
 class PoseArrays:
-    """Poses of a batch on a device: rotations (P, 1) and translations (P, 1) in metres."""
+    """Poses of a batch on a device: rotations (P, 1), translations (P, 1) in metres, and which are still being moved."""
 
     def __init__(self, num_problems: int, device: wp.DeviceLike) -> None:
         """Allocate poses."""
         self.R = SharedArray((num_problems, 1), wp.mat33, device)
         self.t = SharedArray((num_problems, 1), wp.vec3, device)
+        self.active = wp.full(num_problems, 1, dtype=int, device=device)
 
     def set(self, T: NDArray[np.float64]) -> None:
         """Write poses of shape (P, 4, 4)."""

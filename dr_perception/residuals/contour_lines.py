@@ -260,6 +260,7 @@ def accumulate_lines(
     lines: wp.array2d[ContourLine],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
+    active: wp.array[int],
     camera: CameraParams,
     cutoff: float,
     correlation: float,
@@ -269,6 +270,8 @@ def accumulate_lines(
 ):
     """Add the rows of measured lines. ``cutoff`` is in standard deviations, ``correlation`` in rows that count for one."""
     problem, lane = wp.tid()
+    if active[problem] == 0:
+        return
     R = R_cam_obj[problem, 0]
     t = t_cam_obj[problem, 0]
     sums = Sums()

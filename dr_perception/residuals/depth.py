@@ -47,6 +47,7 @@ def accumulate_depth(
     count: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
+    active: wp.array[int],
     camera: CameraParams,
     depth: wp.array2d[float],
     noise: DepthNoise,
@@ -60,6 +61,8 @@ def accumulate_depth(
     in free space and costs the most a row can cost.
     """
     problem, lane = wp.tid()
+    if active[problem] == 0:
+        return
     R = R_cam_obj[problem, 0]
     t = t_cam_obj[problem, 0]
     sums = Sums()
