@@ -33,6 +33,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         try:
             return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort):
+            raise
         except USER_ERRORS as error:
             click.echo(f"dr-perception: {' '.join(str(error).split())}", err=True)
             ctx.exit(2)
@@ -222,14 +224,15 @@ def fit(
     """Fit the pose of one CAD model to one RGB-D frame and print it."""
     from itertools import islice
 
-    from dr_perception import fit_pose, load_model, open_sequence
+    import dr_perception as drp
 
-    loaded = load_model(model, unit=unit)
-    frame = next(islice(iter(open_sequence(sequence)), index, None), None)
+    _quiet_warp()
+    loaded = drp.load_model(model, unit=unit)
+    frame = next(islice(iter(drp.open_sequence(sequence)), index, None), None)
     if frame is None:
         raise ValueError(f"{sequence} has no frame {index}")
     start = None if guess is None else _parse_pose(guess)
-    estimate = fit_pose(loaded, frame, T_cam_obj=start, mask=None if mask is None else _read_mask(mask))
+    estimate = drp.fit_pose(loaded, frame, T_cam_obj=start, mask=None if mask is None else _read_mask(mask))
     _print_estimate(loaded.name, estimate)
     if overlay is not None:
         from dr_perception.evaluation.pictures import background
@@ -253,6 +256,7 @@ def render(model: Path, out: Path, unit: str | None, size: str, azimuth: float, 
     from dr_perception import load_model
     from dr_perception.viz.portrait import draw_portrait
 
+    _quiet_warp()
     width, separator, height = size.partition("x")
     if not (separator and width.isdigit() and height.isdigit()):
         raise ValueError(f"expected a size like 640x480, got {size!r}")
@@ -311,6 +315,7 @@ def _inputs(
     from dr_perception.data.models import load_models
     from dr_perception.data.source import open_sequence
 
+    _quiet_warp()
     config = load_config(config_file, overrides)
     source = open_sequence(sequence)
     models = load_models(models_dir, **({} if unit is None else {"unit": unit}))
@@ -320,6 +325,13 @@ def _inputs(
             raise ValueError(f"{models_dir} has no models {missing}; it has {sorted(models)}")
         models = {name: models[name] for name in config.models.names}
     return config, models, source
+
+
+def _quiet_warp() -> None:
+    """Keep Warp's notices out of the output; its errors still show."""
+    import warp as wp
+
+    wp.config.log_level = wp.LOG_ERROR
 
 
 @contextmanager

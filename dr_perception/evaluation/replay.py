@@ -1,15 +1,15 @@
 """The offline loop: frames through the tracker to records, errors and a report.
 
 It is deterministic, and the loop is the one the node runs: start on the first frame, then one call of
-``track`` for each following frame in order. Only the frame and, for the first one, the starting poses reach
-the tracker.
+``track`` for each following frame in order. Only images and, for the first frame, starting poses reach the
+tracker: masks and camera poses that a data set knows about its frames are taken away.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,16 +167,22 @@ def _run(
         if index not in wanted:
             continue
         if index == wanted[0]:
-            tracker.start(frame, dict(poses))
+            tracker.start(_images_only(frame), dict(poses))
         else:
+            given = _images_only(frame)
             begin = time.perf_counter()
-            result = tracker.track(frame)
+            result = tracker.track(given)
             times["track"].append(1e3 * (time.perf_counter() - begin))
             times["load"].append(load_ms)
             records.extend(records_of(result))
         if progress is not None:
             progress(wanted.index(index) + 1, len(wanted))
     return stamps, records, times
+
+
+def _images_only(frame: Frame) -> Frame:
+    """The frame without what a data set knows about it: masks and the pose of the camera."""
+    return replace(frame, masks=None, T_world_cam=None)
 
 
 def _timed(source: FrameSource) -> Iterator[tuple[int, Frame, float]]:

@@ -63,6 +63,8 @@ def evaluate(
     """
     stamps = [f.stamp_ns for f in source] if stamps_ns is None else [int(s) for s in stamps_ns]
     records = _by_frame(poses, stamps)
+    if indices is None and not records:
+        raise ValueError("there are no poses to evaluate")
     scored = list(range(min(records), len(stamps))) if indices is None else list(indices)
     references = {k: source.ground_truth(k) or {} for k in scored}
     present = dict.fromkeys(name for reference in references.values() for name in reference)
@@ -121,14 +123,16 @@ def _by_frame(poses: Iterable[PoseRecord], stamps: Sequence[int]) -> dict[int, d
     if len(index) != len(stamps):
         raise ValueError("two frames of the sequence carry the same stamp, poses cannot be matched to them")
     frames: dict[int, dict[str, PoseRecord]] = {}
+    outside = 0
     for record in poses:
         if record.stamp_ns not in index:
+            outside += 1
             continue
         frame = frames.setdefault(index[record.stamp_ns], {})
         if record.name in frame:
             raise ValueError(f"two poses of '{record.name}' carry the stamp {record.stamp_ns}")
         frame[record.name] = record
-    if not frames:
+    if outside and not frames:
         raise ValueError("no pose carries the stamp of any frame of the sequence")
     return frames
 

@@ -11,15 +11,27 @@ if TYPE_CHECKING:
 
 __all__ = ["summary_table"]
 
-HEADINGS = ("object", "ADD mm", "95 %", "rot °", "trans mm", "recall %", "AUC 2 cm", "AUC 10 cm", "lost")
+HEADINGS = (
+    "object",
+    "ADD\nmm",
+    "ADD\n95 %",
+    "rot.\n°",
+    "trans.\nmm",
+    "recall\n%",
+    "AUC\n2 cm",
+    "AUC\n10 cm",
+    "lost\nframes",
+)
 
 
 def summary_table(metrics: Metrics) -> Table:
     """Rich table with one row an object and one over all; medians unless the heading says otherwise."""
+    from rich import box
     from rich.table import Table
 
     content = metrics.to_dict()
-    table = Table(title=f"{metrics.sequence}: {metrics.frames} frames", title_justify="left")
+    title = f"{metrics.sequence}: {metrics.frames} frames"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
     for k, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="left" if k == 0 else "right", no_wrap=True)
     for name, entry in content["objects"].items():

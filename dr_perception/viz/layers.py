@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import transform_points
+from dr_perception.viz.stage import shared_stage
 
 __all__ = ["Layers", "render_layers"]
+
+WINDOW_STEP_PX = 64
+"""Windows are widened to multiples of this, so that the renderer finds buffers of their size again."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +47,31 @@ def render_layers(
     Raises:
         KeyError: A pose has no model.
     """
-    import open3d as o3d
-
     shape = (camera.height, camera.width)
     layers = Layers(np.full(shape, -1, np.int32), np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    for name, T_cam_obj in poses.items():
-        mesh = models[name].mesh
-        vertices = transform_points(T_cam_obj, mesh.vertices).astype(np.float32)
-        scene.add_triangles(vertices, np.ascontiguousarray(mesh.faces, dtype=np.uint32))
     window = _window(models, poses, camera)
     if window is None:
         return layers
+    images = _draw(models, poses, camera, window)
+    layers.depth[window] = images["depth"]
+    layers.instance[window] = images["instance"]
     rays = camera.rays()[window]
-    directions = np.concatenate([rays, np.ones((*rays.shape[:2], 1), np.float32)], axis=2)
-    hit = scene.cast_rays(np.concatenate([np.zeros_like(directions), directions], axis=2), nthreads=1)
-    depth, geometry = hit["t_hit"].numpy(), hit["geometry_ids"].numpy()
-    seen = np.isfinite(depth)
-    layers.depth[window] = np.where(seen, depth, 0.0)
-    layers.instance[window] = np.where(seen, geometry, -1).astype(np.int32)
-    cosine = np.abs((hit["primitive_normals"].numpy() * directions).sum(axis=2))
-    layers.facing[window] = np.where(seen, cosine / np.linalg.norm(directions, axis=2), 0.0)
+    along = images["normal"][..., 2] + (images["normal"][..., :2] * rays).sum(axis=2)
+    facing = np.abs(along) / np.sqrt(1.0 + (rays**2).sum(axis=2))
+    layers.facing[window] = np.where(images["instance"] >= 0, np.minimum(facing, 1.0), 0.0)
     return layers
+
+
+def _draw(
+    models: Mapping[str, ObjectModel],
+    poses: Mapping[str, NDArray[np.float64]],
+    camera: Camera,
+    window: tuple[slice, slice],
+) -> dict[str, NDArray]:
+    """Depth, instance and normal of the window."""
+    rows, columns = window
+    crop = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+    return shared_stage().draw([models[name] for name in poses], np.array(list(poses.values())), camera, crop)
 
 
 def _window(
@@ -81,11 +88,11 @@ def _window(
             return slice(0, camera.height), slice(0, camera.width)
         u, v = centre[:2] / centre[2] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
         reach = 1.3 * model.radius_m * np.array([camera.fx, camera.fy]) / (centre[2] - model.radius_m)
-        low, high = np.minimum(low, (u, v) - reach), np.maximum(high, (u, v) + reach)
-    x0, y0 = np.clip(np.floor(np.where(np.isfinite(low), low, 0)), 0, (camera.width, camera.height)).astype(
-        int
-    )
-    x1, y1 = np.clip(
-        np.ceil(np.where(np.isfinite(high), high, 0)) + 1, 0, (camera.width, camera.height)
-    ).astype(int)
+        low, high = np.minimum(low, np.subtract((u, v), reach)), np.maximum(high, np.add((u, v), reach))
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        return None
+    x0, y0 = np.floor(low / WINDOW_STEP_PX) * WINDOW_STEP_PX
+    x1, y1 = np.ceil((high + 1.0) / WINDOW_STEP_PX) * WINDOW_STEP_PX
+    x0, x1 = (int(v) for v in np.clip((x0, x1), 0, camera.width))
+    y0, y1 = (int(v) for v in np.clip((y0, y1), 0, camera.height))
     return (slice(y0, y1), slice(x0, x1)) if x1 > x0 and y1 > y0 else None

@@ -108,8 +108,9 @@ def _paint(picture: Image, layers: Layers, index: int, rgb: tuple[int, int, int]
         shade = (0.45 + 0.75 * layers.facing[window])[..., None]
         patch += (TINT * cover)[..., None] * (np.minimum(tint * shade, 255.0) - patch)
     soft = cv2.GaussianBlur(cover, (0, 0), OUTLINE_SIGMA_PX)
-    halo = np.exp(-(((soft - 0.30) / 0.30) ** 2)) * (soft > 0.01)
-    line = np.exp(-(((soft - 0.5) / 0.25) ** 2))
+    edge = (soft > 0.01) & (soft < 0.99)
+    halo = edge * np.exp(-(((soft - 0.30) / 0.30) ** 2))
+    line = edge * np.exp(-(((soft - 0.5) / 0.25) ** 2))
     patch *= 1.0 - 0.45 * halo[..., None]
     patch += line[..., None] * (tint - patch)
     picture[window] = np.clip(np.rint(patch), 0, 255).astype(np.uint8)

@@ -12,7 +12,7 @@ from dr_perception.viz import plots
 from dr_perception.viz.palette import STATE_COLORS, hex_color
 
 X = np.arange(20)
-T, O, L = Status.TRACKING, Status.OCCLUDED, Status.LOST
+SEEN, HIDDEN, LOST = Status.TRACKING, Status.OCCLUDED, Status.LOST
 
 
 def timeline(status, errors=None) -> str:
@@ -23,7 +23,7 @@ def timeline(status, errors=None) -> str:
 @pytest.mark.parametrize(
     "svg",
     [
-        pytest.param(lambda: timeline([T] * 20), id="timeline"),
+        pytest.param(lambda: timeline([SEEN] * 20), id="timeline"),
         pytest.param(
             lambda: plots.recall_curves({"a": (X, X / 20), "b": (X, X / 25)}, label="x"), id="recall"
         ),
@@ -42,17 +42,17 @@ def test_every_plot_is_one_svg_of_fluid_width(svg):
 
 
 def test_bands_mark_what_was_not_tracked():
-    occluded, lost = hex_color(STATE_COLORS[O]), hex_color(STATE_COLORS[L])
-    assert occluded not in timeline([T] * 20)
-    text = timeline([T] * 5 + [O] * 3 + [T] * 4 + [L] * 2 + [None] * 2 + [T] * 4)
+    occluded, lost = hex_color(STATE_COLORS[HIDDEN]), hex_color(STATE_COLORS[LOST])
+    assert occluded not in timeline([SEEN] * 20)
+    text = timeline([SEEN] * 5 + [HIDDEN] * 3 + [SEEN] * 4 + [LOST] * 2 + [None] * 2 + [SEEN] * 4)
     assert text.count(f"fill: {occluded}") == 1
     assert text.count(f"fill: {lost}") == 1  # lost and missing make one band
 
 
 def test_the_limit_shows_only_when_it_is_near():
-    lost = hex_color(STATE_COLORS[L])
-    assert lost not in timeline([T] * 20)
-    assert lost in timeline([T] * 20, np.linspace(0, 9, 20))
+    lost = hex_color(STATE_COLORS[LOST])
+    assert lost not in timeline([SEEN] * 20)
+    assert lost in timeline([SEEN] * 20, np.linspace(0, 9, 20))
 
 
 def test_no_pose_at_all_is_still_a_plot():
