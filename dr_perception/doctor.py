@@ -81,7 +81,9 @@ def kernel_modules() -> list[str]:
         package = importlib.import_module(f"dr_perception.{room}")
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             module = _imported(info.name)
-            if module is not None and any(isinstance(v, wp.Kernel) for v in vars(module).values()):
+            values = vars(module).values() if module is not None else ()
+            # A kernel that another module defines is compiled there.
+            if any(isinstance(v, wp.Kernel) and v.module.name == info.name for v in values):
                 names.append(info.name)
     return names
 
