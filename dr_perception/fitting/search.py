@@ -1,0 +1,182 @@
+"""Poses of a model in a frame with nothing to start from: no training, no detector.
+
+Many poses are seeded (views from all around; votes of point pairs), judged by a few points each, pruned, aligned to the measured
+surface, judged again by depth, outline, mask, free space and colour, thinned out, refined as one batch, and told apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting.result import PoseEstimate
+from dr_perception.fitting.search_config import SearchConfig
+from dr_perception.fitting.search_model import search_model
+from dr_perception.fitting.search_pool import Judge, best, thin_out
+from dr_perception.fitting.search_rank import color_agreement, probability, rank, summarise
+from dr_perception.fitting.search_refine import Refined, refine_batch
+from dr_perception.fitting.search_region import check_region, region_of
+from dr_perception.fitting.search_scene import SearchScene, prepare_scene
+from dr_perception.fitting.search_seeds import from_belief, from_views, from_votes
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+
+Prior = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""A pose T_cam_obj (4, 4) and its covariance (6, 6)."""
+
+
+def search_poses(
+    model: ObjectModel,
+    frame: Frame,
+    mask: NDArray[np.bool_] | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    click: tuple[float, float] | None = None,
+    prior: Prior | None = None,
+    max_instances: int = 1,
+    config: SearchConfig | None = None,
+    device: wp.DeviceLike = "cpu",
+) -> list[PoseEstimate]:
+    """Find a model in a frame.
+
+    At most one of ``mask``, ``box``, ``click`` and ``prior`` says where; with none the whole frame is searched.
+
+    Args:
+        model: What to look for.
+        frame: Where; depth is needed unless a mask or a prior is given.
+        mask: Pixels that show the object (H, W).
+        box: Pixels that hold it, (x0, y0, x1, y1).
+        click: A pixel (x, y) on it.
+        prior: A pose (4, 4) and its covariance (6, 6).
+        max_instances: Number of poses to return at most.
+        config: Settings.
+        device: Warp device.
+
+    Returns:
+        Poses of different instances, the most probable first; empty if nothing fits at all.
+
+    Raises:
+        ValueError: The region is empty, outside the image, of another size, or without depth where depth is needed; more than one
+            region; ``max_instances`` below 1.
+    """
+    config = config or SearchConfig()
+    if max_instances < 1:
+        raise ValueError(f"max_instances must be at least 1, got {max_instances}")
+    check_region(frame, mask, box, click, prior)
+    where = wp.get_device(device)
+    region = region_of(model, frame, mask, box, click)
+    scene = prepare_scene(model, frame, region, where)
+    search = search_model(model, config.refiner.sampling.mesh_error, where)
+    job = _Job(model, frame, config, scene, Judge(search, scene, where), where)
+    seeds = _seeds(job, prior, region.is_mask, click)
+    if len(seeds) == 0:
+        return []
+    candidates = _narrow(job, seeds, max(config.finalists, 2 * max_instances))
+    refined = refine_batch(model, frame, candidates, config, where)
+    return _estimates(job, refined, max_instances)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything one search works on."""
+
+    model: ObjectModel
+    frame: Frame
+    config: SearchConfig
+    scene: SearchScene
+    judge: Judge
+    device: wp.Device
+
+
+def _seeds(
+    job: _Job, prior: Prior | None, is_mask: bool, click: tuple[float, float] | None
+) -> NDArray[np.float64]:
+    """Poses of the centre frame to start from."""
+    model, scene, config = job.model, job.scene, job.config
+    rng = np.random.default_rng(config.seed)
+    if prior is not None:
+        T = from_belief(np.asarray(prior[0], float), np.asarray(prior[1], float), config.belief_seeds, rng)
+        T[:, :3, 3] += T[:, :3, :3] @ model.center
+        return T
+    references = config.mask_references if is_mask else config.frame_references
+    voted = from_votes(model, scene, job.frame.camera, references, job.device, rng)
+    if not is_mask:
+        return voted
+    search = search_model(model, config.refiner.sampling.mesh_error, job.device)
+    views = [
+        from_views(search, middle, config.view_shift, model.diameter_m) for middle in _middles(job)
+    ]
+    return np.concatenate([voted, *views])
+
+
+def _middles(job: _Job) -> list[NDArray[np.float64]]:
+    """Where the middle of the visible side may be: from depth, or from the size of the mask where there is none."""
+    points = job.scene.object_points
+    if len(points) >= 8:
+        return [np.median(points, axis=0)]
+    labels = job.scene.images.label.numpy()
+    y, x = np.nonzero(labels == 1)
+    camera = job.frame.camera
+    middle = np.array([x.mean(), y.mean()])
+    extent = 2.0 * np.sqrt(max(len(x), 1) / np.pi)
+    z = camera.fx * job.model.diameter_m * np.array([0.5, 0.62, 0.75, 0.9]) / extent
+    return [camera.unproject(middle, np.array(depth)) for depth in z]
+
+
+def _narrow(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Best seeds after pruning and alignment: poses of the centre frame (P, 4, 4)."""
+    d, c = job.model.diameter_m, job.config
+    coarse = c.coarse_tolerance * d
+    shares = summarise(job.judge.judge(T, coarse, samples=24, edges=0, points=32))
+    T = T[best(rank(shares), c.coarse_kept)]
+    if job.frame.depth is not None:
+        T = job.judge.align(T, 1.5 * coarse, 0.5 * coarse, steps=5, samples=48)
+    values = _values(job, T, c.fine_tolerance * d, with_color=False)
+    kept = best(values, c.fine_kept)
+    T = T[kept]
+    if job.frame.depth is not None:
+        T = job.judge.align(T, 0.7 * coarse, 0.6 * c.fine_tolerance * d, steps=5, samples=128)
+    values = _values(job, T, c.fine_tolerance * d, with_color=True)
+    kept = thin_out(T, values, count, 0.08 * d, np.radians(20.0))
+    return T[kept]
+
+
+def _values(job: _Job, T: NDArray[np.float64], tau_m: float, with_color: bool) -> NDArray[np.float64]:
+    shares = summarise(job.judge.judge(T, tau_m))
+    return rank(shares, _color(job, T, tau_m) if with_color else None)
+
+
+def _color(job: _Job, T: NDArray[np.float64], tau_m: float) -> NDArray[np.float64] | None:
+    if job.frame.color is None:
+        return None
+    search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
+    return color_agreement(search, job.frame.camera, job.frame.color, job.scene.depth, T, tau_m)
+
+
+def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEstimate]:
+    """Judge refined poses and keep one of each instance."""
+    model = job.model
+    tau = job.config.fine_tolerance * model.diameter_m
+    centred = refined.T_cam_obj.copy()
+    centred[:, :3, 3] += centred[:, :3, :3] @ model.center
+    shares = summarise(job.judge.judge(centred, tau))
+    color = _color(job, centred, tau)
+    values = rank(shares, color)
+    scores = probability(values)
+    estimates = [refined.estimate(int(i), float(scores[i])) for i in np.argsort(-values, kind="stable")]
+    kept: list[PoseEstimate] = []
+    for estimate in estimates:
+        if all(is_other_instance(model, estimate.T_cam_obj, k.T_cam_obj) for k in kept):
+            kept.append(estimate)
+        if len(kept) == max_instances:
+            break
+    return sorted(kept, key=lambda e: -e.score)
+
+
+def is_other_instance(model: ObjectModel, T_a: NDArray[np.float64], T_b: NDArray[np.float64]) -> bool:
+    """Whether two poses can be of two rigid things: their centres are too far apart for one."""
+    c_a, c_b = (T[:3, :3] @ model.center + T[:3, 3] for T in (T_a, T_b))
+    spread = np.linalg.eigvalsh(np.cov((model.mesh.vertices - model.center).T))
+    return bool(np.linalg.norm(c_a - c_b) > 1.2 * np.sqrt(max(spread[0], 0.0)) + 0.15 * model.diameter_m)

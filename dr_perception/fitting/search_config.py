@@ -1,0 +1,34 @@
+"""Settings of the search for poses. Shares are of the model's diameter; every field has a working default."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dr_perception.fitting.config import RefinerConfig, StageConfig
+
+SEARCH_STAGES = (
+    StageConfig(lines="none", depth_sigma_m=0.006, steps=3),
+    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=3),
+    StageConfig(lines="region", steps=2),
+    StageConfig(lines="step", steps=3),
+)
+"""From a pose that the search aligned; the first is followed by learning the colours."""
+
+
+class SearchConfig(BaseModel):
+    """Settings of a search."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refiner: RefinerConfig = RefinerConfig()
+    stages: tuple[StageConfig, ...] = Field(SEARCH_STAGES, min_length=2, description="Refinement of the finalists.")
+    coarse_tolerance: float = Field(0.06, gt=0.0, description="Distance within which a seed agrees.")
+    fine_tolerance: float = Field(0.03, gt=0.0, description="Distance within which an aligned pose agrees.")
+    coarse_kept: int = Field(1000, ge=1, description="Seeds that are aligned.")
+    fine_kept: int = Field(160, ge=1, description="Poses that are aligned again and judged by colour.")
+    finalists: int = Field(12, ge=1, description="Poses that are refined.")
+    mask_references: int = Field(96, ge=0, description="Points inside a mask that vote.")
+    frame_references: int = Field(512, ge=0, description="Points of the whole frame that vote.")
+    belief_seeds: int = Field(2048, ge=1, description="Poses drawn from a prior.")
+    view_shift: float = Field(1.0, ge=0.0, description="How far views are also shifted sideways.")
+    seed: int = Field(0, description="Seed of the random choices.")

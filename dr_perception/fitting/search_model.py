@@ -1,0 +1,205 @@
+"""What a search knows of a model before it sees an image: views from all around, a distance field and colours."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting import refiner
+from dr_perception.fitting.search_kernels import DistanceField, ViewTable
+from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.render.contour import OUTER
+from dr_perception.render.model_buffers import ModelBuffers
+from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
+
+NUM_VIEWS = 320
+"""Directions from which a model is known: about 12 degrees apart."""
+SAMPLES_PER_VIEW = 128
+CONTOUR_PER_VIEW = 48
+_BATCH = 40
+_DISTANCE_RADII = 7.0
+_FIELD_SIZE = 40
+_FIELD_HALF_RADII = 1.3
+_COLOR_NEIGHBOURS = 6
+_COLOR_SPREAD = 0.02
+
+_buffers: weakref.WeakKeyDictionary[ObjectModel, dict[tuple[float, str], ModelBuffers]] = weakref.WeakKeyDictionary()
+_models: weakref.WeakKeyDictionary[ObjectModel, dict[str, SearchModel]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class SearchModel:
+    """Tables of one model on one device; everything is relative to the centre of its bounding sphere."""
+
+    views: ViewTable
+    field: DistanceField
+    directions: NDArray[np.float64]
+    """From the model to the camera of every view (V, 3)."""
+    points: NDArray[np.float32]
+    """Surface points of every view [m] (V, S, 3)."""
+    normals: NDArray[np.float32]
+    """Their outward normals (V, S, 3)."""
+    counts: NDArray[np.int32]
+    """Points of every view (V,)."""
+    colors: NDArray[np.float32] | None
+    """Mean colour around every surface point, 0 to 1 (V, S, 3); None for a model without colours."""
+
+
+def model_buffers(model: ObjectModel, mesh_error: float, device: wp.Device) -> ModelBuffers:
+    """Simplified mesh of a model on a device; made once, kept as long as the model lives."""
+    kept = _buffers.setdefault(model, {})
+    key = (mesh_error, str(device))
+    if key not in kept:
+        kept[key] = ModelBuffers(refiner.prepare_mesh(model, mesh_error), device)
+    return kept[key]
+
+
+def search_model(model: ObjectModel, mesh_error: float, device: wp.Device) -> SearchModel:
+    """Tables of a model; made once (about a second), kept as long as the model lives."""
+    kept = _models.setdefault(model, {})
+    if str(device) not in kept:
+        kept[str(device)] = _build(model, model_buffers(model, mesh_error, device))
+    return kept[str(device)]
+
+
+def sphere_directions(count: int) -> NDArray[np.float64]:
+    """Evenly spread unit vectors (count, 3) on a Fibonacci lattice (Gonzalez 2010)."""
+    k = np.arange(count) + 0.5
+    z = 1.0 - 2.0 * k / count
+    phi = np.pi * (1.0 + 5.0**0.5) * k
+    r = np.sqrt(1.0 - z * z)
+    return np.column_stack([r * np.cos(phi), r * np.sin(phi), z])
+
+
+def look_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations R_cam_obj (V, 3, 3) of cameras that see the model's centre from the given directions (V, 3)."""
+    forward = -directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+    helper = np.where(np.abs(forward[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
+    right = np.cross(helper, forward)
+    right /= np.linalg.norm(right, axis=-1, keepdims=True)
+    return np.stack([right, np.cross(forward, right), forward], axis=1)
+
+
+def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
+    directions = sphere_directions(NUM_VIEWS)
+    parts = [_render(model, buffers, d) for d in np.array_split(directions, -(-NUM_VIEWS // _BATCH))]
+    points, normals, counts, contour, outward, contour_counts = (np.concatenate(p) for p in zip(*parts, strict=True))
+    device = buffers.device
+    views = ViewTable()
+    views.directions = wp.array(directions.astype(np.float32), dtype=wp.vec3, device=device)
+    views.points = wp.array(points, dtype=wp.vec3, device=device)
+    views.normals = wp.array(normals, dtype=wp.vec3, device=device)
+    views.count = wp.array(counts, dtype=int, device=device)
+    views.contour = wp.array(contour, dtype=wp.vec3, device=device)
+    views.outward = wp.array(outward, dtype=wp.vec3, device=device)
+    views.contour_count = wp.array(contour_counts, dtype=int, device=device)
+    return SearchModel(
+        views=views,
+        field=_distance_field(model, buffers),
+        directions=directions,
+        points=points,
+        normals=normals,
+        counts=counts,
+        colors=_colors(model, points),
+    )
+
+
+def _render(model: ObjectModel, buffers: ModelBuffers, directions: NDArray[np.float64]) -> tuple[NDArray, ...]:
+    """Surface and contour points of some views, in random order so that the first few are spread as well."""
+    n = len(directions)
+    poses = PoseArrays(n, buffers.device)
+    T = np.tile(np.eye(4), (n, 1, 1))
+    T[:, :3, :3] = look_along(directions)
+    T[:, 2, 3] = _DISTANCE_RADII * model.radius_m
+    poses.set(T)
+    settings = ViewSettings(size_px=96, surface_stride_px=2, surface_margin_px=1, contour_spacing_px=2.0)
+    view = ModelView(buffers, model.radius_m, poses, n, settings)
+    view.aim()
+    view.render()
+    counts = view.pull_counts()
+    rng = np.random.default_rng(0)
+    surface, contour = view.surface.numpy(), view.contour.numpy()
+    contour_fields = (contour["point"], contour["outward"])
+    points, normals, kept = _pick(
+        (surface["point"], surface["normal"]), counts[0], None, SAMPLES_PER_VIEW, rng
+    )
+    edge, outward, edge_kept = _pick(contour_fields, counts[1], contour["kind"] == int(OUTER), CONTOUR_PER_VIEW, rng)
+    return points, normals, kept, edge, outward, edge_kept
+
+
+def _pick(
+    fields: tuple[NDArray, NDArray],
+    counts: NDArray[np.int32],
+    usable: NDArray[np.bool_] | None,
+    room: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    first, second = (np.zeros((len(counts), room, 3), np.float32) for _ in range(2))
+    kept = np.zeros(len(counts), np.int32)
+    for v, count in enumerate(counts):
+        ids = np.arange(min(int(count), fields[0].shape[1]))
+        if usable is not None:
+            ids = ids[usable[v, : len(ids)]]
+        ids = rng.permutation(ids)[:room]
+        kept[v] = len(ids)
+        first[v, : len(ids)] = fields[0][v, ids]
+        second[v, : len(ids)] = fields[1][v, ids]
+    return first, second, kept
+
+
+def _raycasting_scene(mesh: Mesh) -> object:
+    import open3d as o3d
+
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(
+        o3d.core.Tensor(mesh.vertices.astype(np.float32)), o3d.core.Tensor(mesh.faces.astype(np.uint32))
+    )
+    return scene
+
+
+def _distance_field(model: ObjectModel, buffers: ModelBuffers) -> DistanceField:
+    """Unsigned distance to the surface at the nodes of a cube around the model."""
+    import open3d as o3d
+
+    half = _FIELD_HALF_RADII * model.radius_m
+    axis = np.linspace(-half, half, _FIELD_SIZE, dtype=np.float32)
+    nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    scene = _raycasting_scene(Mesh(vertices=buffers.vertices.numpy(), faces=buffers.faces.numpy()))
+    distance = scene.compute_distance(o3d.core.Tensor(nodes.reshape(-1, 3))).numpy()  # type: ignore[attr-defined]
+    field = DistanceField()
+    field.values = wp.array(distance.reshape(nodes.shape[:3]), dtype=float, device=buffers.device)
+    field.half = float(half)
+    field.cells_per_m = float((_FIELD_SIZE - 1) / (2.0 * half))
+    return field
+
+
+def _colors(model: ObjectModel, points: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Model colours at surface points, averaged over a neighbourhood so that a small shift changes little."""
+    mesh = model.mesh
+    if mesh.vertex_colors is None and mesh.texture is None:
+        return None
+    import open3d as o3d
+
+    rng = np.random.default_rng(0)
+    spread = rng.normal(0.0, _COLOR_SPREAD * model.diameter_m, (_COLOR_NEIGHBOURS, *points.shape))
+    queries = (points + spread + model.center).astype(np.float32).reshape(-1, 3)
+    scene = _raycasting_scene(mesh)
+    hit = scene.compute_closest_points(o3d.core.Tensor(queries))  # type: ignore[attr-defined]
+    face = hit["primitive_ids"].numpy().astype(np.int64)
+    uv = hit["primitive_uvs"].numpy()
+    weights = np.column_stack([1.0 - uv.sum(axis=1), uv])
+    if mesh.texture is not None and mesh.corner_uv is not None:
+        at = np.einsum("nk,nkd->nd", weights, mesh.corner_uv[face])
+        height, width = mesh.texture.shape[:2]
+        x = np.clip(np.mod(at[:, 0], 1.0) * width, 0, width - 1).astype(int)
+        y = np.clip(np.mod(1.0 - at[:, 1], 1.0) * height, 0, height - 1).astype(int)
+        colors = mesh.texture[y, x].astype(np.float32)
+    else:
+        assert mesh.vertex_colors is not None
+        colors = np.einsum("nk,nkd->nd", weights, mesh.vertex_colors[mesh.faces[face]].astype(np.float32))
+    return (colors.reshape(_COLOR_NEIGHBOURS, *points.shape).mean(axis=0) / 255.0).astype(np.float32)

@@ -1,0 +1,150 @@
+"""Refinement of a batch of poses of one model in one frame, with buffers that are kept between calls."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting.config import RefinerConfig, StageConfig
+from dr_perception.fitting.refiner import PoseRefiner, RecordedStage, Refinement
+from dr_perception.fitting.result import PoseEstimate
+from dr_perception.fitting.search_config import SearchConfig
+from dr_perception.fitting.search_model import model_buffers
+from dr_perception.geometry.camera import Camera
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import hat
+from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.residuals.normal_equations import DEPTH_HIDDEN, DEPTH_ROWS
+
+_KEPT_PER_MODEL = 4
+_CONVERGED_STEP = 1.0e-3
+
+_refiners: weakref.WeakKeyDictionary[ObjectModel, OrderedDict[tuple[object, ...], BatchRefiner]]
+_refiners = weakref.WeakKeyDictionary()
+
+
+class BatchRefiner:
+    """A refiner with its frame buffers and stages, for any frame of one camera."""
+
+    def __init__(
+        self,
+        model: ObjectModel,
+        camera: Camera,
+        config: RefinerConfig,
+        stages: Sequence[StageConfig],
+        num_problems: int,
+        device: wp.Device,
+    ) -> None:
+        """Allocate."""
+        self.frame = FrameBuffers(camera, device)
+        buffers = model_buffers(model, config.sampling.mesh_error, device)
+        self.refiner = PoseRefiner(model, self.frame, config, num_problems=num_problems, buffers=buffers)
+        self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in stages]
+        self.num_problems = num_problems
+        self.iterations = sum(stage.steps for stage in stages)
+
+    def load(self, frame: Frame, box: Box) -> None:
+        """Upload what is in a box of a frame."""
+        self.frame.begin(frame)
+        self.frame.upload(box)
+
+    def start(self, T_cam_obj: NDArray[np.float64]) -> None:
+        """Set poses (P, 4, 4), P at most the number of problems; the rest repeats the first."""
+        missing = self.num_problems - len(T_cam_obj)
+        self.refiner.set_poses(np.concatenate([T_cam_obj, np.repeat(T_cam_obj[:1], missing, axis=0)]))
+
+    def learn_colors(self) -> None:
+        """Learn the colours of object and background afresh at the current poses."""
+        if not self.frame.has_color:
+            return
+        self.refiner.view.aim()
+        self.refiner.view.render()
+        self.refiner.histograms.learn(1.0)
+
+
+def batch_refiner(
+    model: ObjectModel,
+    camera: Camera,
+    config: RefinerConfig,
+    stages: Sequence[StageConfig],
+    num_problems: int,
+    device: wp.Device,
+) -> BatchRefiner:
+    """A refiner from the few that are kept of every model, or a new one in place of the longest unused."""
+    kept = _refiners.setdefault(model, OrderedDict())
+    key = (camera, config, tuple(stages), num_problems, str(device))
+    if key not in kept:
+        kept[key] = BatchRefiner(model, camera, config, stages, num_problems, device)
+        while len(kept) > _KEPT_PER_MODEL:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return kept[key]
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Refined poses of one model."""
+
+    model: ObjectModel
+    refinement: Refinement
+    iterations: int
+    count: int
+
+    @property
+    def T_cam_obj(self) -> NDArray[np.float64]:
+        """Poses (P, 4, 4)."""
+        return self.refinement.T_cam_obj[: self.count]
+
+    def estimate(self, i: int, score: float) -> PoseEstimate:
+        """Estimate of one pose."""
+        r = self.refinement
+        rows = max(float(r.sums[i, int(DEPTH_ROWS)]), 1.0)
+        step = float(r.last_step[i])
+        converged = step < _CONVERGED_STEP
+        return PoseEstimate(
+            T_cam_obj=r.T_cam_obj[i].copy(),
+            covariance=origin_covariance(self.model, r.T_cam_obj[i], r.information[i]),
+            score=score,
+            converged=converged,
+            iterations=self.iterations,
+            cost=float(r.cost[i]),
+            visible_fraction=float(1.0 - r.sums[i, int(DEPTH_HIDDEN)] / rows),
+            reason="" if converged else f"the last step was {step:.1e} (metres plus radians)",
+        )
+
+
+def origin_covariance(
+    model: ObjectModel, T_cam_obj: NDArray[np.float64], information: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Covariance (6, 6) of a pose of the model's origin from the information (6, 6) about its centre.
+
+    Directions that nothing measures get the standard deviation of a pose known to a diameter and half a turn.
+    """
+    unknown = np.diag([model.diameter_m**-2] * 3 + [np.pi**-2] * 3)
+    centred = np.linalg.inv(information + unknown)
+    J = np.eye(6)
+    J[:3, 3:] = hat(T_cam_obj[:3, :3] @ model.center)
+    covariance = J @ centred @ J.T
+    return 0.5 * (covariance + covariance.T)
+
+
+def refine_batch(
+    model: ObjectModel, frame: Frame, T_cam_center: NDArray[np.float64], config: SearchConfig, device: wp.Device
+) -> Refined:
+    """Refine poses (P, 4, 4) of the model's centre frame: depth first, then colours learned there and outlines."""
+    T = T_cam_center.copy()
+    T[:, :3, 3] -= T[:, :3, :3] @ model.center
+    batch = batch_refiner(model, frame.camera, config.refiner, config.stages, max(len(T), config.finalists), device)
+    batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
+    batch.start(T)
+    batch.refiner.refine(batch.stages[:1])
+    batch.learn_colors()
+    batch.refiner.refine(batch.stages[1:])
+    return Refined(model, batch.refiner.result(), batch.iterations, len(T))

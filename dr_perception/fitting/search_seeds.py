@@ -1,0 +1,75 @@
+"""First guesses of a search: views from all around at a place, points that vote, or a Gaussian belief."""
+
+from __future__ import annotations
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting.search_model import SearchModel, look_along
+from dr_perception.fitting.search_ppf import pair_model, vote_poses
+from dr_perception.fitting.search_scene import SearchScene
+from dr_perception.geometry.camera import Camera
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import exp_so3, retract
+
+IN_PLANE_STEPS = 24
+"""Turns about the viewing ray: 15 degrees apart."""
+_SHIFTS = ((0.0, 0.0), (0.22, 0.0), (-0.22, 0.0), (0.0, 0.22), (0.0, -0.22))
+
+
+def from_views(
+    search: SearchModel, center: NDArray[np.float64], spread_m: NDArray[np.float64] | float, diameter_m: float
+) -> NDArray[np.float64]:
+    """Poses of the centre frame whose visible side has its middle at a point (3,), seen from all around.
+
+    A part that is hidden moves the middle of what is seen, so the middle is also shifted sideways by ``spread_m`` times fixed steps.
+    """
+    ray = center / np.linalg.norm(center)
+    to_ray = look_along(-ray[None])[0].T
+    angle = np.arange(IN_PLANE_STEPS) * (2.0 * np.pi / IN_PLANE_STEPS)
+    spin = exp_so3(angle[:, None] * np.array([0.0, 0.0, 1.0]))
+    R = np.einsum("ij,ajk,vkl->vail", to_ray, spin, look_along(search.directions)).reshape(-1, 3, 3)
+    middle = np.array([search.points[v, :c].mean(axis=0) if c else np.zeros(3) for v, c in enumerate(search.counts)])
+    moved = np.einsum("nij,nj->ni", R, np.repeat(middle, IN_PLANE_STEPS, axis=0))
+    shifts = [to_ray @ np.array([x, y, 0.0]) * diameter_m * spread_m for x, y in _SHIFTS]
+    T = np.tile(np.eye(4), (len(_SHIFTS) * len(R), 1, 1))
+    T[:, :3, :3] = np.tile(R, (len(_SHIFTS), 1, 1))
+    T[:, :3, 3] = np.concatenate([center + shift - moved for shift in shifts])
+    return T
+
+
+def from_votes(
+    model: ObjectModel, scene: SearchScene, camera: Camera, references: int, device: wp.Device, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Poses of the centre frame that pairs of scene points vote for, the best voted first."""
+    cells = np.argwhere(scene.usable)[:, ::-1].astype(np.int32)
+    if len(cells) < 3:
+        return np.zeros((0, 4, 4))
+    chosen = cells[rng.permutation(len(cells))[:references]]
+    pairs = pair_model(model, device)
+    T, votes = vote_poses(
+        pairs, scene.points, scene.normals, scene.usable, chosen, camera.fx / scene.stride, device
+    )
+    return T[np.argsort(-votes, kind="stable")]
+
+
+def from_belief(
+    T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64], count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Poses (count, 4, 4) from a Gaussian about a pose (4, 4) with a covariance (6, 6), the mean first."""
+    values, vectors = np.linalg.eigh(covariance)
+    xi = rng.normal(size=(count, 6)) * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    xi[0] = 0.0
+    return retract(np.broadcast_to(T_cam_obj, (count, 4, 4)), xi)
+
+
+def from_ball(T_cam_obj: NDArray[np.float64], reach_m: float, reach_rad: float, count: int) -> NDArray[np.float64]:
+    """Poses (count, 4, 4) spread evenly over a ball of translations times a ball of rotations, the middle first."""
+    from scipy.stats import qmc
+
+    cube = qmc.Sobol(6, scramble=False).random(8 * count)[1:] * 2.0 - 1.0
+    inside = (np.linalg.norm(cube[:, :3], axis=1) < 1.0) & (np.linalg.norm(cube[:, 3:], axis=1) < 1.0)
+    xi = cube[inside][:count] * np.repeat([reach_m, reach_rad], 3)
+    xi[0] = 0.0
+    return retract(np.broadcast_to(T_cam_obj, (len(xi), 4, 4)), xi)
