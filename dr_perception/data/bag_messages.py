@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from dr_perception.data.bag_recovery import StoredMessage, scan_mcap, scan_sqlite
+from dr_perception.data.bag_recovery import StoredMessage, plain_cdr, scan_mcap, scan_sqlite
 from dr_perception.data.source import DamagedSequenceError
 
 __all__ = ["BagMessages", "header_stamp_ns", "typestore"]
@@ -94,7 +94,8 @@ class BagMessages:
         damage = None
         for file in self._files():
             try:
-                yield from scan_mcap(file) if file.suffix == ".mcap" else scan_sqlite(file)
+                for message in scan_mcap(file) if file.suffix == ".mcap" else scan_sqlite(file):
+                    yield message._replace(data=plain_cdr(message.data))
             except DamagedSequenceError as error:
                 damage = damage or error
         raise damage or self.damage or DamagedSequenceError(f"bag {self.path} has a damaged index")

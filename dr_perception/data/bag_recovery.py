@@ -19,12 +19,14 @@ from typing import Any, BinaryIO, NamedTuple
 
 from dr_perception.data.source import DamagedSequenceError
 
-__all__ = ["StoredMessage", "scan_mcap", "scan_sqlite"]
+__all__ = ["StoredMessage", "plain_cdr", "scan_mcap", "scan_sqlite"]
 
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 _MESSAGE_HEADER = struct.Struct("<HIQQ")
 _CHUNK_HEADER = struct.Struct("<QQQI")
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+"""No CDR message starts with it: their first byte is 0."""
 _TOPICS_QUERY = "SELECT id, name, type FROM topics"
 _MESSAGES_QUERY = "SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"
 
@@ -86,6 +88,11 @@ def scan_sqlite(path: Path) -> Iterator[StoredMessage]:
                     yield StoredMessage(*topics[topic_id], stamp, data)
         except (sqlite3.Error, KeyError, ValueError) as error:
             raise DamagedSequenceError(f"bag file {path} is truncated or damaged: {error}") from error
+
+
+def plain_cdr(data: bytes) -> bytes:
+    """A message, decompressed if the recording compresses single messages (zstd)."""
+    return _decompress_zstd(data) if data.startswith(_ZSTD_MAGIC) else data
 
 
 def _shortened_copy(path: Path, folder: Path) -> Path:

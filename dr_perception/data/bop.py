@@ -84,6 +84,11 @@ class BopScene:
         name = self.path.resolve().name
         return int(name) if name.isdecimal() else 0
 
+    @property
+    def stamps_ns(self) -> Sequence[int]:
+        """Stamps made from the image numbers and the frame rate [ns]."""
+        return [self._stamp_ns(number) for number in self.image_ids]
+
     @cached_property
     def camera(self) -> Camera:
         """Camera of the first frame."""
@@ -146,6 +151,9 @@ class BopScene:
             {n: _image_file(self.path / "depth", n) for n in self.image_ids} if has_depth else {}
         )
 
+    def _stamp_ns(self, number: int) -> int:
+        return round(number * self._period_ns)
+
     def _frame(self, index: int) -> Frame:
         number = self.image_ids[index]
         entry = self._cameras[number]
@@ -164,7 +172,7 @@ class BopScene:
                 color=color,
                 depth=depth,
                 camera=_camera(tuple(entry["cam_K"]), image.shape[1], image.shape[0]),
-                stamp_ns=round(number * self._period_ns),
+                stamp_ns=self._stamp_ns(number),
                 depth_scale_m=1e-3 * float(entry.get("depth_scale", 1.0)),
                 T_world_cam=T_world_cam,
                 masks=dict(self.masks(index)) if self._with_masks else None,

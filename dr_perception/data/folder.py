@@ -82,6 +82,11 @@ class FolderSource:
         return self.path.resolve().name
 
     @property
+    def stamps_ns(self) -> Sequence[int]:
+        """Stamps from the image numbers [ns]."""
+        return [self._stamp_ns(number) for number in self.image_ids]
+
+    @property
     def camera(self) -> Camera:
         """The one camera of the folder."""
         return self._camera
@@ -107,6 +112,9 @@ class FolderSource:
         """Poses of frame `index` from ``poses.csv``."""
         return self._truth.get(self.image_ids[index])
 
+    def _stamp_ns(self, number: int) -> int:
+        return number if number >= _SMALLEST_STAMP_NS else round(number * self._period_ns)
+
     def _frame(self, number: int) -> Frame:
         color = read_color(self._color[number]) if number in self._color else None
         depth = read_depth(self._depth[number]) if number in self._depth else None
@@ -116,7 +124,7 @@ class FolderSource:
                 color=color,
                 depth=depth,
                 camera=self._camera,
-                stamp_ns=number if number >= _SMALLEST_STAMP_NS else round(number * self._period_ns),
+                stamp_ns=self._stamp_ns(number),
                 depth_scale_m=1.0 if is_metric or depth is None else self._depth_scale_m,
                 frame_id="camera",
             )

@@ -104,6 +104,16 @@ class RosbagSource:
         """Name of the folder or file."""
         return self.path.resolve().stem
 
+    @property
+    def stamps_ns(self) -> Sequence[int]:
+        """Stamps of the frames [ns]."""
+        return [plan.stamp_ns for plan in self._plans]
+
+    @property
+    def damage(self) -> DamagedSequenceError | None:
+        """What is raised after the last frame; None if the recording is intact."""
+        return self._damage
+
     @cached_property
     def camera(self) -> Camera:
         """Camera of the first frame."""
@@ -200,6 +210,7 @@ class RosbagSource:
         """Read the recording once: stamps of images, calibrations and poses; returns its damage, if any."""
         stamps: dict[str, list[int]] = {topic: [] for topic in self._image_topics()}
         self._cameras: dict[int, Camera] = {}
+        self._parsed: dict[bytes, Camera] = {}
         self._frame_id = ""
         damage = None
         try:
@@ -240,18 +251,18 @@ class RosbagSource:
             _log.info("bag %s: images without a partner: %s", self.path, self.unmatched)
 
     def _add_camera(self, data: bytes) -> None:
-        msg = typestore().deserialize_cdr(data, self._bag.topics[self.topics.info])
         stamp = header_stamp_ns(data)
-        try:
-            camera = Camera.from_camera_info(msg, rectified=self._rectified)
-        except ValueError as error:
-            raise ValueError(
-                f"bag {self.path}, topic {self.topics.info}, stamp {stamp} ns: {error}"
-            ) from error
-        last = next(reversed(self._cameras.values()), None)
-        # The same object for equal calibrations, so that what a camera caches is computed once.
-        self._cameras[stamp] = last if last == camera else camera
-        self._frame_id = self._frame_id or msg.header.frame_id
+        # All but the stamp: equal calibrations are parsed once and share what a camera caches.
+        content = data[:4] + data[12:]
+        if content not in self._parsed:
+            msg = typestore().deserialize_cdr(data, self._bag.topics[self.topics.info])
+            try:
+                self._parsed[content] = Camera.from_camera_info(msg, rectified=self._rectified)
+            except ValueError as error:
+                place = f"bag {self.path}, topic {self.topics.info}, stamp {stamp} ns"
+                raise ValueError(f"{place}: {error}") from error
+            self._frame_id = self._frame_id or msg.header.frame_id
+        self._cameras[stamp] = self._parsed[content]
 
     def _camera_at(self, stamp_ns: int) -> Camera:
         """Calibration with this stamp, or the nearest one."""

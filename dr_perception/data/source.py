@@ -45,6 +45,10 @@ class FrameSource(Protocol):
         """Number of each frame, as in BOP result files."""
 
     @property
+    def stamps_ns(self) -> Sequence[int]:
+        """Stamp of each frame [ns], known without reading images."""
+
+    @property
     def camera(self) -> Camera:
         """Camera of the first frame. A later frame's own camera is ``frame.camera``."""
 

@@ -31,6 +31,7 @@ class Recording:
     def __init__(self, frames: list[Frame], poses: list[Poses]) -> None:
         self.frames, self.poses = frames, poses
         self.image_ids = range(len(frames))
+        self.stamps_ns = [frame.stamp_ns for frame in frames]
         self.camera = frames[0].camera
         self.object_ids = {name: k for k, name in enumerate(sorted(poses[0]), start=1)}
 

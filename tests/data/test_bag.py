@@ -33,6 +33,7 @@ def storage_file(folder: Path) -> Path:
 
 def assert_same_frames(source: FrameSource, recording: Recording, jpeg: bool = False) -> None:
     assert len(source) == len(recording)
+    assert source.stamps_ns == recording.stamps_ns
     for got, wanted in zip(source, recording, strict=True):
         assert (got.stamp_ns, got.camera, got.frame_id) == (wanted.stamp_ns, wanted.camera, wanted.frame_id)
         assert got.color is not None and wanted.color is not None
@@ -107,14 +108,42 @@ def test_truncated_bag_delivers_its_intact_frames_then_names_the_file(tmp_path: 
     cut = tmp_path / f"cut{file.suffix}"
     data = file.read_bytes()
     cut.write_bytes(data[: len(data) * 6 // 10])
-    source = open_sequence(cut)
+    source = RosbagSource(cut)
     frames, error = delivered(source)
     assert len(source) == len(frames)
+    assert source.damage is error
     assert 15 <= len(frames) < 40
     assert cut.name in str(error)
     for got, wanted in zip(frames, recording, strict=False):
         assert got.color is not None and wanted.color is not None
         assert np.array_equal(got.color, wanted.color)
+
+
+@pytest.mark.parametrize(
+    ("storage", "mode"),
+    [("mcap", "STORAGE"), ("mcap", "MESSAGE"), ("sqlite3", "MESSAGE"), ("sqlite3", "FILE")],
+)
+def test_compressed_recordings_are_read_also_after_damage(tmp_path: Path, storage: str, mode: str) -> None:
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+    recording = make_recording(400)
+    plain = BagMessages(write_bag(tmp_path / "plain", recording))
+    writer = Writer(tmp_path / "packed", version=9, storage_plugin=StoragePlugin[storage.upper()])
+    writer.set_compression(CompressionMode[mode], CompressionFormat.ZSTD)
+    with writer:
+        connections = {
+            t: writer.add_connection(t, kind, typestore=typestore()) for t, kind in plain.topics.items()
+        }
+        for message in plain.messages(plain.topics):
+            writer.write(connections[message.topic], message.log_time_ns, message.data)
+    assert_same_frames(open_sequence(tmp_path / "packed"), recording)
+    if mode != "FILE":  # such a file is one compressed stream, which cannot be read in part
+        file = storage_file(tmp_path / "packed")
+        file.write_bytes(file.read_bytes()[:-300_000])
+        frames, _ = delivered(open_sequence(tmp_path / "packed"))
+        assert 50 < len(frames) < 400
+        for got, wanted in zip(frames, recording, strict=False):
+            assert np.array_equal(got.depth_m(), wanted.depth_m())
 
 
 def chunk_places(data: bytes) -> list[int]:

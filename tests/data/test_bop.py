@@ -78,6 +78,7 @@ def test_frames_are_what_the_files_say(scene: Scene) -> None:
         assert (frame.camera.width, frame.camera.height) == (16, 12)
         assert frame.camera.K.reshape(-1).tolist() == K
     assert source.camera.fy == 21.0
+    assert source.stamps_ns == [frame.stamp_ns for frame in source]
 
 
 def test_instances_are_named_by_model_and_numbered(scene: Scene) -> None:

@@ -39,6 +39,7 @@ def test_images_are_paired_and_ordered_by_number(folder: Path) -> None:
         assert frame.stamp_ns == round(number * 1e9 / 30)
         assert frame.depth_scale_m == 0.001
     assert source.camera.distortion == (0.1, 0.0, 0.0, 0.0)
+    assert source.stamps_ns == [frame.stamp_ns for frame in source]
 
 
 def test_large_numbers_are_stamps(folder: Path) -> None:
