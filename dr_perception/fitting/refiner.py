@@ -13,12 +13,11 @@ from dr_perception.fitting.config import RefinerConfig, StageConfig
 from dr_perception.fitting.terms import ContourTerm, depth_rows
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import orthonormalize
 from dr_perception.optim.pose_solver import PoseSolver, information_matrix
 from dr_perception.render.lod import simplify
 from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
-from dr_perception.render.recording import Launch
+from dr_perception.render.recording import Launch, capture
 from dr_perception.residuals.color_histogram import ColorHistograms
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.residuals.normal_equations import NUM_SUMS
@@ -26,12 +25,15 @@ from dr_perception.residuals.normal_equations import NUM_SUMS
 
 @dataclass(frozen=True)
 class RecordedStage:
-    """A stage with its launches bound to one refiner's buffers."""
+    """A stage captured with one refiner's buffers."""
 
     config: StageConfig
-    measure: Launch | None
-    accumulate: tuple[Launch, ...]
-    accumulate_depth_only: tuple[Launch, ...]
+    draw: Launch | None
+    """Draws the model, if the stage renders; other models are drawn after it."""
+    work: Launch
+    """Samples what was drawn, measures lines and takes the stage's steps."""
+    work_without_color: Launch
+    """The same with depth alone."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +105,18 @@ class PoseRefiner:
 
     def record_stage(self, stage: StageConfig) -> RecordedStage:
         """Bind a stage to this refiner's buffers."""
+        device = self.frame.device
         depth = depth_rows(
             self.view, self.poses, self.frame, self.config.depth, stage.depth_sigma_m, self.solver.sums.array
         )
-        if stage.lines == "none":
-            return RecordedStage(stage, None, (depth,), (depth,))
-        return RecordedStage(
-            stage, self._contour.measurement(stage), (depth, self._contour.accumulate), (depth,)
-        )
+        sample = self.view.sample_launches() if stage.render else []
+        plain = capture([*sample, *self.solver.launches([depth], stage.steps)], device)
+        full = plain
+        if stage.lines != "none":
+            steps = self.solver.launches([depth, self._contour.accumulate], stage.steps)
+            full = capture([*sample, self._contour.measurement(stage), *steps], device)
+        draw = capture(self.view.draw_launches(), device) if stage.render else None
+        return RecordedStage(stage, draw, full, plain)
 
     def set_poses(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Set the poses (P, 4, 4) that the next refinement starts from."""
@@ -140,20 +146,21 @@ class PoseRefiner:
     def refine(self, stages: Sequence[RecordedStage], occluders: Sequence[Launch] = ()) -> None:
         """Run stages on the frame that was uploaded; nothing waits for the device."""
         for stage in stages:
-            if stage.config.render:
-                self.view.aim()
-                self.view.render(occluders)
-            rows = stage.accumulate
-            if stage.measure is not None and self.frame.has_color:
-                stage.measure()
+            if stage.draw is not None:
+                stage.draw()
+                for draw_occluder in occluders:
+                    draw_occluder()
+            if self.frame.has_color:
+                stage.work()
             else:
-                rows = stage.accumulate_depth_only
-            self.solver.run(rows, stage.config.steps)
+                stage.work_without_color()
 
     def result(self) -> Refinement:
         """Poses and sums after `refine`; waits for the device."""
         T = self.poses.get()
-        T[:, :3, :3] = orthonormalize(T[:, :3, :3])
+        # One Newton step to the nearest rotation takes the rounding of single precision out.
+        R = T[:, :3, :3]
+        T[:, :3, :3] = 1.5 * R - 0.5 * R @ R.transpose(0, 2, 1) @ R
         sums, problems = self.solver.pull()
         counts = self.view.pull_counts()
         return Refinement(

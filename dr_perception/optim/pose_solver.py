@@ -51,16 +51,12 @@ class PoseSolver:
         host["information"] = information
         self._priors.push()
 
-    def run(self, accumulate: Sequence[Launch], steps: int) -> None:
-        """Take up to ``steps`` accepted or rejected steps with rows from the given launches."""
-        self._begin()
-        for i in range(steps + 1):
-            for launch in accumulate:
-                launch()
-            if i < steps:
-                self._step()
-            else:
-                self._finish()
+    def launches(self, accumulate: Sequence[Launch], steps: int) -> list[Launch]:
+        """Launches that take up to ``steps`` accepted or rejected steps with rows from the given launches."""
+        sequence = [self._begin]
+        for _ in range(steps):
+            sequence += [*accumulate, self._step]
+        return [*sequence, *accumulate, self._finish]
 
     def pull(self) -> tuple[NDArray[np.float32], NDArray[np.void]]:
         """Sums at the best poses (P, `NUM_SUMS`) and the state of every problem (P,); waits for the device."""

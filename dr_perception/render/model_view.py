@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +11,12 @@ from numpy.typing import NDArray
 from dr_perception.render.contour import ContourSample, sample_contour
 from dr_perception.render.device_array import SharedArray
 from dr_perception.render.model_buffers import ModelBuffers
-from dr_perception.render.project import IdealCamera, transform_vertices
-from dr_perception.render.raster import clear_keys, rasterize_pinhole
-from dr_perception.render.recording import Launch, record
+from dr_perception.render.project import IdealCamera, aim_cameras, transform_vertices
+from dr_perception.render.raster import rasterize_pinhole
+from dr_perception.render.recording import Launch, capture, fill, record
 from dr_perception.render.surface_samples import SurfaceSample, sample_surface_grid
 from dr_perception.render.types import DEFAULT_NEAR_M, EMPTY_KEY, Viewport
 
-_MARGIN = 1.12
 _CONTOUR_STEP_PX = 1.5
 
 
@@ -95,7 +93,7 @@ class ModelView:
         size, device, n = settings.size_px, self.device, num_problems
         grid = -(-size // settings.surface_stride_px)
         self.keys = wp.zeros((n, size, size), dtype=wp.uint64, device=device)
-        self.cameras = SharedArray(n, IdealCamera, device)
+        self.cameras = wp.zeros(n, dtype=IdealCamera, device=device)
         self._viewports = SharedArray(n, Viewport, device)
         self._viewports.host["width"] = size
         self._viewports.host["height"] = size
@@ -104,6 +102,14 @@ class ModelView:
         self.surface_count, self.contour_count, self.covered = (self._counts.array[k] for k in range(3))
         self.surface = wp.zeros((n, grid * grid), dtype=SurfaceSample, device=device)
         self.contour = wp.zeros((n, settings.max_contour_samples), dtype=ContourSample, device=device)
+        aim = record(
+            aim_cameras,
+            n,
+            [poses.t.array, radius_m, float(size)],
+            [self.cameras],
+            device,
+        )
+        self._begin = [fill(self.keys, EMPTY_KEY), fill(self._counts.array, 0), aim]
         self._draw = self._record_draw(buffers, poses, 0)
         self._sample = self._record_sampling(n, grid)
 
@@ -114,7 +120,7 @@ class ModelView:
         transform = record(
             transform_vertices,
             (n, buffers.num_vertices),
-            [buffers.vertices, buffers.vertex_instance, poses.R.array, poses.t.array, self.cameras.array, DEFAULT_NEAR_M],
+            [buffers.vertices, buffers.vertex_instance, poses.R.array, poses.t.array, self.cameras, DEFAULT_NEAR_M],
             [p_cam, screen],
             self.device,
         )
@@ -122,7 +128,7 @@ class ModelView:
         raster = record(
             rasterize_pinhole,
             (n, buffers.num_faces),
-            [p_cam, screen, buffers.faces, self.cameras.array, self._viewports.array, DEFAULT_NEAR_M, cull, first_face],
+            [p_cam, screen, buffers.faces, self.cameras, self._viewports.array, DEFAULT_NEAR_M, cull, first_face],
             [self.keys],
             self.device,
         )
@@ -130,7 +136,7 @@ class ModelView:
 
     def _record_sampling(self, n: int, grid: int) -> list[Launch]:
         s, b, p = self.settings, self.buffers, self._poses
-        where = [p.R.array, p.t.array, self.cameras.array, self._viewports.array]
+        where = [p.R.array, p.t.array, self.cameras, self._viewports.array]
         surface = record(
             sample_surface_grid,
             (n, grid, grid),
@@ -148,40 +154,22 @@ class ModelView:
         )
         return [surface, contour]
 
-    def add_occluder(self, buffers: ModelBuffers, poses: PoseArrays) -> Sequence[Launch]:
-        """Return launches that draw another model into this view's z-buffer; pass them to `render`."""
-        return self._record_draw(buffers, poses, self.buffers.num_faces)
+    def add_occluder(self, buffers: ModelBuffers, poses: PoseArrays) -> Launch:
+        """Return a captured launch that draws another model into this view's z-buffer."""
+        return capture(self._record_draw(buffers, poses, self.buffers.num_faces), self.device)
 
-    def aim(self) -> None:
-        """Point every view's camera at its object, from the poses on the host."""
-        t = self._poses.t.host[:, 0]
-        z = np.maximum(t[:, 2], 2.0 * DEFAULT_NEAR_M)
-        half = _MARGIN * self.radius_m / np.maximum(z - 0.3 * self.radius_m, 0.05)
-        focal = 0.5 * self.settings.size_px / half
-        middle = 0.5 * self.settings.size_px - 0.5
-        camera = self.cameras.host
-        camera["fx"] = camera["fy"] = focal
-        camera["cx"] = middle - focal * t[:, 0] / z
-        camera["cy"] = middle - focal * t[:, 1] / z
-        self.cameras.push()
+    def draw_launches(self) -> list[Launch]:
+        """Launches that aim at the object and draw it into an empty z-buffer."""
+        return [*self._begin, *self._draw]
 
-    def render(self, occluders: Sequence[Launch] = ()) -> None:
-        """Draw the model at its poses, then occluders, and sample what is visible."""
-        self._clear()
-        for launch in (*self._draw, *occluders, *self._sample):
+    def sample_launches(self) -> list[Launch]:
+        """Launches that sample what is visible in the z-buffer."""
+        return list(self._sample)
+
+    def render(self) -> None:
+        """Draw and sample at once."""
+        for launch in (*self._begin, *self._draw, *self._sample):
             launch()
-
-    def _clear(self) -> None:
-        if self.device.is_cpu:
-            self._host_keys.fill(EMPTY_KEY)
-        else:
-            wp.launch(clear_keys, dim=self.keys.shape, outputs=[self.keys], device=self.device)
-        self._counts.host.fill(0)
-        self._counts.push()
-
-    @property
-    def _host_keys(self) -> NDArray[np.uint64]:
-        return self.keys.numpy()
 
     def pull_counts(self) -> NDArray[np.int32]:
         """Rows of surface, contour and covered counts (3, P); waits for the device."""

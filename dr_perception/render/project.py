@@ -2,6 +2,9 @@
 
 import warp as wp
 
+_NEAREST_M = wp.constant(0.02)
+_SPHERE_MARGIN = wp.constant(1.12)
+
 
 @wp.struct
 class IdealCamera:
@@ -39,3 +42,24 @@ def transform_vertices(
     p_cam[view, i] = p
     if p[2] > near:
         screen[view, i] = project_ideal(cameras[view], p)
+
+
+@wp.kernel(enable_backward=False)
+def aim_cameras(
+    t_cam_obj: wp.array2d[wp.vec3],
+    radius_m: float,
+    size_px: float,
+    # output
+    cameras: wp.array[IdealCamera],
+):
+    """Zoom every view's camera so that a sphere around its object fills a square render that starts at pixel (0, 0)."""
+    view = wp.tid()
+    t = t_cam_obj[view, 0]
+    z = wp.max(t[2], _NEAREST_M)
+    half = _SPHERE_MARGIN * radius_m / wp.max(z - 0.3 * radius_m, _NEAREST_M)
+    camera = IdealCamera()
+    camera.fx = 0.5 * size_px / half
+    camera.fy = camera.fx
+    camera.cx = 0.5 * size_px - 0.5 - camera.fx * t[0] / z
+    camera.cy = 0.5 * size_px - 0.5 - camera.fy * t[1] / z
+    cameras[view] = camera

@@ -11,7 +11,7 @@ from dr_perception.geometry.camera_warp import CameraParams, project, project_ja
 from dr_perception.render.contour import OUTER, ContourSample
 from dr_perception.render.device_array import SharedArray
 from dr_perception.render.model_view import ModelView, PoseArrays
-from dr_perception.render.recording import record
+from dr_perception.render.recording import capture, fill, record
 from dr_perception.render.surface_samples import SurfaceSample
 from dr_perception.residuals.contour_lines import NUM_BINS, color_bin
 from dr_perception.residuals.frame_buffers import FrameBuffers
@@ -132,34 +132,33 @@ class ColorHistograms:
         self.log_ratio = wp.zeros(shape, dtype=float, device=device)
         self._means = [wp.zeros(shape, dtype=float, device=device) for _ in range(2)]
         new = [wp.zeros(shape, dtype=float, device=device) for _ in range(2)]
-        self._totals = SharedArray((2, num_problems), float, device)
+        totals = wp.zeros((2, num_problems), dtype=float, device=device)
         self._rate = SharedArray(1, float, device)
         where = [poses.R.array, poses.t.array, frame.params, frame.color.array, frame.depth.array]
-        self._launches = [
+        launches = [
+            fill(totals, 0),
             record(
                 count_object_colors,
                 view.surface.shape,
                 [view.surface, view.surface_count, *where],
-                [new[0], self._totals.array[0]],
+                [new[0], totals[0]],
                 device,
             ),
             record(
                 count_background_colors,
                 view.contour.shape,
                 [view.contour, view.contour_count, *where],
-                [new[1], self._totals.array[1]],
+                [new[1], totals[1]],
                 device,
             ),
             record(
-                blend, shape, [self._rate.array], [*new, self._totals.array, *self._means, self.log_ratio], device
+                blend, shape, [self._rate.array], [*new, totals, *self._means, self.log_ratio], device
             ),
         ]
+        self._launch = capture(launches, device)
 
     def learn(self, rate: float) -> None:
         """Blend the colours at the current poses in, with a weight of 1 for a fresh start and less to follow changes."""
         self._rate.host[0] = rate
         self._rate.push()
-        self._totals.host.fill(0.0)
-        self._totals.push()
-        for launch in self._launches:
-            launch()
+        self._launch()

@@ -21,6 +21,12 @@ _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
 _LARGEST_COVARIANCE = np.diag(np.repeat([0.5, np.pi], 3) ** 2)
 
 
+def _bounded(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shrink the directions whose standard deviation exceeds the largest one that is reported."""
+    scale = np.minimum(1.0, np.sqrt(np.diag(_LARGEST_COVARIANCE) / np.diag(covariance)))
+    return covariance * scale[:, None] * scale[None, :]
+
+
 class ObjectTrack:
     """State and buffers of one object.
 
@@ -62,7 +68,6 @@ class ObjectTrack:
         self._covariance = _START_COVARIANCE
         self.refiner.frame.upload(self.box())
         self.refiner.set_poses(T_cam_obj[None])
-        self.refiner.view.aim()
         self.refiner.view.render()
         self.refiner.histograms.learn(1.0)
         self.T_cam_obj = T_cam_obj.copy()
@@ -77,7 +82,7 @@ class ObjectTrack:
             self.predicted = self.T_cam_obj.copy()
         else:
             self.predicted = self._motion.predict(self.T_cam_obj, dt_s)
-        self._covariance = np.minimum(self._covariance + self._motion.process_covariance(dt_s), _LARGEST_COVARIANCE)
+        self._covariance = _bounded(self._covariance + self._motion.process_covariance(dt_s))
 
     def elapsed_s(self, stamp_ns: int, previous_ns: int) -> float:
         """Time between two frames, see `MotionModel.elapsed_s`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -48,7 +48,7 @@ class Tracker:
         self.config = config or TrackerConfig()
         self._models = {name: model.with_name(name) for name, model in models.items()}
         self._tracks: dict[str, ObjectTrack] = {}
-        self._occluders: dict[tuple[str, str], Sequence[Launch]] = {}
+        self._occluders: dict[tuple[str, str], Launch] = {}
         self._predicted: dict[str, PoseArrays] = {}
         self._frame: FrameBuffers | None = None
         self._stamp_ns: int | None = None
@@ -175,7 +175,7 @@ class Tracker:
         launches: list[Launch] = []
         for other, (a0, b0, a1, b1) in boxes.items():
             if other != name and a0 < x1 and x0 < a1 and b0 < y1 and y0 < b1:
-                launches.extend(self._occluders[name, other])
+                launches.append(self._occluders[name, other])
         return launches
 
     def _search(self, name: str, frame: Frame) -> NDArray[np.float64] | None:
