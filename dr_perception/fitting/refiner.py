@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.fitting.config import RefinerConfig, StageConfig
@@ -129,19 +129,23 @@ class PoseRefiner:
     def image_box(self, T_cam_obj: NDArray[np.float64], margin_px: float) -> Box:
         """Pixels that hold the bounding sphere at a pose (4, 4), with a margin; may be empty."""
         camera = self.frame.camera
-        c = T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]
+        whole = (0, 0, camera.width, camera.height)
+        x, y, z = (T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]).tolist()
         r = self.model.radius_m
-        if c[2] <= r:
-            return (0, 0, camera.width, camera.height)
-        z = c[2] - r
-        corners = np.array([[c[0] + sx * r, c[1] + sy * r, z] for sx in (-1, 1) for sy in (-1, 1)])
-        corners = np.vstack([corners, corners + [0.0, 0.0, r]])
-        uv = camera.project(corners)
-        if not np.isfinite(uv).all():
-            return (0, 0, camera.width, camera.height)
-        low = np.maximum(np.floor(uv.min(axis=0) - margin_px), 0).astype(int)
-        high = np.minimum(np.ceil(uv.max(axis=0) + margin_px) + 1, [camera.width, camera.height]).astype(int)
-        return (int(low[0]), int(low[1]), int(max(high[0], low[0])), int(max(high[1], low[1])))
+        if z <= 1.1 * r:
+            return whole
+        if camera.has_distortion:
+            corners = [[x + a * r, y + b * r, z + c * r] for a in (-1, 1) for b in (-1, 1) for c in (-1, 0)]
+            uv = camera.project(np.array(corners))
+            if not np.isfinite(uv).all():
+                return whole
+            (u0, v0), (u1, v1) = uv.min(axis=0).tolist(), uv.max(axis=0).tolist()
+        else:
+            u0, u1 = (camera.cx + camera.fx * (x + s * r) / (z - s * math.copysign(r, x + s * r)) for s in (-1.0, 1.0))
+            v0, v1 = (camera.cy + camera.fy * (y + s * r) / (z - s * math.copysign(r, y + s * r)) for s in (-1.0, 1.0))
+        x0, y0 = max(int(u0 - margin_px), 0), max(int(v0 - margin_px), 0)
+        x1, y1 = min(int(u1 + margin_px) + 2, camera.width), min(int(v1 + margin_px) + 2, camera.height)
+        return (x0, y0, max(x1, x0), max(y1, y0))
 
     def refine(self, stages: Sequence[RecordedStage], occluders: Sequence[Launch] = ()) -> None:
         """Run stages on the frame that was uploaded; nothing waits for the device."""

@@ -12,6 +12,8 @@ Conventions, stated once for the whole package:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -67,6 +69,8 @@ def exp_so3(w: ArrayLike) -> NDArray[np.float64]:
         Rotation matrices, shape (..., 3, 3).
     """
     w = np.asarray(w, dtype=np.float64)
+    if w.ndim == 1:
+        return _exp_one(*w.tolist())
     squared = np.sum(w * w, axis=-1)
     small = squared < _SMALL_ANGLE_SQUARED
     angle = np.sqrt(np.where(small, 1.0, squared))
@@ -89,12 +93,43 @@ def log_so3(R: ArrayLike) -> NDArray[np.float64]:
     Returns:
         Rotation vectors [rad], shape (..., 3).
     """
+    R = np.asarray(R, dtype=np.float64)
+    if R.ndim == 2 and R[0, 0] + R[1, 1] + R[2, 2] > 0.0:
+        return _log_one(R.tolist())
     q = quaternion_from_matrix(R)
     vector, scalar = q[..., :3], q[..., 3]
     norm = np.linalg.norm(vector, axis=-1)
     small = norm < 1e-8
     factor = np.where(small, 2.0, 2.0 * np.arctan2(norm, scalar) / np.where(small, 1.0, norm))
     return factor[..., None] * vector
+
+
+def _exp_one(x: float, y: float, z: float) -> NDArray[np.float64]:
+    """`exp_so3` of one vector: a tracker calls it every frame, and arrays of three cost ten times as much as floats."""
+    squared = x * x + y * y + z * z
+    if squared < _SMALL_ANGLE_SQUARED:
+        a = 1.0 - squared / 6.0 * (1.0 - squared / 20.0)
+        b = 0.5 - squared / 24.0 * (1.0 - squared / 30.0)
+    else:
+        angle = math.sqrt(squared)
+        half_sinc = math.sin(0.5 * angle) / (0.5 * angle)
+        a, b = math.sin(angle) / angle, 0.5 * half_sinc * half_sinc
+    return np.array(
+        [
+            [1.0 - b * (y * y + z * z), b * x * y - a * z, b * x * z + a * y],
+            [b * x * y + a * z, 1.0 - b * (x * x + z * z), b * y * z - a * x],
+            [b * x * z - a * y, b * y * z + a * x, 1.0 - b * (x * x + y * y)],
+        ]
+    )
+
+
+def _log_one(R: list[list[float]]) -> NDArray[np.float64]:
+    """`log_so3` of one rotation by less than 120 degrees (a positive trace), where the vector part needs no case distinction."""
+    x, y, z = R[2][1] - R[1][2], R[0][2] - R[2][0], R[1][0] - R[0][1]
+    sine = 0.5 * math.sqrt(x * x + y * y + z * z)
+    angle = math.atan2(sine, 0.5 * (R[0][0] + R[1][1] + R[2][2] - 1.0))
+    factor = 0.5 if sine < 1e-8 else 0.5 * angle / sine
+    return np.array([factor * x, factor * y, factor * z])
 
 
 def retract(T: ArrayLike, xi: ArrayLike) -> NDArray[np.float64]:
