@@ -134,7 +134,7 @@ def _warp() -> Iterator[Check]:
     wp.init()
     for device in wp.get_devices():
         yield Check(f"device {device.alias}", Level.OK, device.name)
-    cache = Path(wp.config.kernel_cache_dir)
+    cache = Path(wp.config.kernel_cache_dir or "")
     modules = len(list(cache.glob("wp_dr_perception*"))) if cache.is_dir() else 0
     size = sum(f.stat().st_size for f in cache.rglob("*") if f.is_file()) if cache.is_dir() else 0
     yield Check(

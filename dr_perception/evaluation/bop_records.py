@@ -52,7 +52,8 @@ def from_bop_results(
     names: dict[int, list[str]] = {}
     for name, number in source.object_ids.items():
         names.setdefault(number, []).append(name)
-    records, seen = [], {}
+    records: list[PoseRecord] = []
+    seen: dict[tuple[int, int], int] = {}
     for result in results:
         if result.scene_id != source.scene_id:
             continue

@@ -138,22 +138,22 @@ def mssd(T_est: ArrayLike, T_ref: ArrayLike, points: ArrayLike, transforms: Arra
     Returns:
         Smallest over the symmetries of the largest point distance [m].
     """
-    estimated = _moved(T_est, points)
-    return min(
-        float(np.linalg.norm(estimated - _moved(T, points), axis=1).max())
-        for T in _pose(T_ref) @ np.asarray(transforms)
-    )
+    copies = _copies(T_ref, points, transforms)
+    return float(np.linalg.norm(_moved(T_est, points) - copies, axis=2).max(axis=1).min())
 
 
 def mspd(
     T_est: ArrayLike, T_ref: ArrayLike, points: ArrayLike, transforms: ArrayLike, camera: Camera
 ) -> float:
     """Maximum symmetry-aware projection distance, [3] section 2.2 [pixel]; arguments as of :func:`mssd`."""
-    estimated = camera.project(_moved(T_est, points))
-    return min(
-        float(np.linalg.norm(estimated - camera.project(_moved(T, points)), axis=1).max())
-        for T in _pose(T_ref) @ np.asarray(transforms)
-    )
+    copies = camera.project(_copies(T_ref, points, transforms))
+    return float(np.linalg.norm(camera.project(_moved(T_est, points)) - copies, axis=2).max(axis=1).min())
+
+
+def _copies(T_ref: ArrayLike, points: ArrayLike, transforms: ArrayLike) -> Array:
+    """(S, N, 3) points of all symmetric copies of the reference."""
+    T = _pose(T_ref) @ np.asarray(transforms, dtype=np.float64)
+    return np.asarray(points) @ T[:, :3, :3].transpose(0, 2, 1) + T[:, None, :3, 3]
 
 
 def _pose(T: ArrayLike) -> Array:

@@ -230,7 +230,7 @@ def _nees_plot(objects: list[ObjectErrors]) -> str:
     if not known:
         return ""
     dof = max(e.dof for e in known)
-    low, high = chi2.ppf([0.025, 0.975], dof)
+    low, high = np.asarray(chi2.ppf([0.025, 0.975], dof))
     series = {e.name: (e.frame, e.nees) for e in known}
     return plots.nees_over_time(series, bounds=(float(low), float(high)), dof=dof)
 

@@ -1,4 +1,4 @@
-"""A renderer for pictures of the same models frame after frame: meshes are uploaded once, poses every time."""
+"""A renderer for pictures of the same models frame after frame: meshes stay, poses change."""
 
 from __future__ import annotations
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from pydantic import ValidationError
 
 from dr_perception.config import Config, load_config, parse_assignment
-
-SHIPPED = Path(__file__).parents[2] / "config" / "tracker.yaml"
 
 
 def test_works_with_no_file():
@@ -29,10 +25,6 @@ def test_bare_and_ros_form_say_the_same(tmp_path):
     expected = load_config(bare)
     assert expected.node.queue_depth == 3 and expected.models.names == ("mug", "box")
     assert load_config(ros) == expected and load_config(flat) == expected
-
-
-def test_the_shipped_file_is_the_default():
-    assert load_config(SHIPPED) == Config()
 
 
 def test_overrides_win_and_are_typed(tmp_path):

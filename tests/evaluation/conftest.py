@@ -15,6 +15,7 @@ from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 
+FRAMES = 40
 CAMERA = Camera(width=160, height=120, fx=150.0, fy=150.0, cx=79.5, cy=59.5)
 
 
@@ -69,7 +70,7 @@ def noisy_records(source: SyntheticSource, sigma: np.ndarray, rng: np.random.Gen
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def models() -> dict[str, ObjectModel]:
     revolution = Symmetries(continuous=(ContinuousSymmetry(np.array([0.0, 0.0, 1.0])),))
     return {
@@ -78,13 +79,24 @@ def models() -> dict[str, ObjectModel]:
     }
 
 
+def make_source() -> SyntheticSource:
+    paths = {"box": trajectory(FRAMES, (-0.05, 0.0, 0.5)), "can": trajectory(FRAMES, (0.08, 0.02, 0.6))}
+    return SyntheticSource([{n: p[k] for n, p in paths.items()} for k in range(FRAMES)], {"box": 1, "can": 2})
+
+
 @pytest.fixture
 def source() -> SyntheticSource:
-    paths = {"box": trajectory(40, (-0.05, 0.0, 0.5)), "can": trajectory(40, (0.08, 0.02, 0.6))}
-    return SyntheticSource([{n: p[k] for n, p in paths.items()} for k in range(40)], {"box": 1, "can": 2})
+    """A source that a test may change."""
+    return make_source()
 
 
-@pytest.fixture
-def records(source: SyntheticSource) -> list[PoseRecord]:
+@pytest.fixture(scope="session")
+def fixed_source() -> SyntheticSource:
+    """A source that no test changes."""
+    return make_source()
+
+
+@pytest.fixture(scope="session")
+def records(fixed_source: SyntheticSource) -> list[PoseRecord]:
     sigma = np.array([0.0005, 0.0005, 0.001, 0.008, 0.008, 0.004])
-    return noisy_records(source, sigma, np.random.default_rng(7))
+    return noisy_records(fixed_source, sigma, np.random.default_rng(7))

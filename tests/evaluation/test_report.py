@@ -20,19 +20,20 @@ from dr_perception.tracking.result import Status
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@pytest.fixture
-def metrics(records, source, models):
+@pytest.fixture(scope="module")
+def metrics(records, fixed_source, models):
     """A run with an occlusion, a loss and a missing pose."""
     changed = [r for k, r in enumerate(records) if k != 40]
     changed[20] = dataclasses.replace(changed[20], status=Status.OCCLUDED)
     changed[30] = dataclasses.replace(changed[30], status=Status.LOST, score=0.1)
     timing = Timing(np.linspace(2, 4, 40), np.linspace(1, 2, 40), np.full(40, 8.0))
-    return evaluate(changed, source, models, timing=timing, config={"tracker": {"threads": 2}})
+    return evaluate(changed, fixed_source, models, timing=timing, config={"tracker": {"threads": 2}})
 
 
-@pytest.fixture
-def page(metrics, source, models, tmp_path) -> Path:
-    return write_report(tmp_path, metrics, source=source, models=models, notes="A <test> run.")
+@pytest.fixture(scope="module")
+def page(metrics, fixed_source, models, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    return write_report(out, metrics, source=fixed_source, models=models, notes="A <test> run.")
 
 
 def test_the_page_loads_nothing(page):
@@ -62,9 +63,9 @@ def test_the_page_shows_what_was_measured(page, metrics):
     assert len(re.findall(r'src="data:image/jpeg', text)) == 3
 
 
-def test_the_same_run_gives_the_same_page(metrics, source, models, tmp_path):
-    first = write_report(tmp_path / "a", metrics, source=source, models=models).read_bytes()
-    assert write_report(tmp_path / "b", metrics, source=source, models=models).read_bytes() == first
+def test_the_same_run_gives_the_same_page(metrics, tmp_path):
+    first, second = (write_report(tmp_path / run, metrics).read_bytes() for run in "ab")
+    assert first == second
 
 
 def test_bare_poses_without_pictures_times_and_covariance_still_make_a_page(source, models, tmp_path):
@@ -91,8 +92,8 @@ def test_media_is_embedded_or_refused(metrics, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page with")
-def test_a_browser_shows_the_page_without_sideways_scrolling(page):
-    probe = page.with_name("probe.html")
+def test_a_browser_shows_the_page_without_sideways_scrolling(page, tmp_path):
+    probe = tmp_path / "probe.html"
     script = "<script>document.title = document.documentElement.scrollWidth - innerWidth</script></body>"
     probe.write_text(page.read_text().replace("</body>", script))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900", "--dump-dom"]
