@@ -2,6 +2,7 @@
 
 from dr_perception.losses.base import Loss
 from dr_perception.losses.depth import DepthLoss, DepthNoise
+from dr_perception.losses.mesh import MeshRegularizer
 from dr_perception.losses.normals import NormalLoss
 from dr_perception.losses.objective import MultiView, Objective, ObjectiveValue, Term
 from dr_perception.losses.perceptual import Census, GradientOrientation
@@ -19,6 +20,7 @@ __all__ = [
     "GradientOrientation",
     "Huber",
     "Loss",
+    "MeshRegularizer",
     "MultiView",
     "NormalLoss",
     "Objective",

@@ -1,0 +1,147 @@
+"""Regularisers of fitted meshes, against collapse and folds; differentiable by ``wp.Tape``."""
+tape.
+"""
+
+import numpy as np
+import warp as wp
+
+from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh_topology import edges
+
+
+@wp.kernel
+def laplacian_sums(
+    vertices: wp.array[wp.vec3],
+    rest: wp.array[wp.vec3],
+    first: wp.array[wp.int32],
+    neighbors: wp.array[wp.int32],
+    scale: float,
+    # output
+    total: wp.array[wp.float64],
+):
+    """Squared difference of a vertex' displacement from the mean displacement of its neighbours."""
+    i = wp.tid()
+    count = first[i + 1] - first[i]
+    if count > 0:
+        mean = wp.vec3()
+        for j in range(first[i], first[i + 1]):
+            mean += vertices[neighbors[j]] - rest[neighbors[j]]
+        d = vertices[i] - rest[i] - mean / float(count)
+        wp.atomic_add(total, 0, wp.float64(scale * wp.dot(d, d)))
+
+
+@wp.kernel
+def edge_sums(
+    vertices: wp.array[wp.vec3],
+    pairs: wp.array[wp.vec2i],
+    rest_length: wp.array[wp.float32],
+    scale: float,
+    # output
+    total: wp.array[wp.float64],
+):
+    """Squared relative change of the length of an edge."""
+    e = wp.tid()
+    pair = pairs[e]
+    stretch = wp.length(vertices[pair[1]] - vertices[pair[0]]) / rest_length[e] - 1.0
+    wp.atomic_add(total, 0, wp.float64(scale * stretch * stretch))
+
+
+@wp.kernel
+def fold_sums(
+    vertices: wp.array[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    beside: wp.array[wp.vec2i],
+    rest_cosine: wp.array[wp.float32],
+    scale: float,
+    # output
+    total: wp.array[wp.float64],
+):
+    """Squared change of the cosine between the normals of two faces that share an edge."""
+    e = wp.tid()
+    f = faces[beside[e][0]]
+    g = faces[beside[e][1]]
+    n = wp.cross(vertices[f[1]] - vertices[f[0]], vertices[f[2]] - vertices[f[0]])
+    m = wp.cross(vertices[g[1]] - vertices[g[0]], vertices[g[2]] - vertices[g[0]])
+    lengths = wp.length(n) * wp.length(m)
+    if lengths > 0.0:
+        bend = wp.dot(n, m) / lengths - rest_cosine[e]
+        wp.atomic_add(total, 0, wp.float64(scale * bend * bend))
+
+
+class MeshRegularizer:
+    """How far moved vertices are from a smooth deformation of the mesh they started from.
+
+    The sum of three dimensionless means: squared Laplacian of the displacement over the squared mean edge
+    length (uniform weights, Desbrun et al. 1999; of the displacement, so that the shape itself is free of
+    charge), squared relative change of edge lengths (against collapse), and squared change of the cosine
+    between neighbouring face normals (against folds).
+
+    Args:
+        mesh: The mesh at rest.
+        laplacian: Weight of the smoothness of the displacement.
+        edge: Weight of the edge lengths.
+        fold: Weight of the angles between faces.
+        device: Warp device.
+
+    Raises:
+        ValueError: When an edge has length zero or a weight is negative.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        *,
+        laplacian: float = 1.0,
+        edge: float = 1.0,
+        fold: float = 1.0,
+        device: str | None = None,
+    ) -> None:
+        if min(laplacian, edge, fold) < 0:
+            raise ValueError(f"weights must not be negative, got {laplacian}, {edge}, {fold}")
+        topology = edges(mesh)
+        pairs = np.unique(topology.vertices, axis=0)
+        lengths = np.linalg.norm(mesh.vertices[pairs[:, 1]] - mesh.vertices[pairs[:, 0]], axis=1)
+        if lengths.min() == 0:
+            raise ValueError(f"edge {pairs[lengths.argmin()].tolist()} has length zero")
+        both = topology.faces[topology.faces[:, 1] >= 0]
+        normals = _unit_normals(mesh)
+        cosine = np.sum(normals[both[:, 0]] * normals[both[:, 1]], axis=1)
+        ends = np.concatenate([pairs, pairs[:, ::-1]])
+        ends = ends[np.argsort(ends[:, 0], kind="stable")]
+        first = np.searchsorted(ends[:, 0], np.arange(len(mesh.vertices) + 1))
+        self._device = wp.get_device(device)
+        self._rest = self._array(mesh.vertices, wp.vec3)
+        self._first, self._neighbors = self._array(first, wp.int32), self._array(ends[:, 1], wp.int32)
+        self._pairs, self._lengths = self._array(pairs, wp.vec2i), self._array(lengths, wp.float32)
+        self._faces, self._beside = self._array(mesh.faces, wp.vec3i), self._array(both, wp.vec2i)
+        self._cosine = self._array(cosine, wp.float32)
+        self._scales = (
+            laplacian / (len(mesh.vertices) * float(np.mean(lengths)) ** 2),
+            edge / len(pairs),
+            fold / max(len(both), 1),
+        )
+
+    def __call__(self, vertices: wp.array) -> wp.array:
+        """Return the cost of ``vertices`` (V,) vec3 [m], shape (1,) float64."""
+        if vertices.shape[0] != self._rest.shape[0]:
+            raise ValueError(f"expected {self._rest.shape[0]} vertices, got {vertices.shape[0]}")
+        total = wp.zeros(1, dtype=wp.float64, device=self._device, requires_grad=True)
+        launches = (
+            (laplacian_sums, self._rest.shape[0], [self._rest, self._first, self._neighbors]),
+            (edge_sums, self._pairs.shape[0], [self._pairs, self._lengths]),
+            (fold_sums, self._beside.shape[0], [self._faces, self._beside, self._cosine]),
+        )
+        for (kernel, count, tables), scale in zip(launches, self._scales, strict=True):
+            if scale > 0 and count > 0:
+                inputs = [vertices, *tables, scale]
+                wp.launch(kernel, dim=count, inputs=inputs, outputs=[total], device=self._device)
+        return total
+
+    def _array(self, values: np.ndarray, dtype: type) -> wp.array:
+        return wp.array(values, dtype=dtype, device=self._device)
+
+
+def _unit_normals(mesh: Mesh) -> np.ndarray:
+    a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
+    n = np.cross(b - a, c - a)
+    return n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-30)
