@@ -16,7 +16,7 @@ from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search_config import SearchConfig
 from dr_perception.fitting.search_model import search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
-from dr_perception.fitting.search_rank import color_agreement, probability, rank, summarise
+from dr_perception.fitting.search_rank import Shares, color_shares, probability, rank, summarise
 from dr_perception.fitting.search_refine import Refined, refine_batch
 from dr_perception.fitting.search_region import check_region, region_of
 from dr_perception.fitting.search_scene import SearchScene, prepare_scene
@@ -133,46 +133,41 @@ def _narrow(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64
     T = T[best(rank(shares), c.coarse_kept)]
     if job.frame.depth is not None:
         T = job.judge.align(T, 1.5 * coarse, 0.5 * coarse, steps=5, samples=48)
-    values = _values(job, T, c.fine_tolerance * d, with_color=False)
+    values = rank(_shares(job, T, with_color=False))
     kept = best(values, c.fine_kept)
     T = T[kept]
     if job.frame.depth is not None:
         T = job.judge.align(T, 0.7 * coarse, 0.6 * c.fine_tolerance * d, steps=5, samples=128)
-    values = _values(job, T, c.fine_tolerance * d, with_color=True)
+    values = rank(_shares(job, T, with_color=True))
     kept = thin_out(T, values, count, 0.08 * d, np.radians(20.0))
     return T[kept]
 
 
-def _values(job: _Job, T: NDArray[np.float64], tau_m: float, with_color: bool) -> NDArray[np.float64]:
-    shares = summarise(job.judge.judge(T, tau_m))
-    return rank(shares, _color(job, T, tau_m) if with_color else None)
-
-
-def _color(job: _Job, T: NDArray[np.float64], tau_m: float) -> NDArray[np.float64] | None:
-    if job.frame.color is None:
-        return None
-    search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
-    return color_agreement(search, job.frame.camera, job.frame.color, job.scene.depth, T, tau_m)
+def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
+    """Features of poses of the centre frame."""
+    tau = job.config.fine_tolerance * job.model.diameter_m
+    shares = summarise(job.judge.judge(T, tau))
+    if with_color and job.frame.color is not None:
+        search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
+        shares |= color_shares(search, job.frame.camera, job.frame.color, job.scene.depth, T, tau)
+    return shares
 
 
 def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEstimate]:
     """Judge refined poses and keep one of each instance."""
-    model = job.model
-    tau = job.config.fine_tolerance * model.diameter_m
     centred = refined.T_cam_obj.copy()
-    centred[:, :3, 3] += centred[:, :3, :3] @ model.center
-    shares = summarise(job.judge.judge(centred, tau))
-    color = _color(job, centred, tau)
-    values = rank(shares, color)
+    centred[:, :3, 3] += centred[:, :3, :3] @ job.model.center
+    shares = _shares(job, centred, with_color=True) | refined.shares()
+    values = rank(shares)
     scores = probability(values)
     estimates = [refined.estimate(int(i), float(scores[i])) for i in np.argsort(-values, kind="stable")]
     kept: list[PoseEstimate] = []
     for estimate in estimates:
-        if all(is_other_instance(model, estimate.T_cam_obj, k.T_cam_obj) for k in kept):
+        if all(is_other_instance(job.model, estimate.T_cam_obj, k.T_cam_obj) for k in kept):
             kept.append(estimate)
         if len(kept) == max_instances:
             break
-    return sorted(kept, key=lambda e: -e.score)
+    return kept
 
 
 def is_other_instance(model: ObjectModel, T_a: NDArray[np.float64], T_b: NDArray[np.float64]) -> bool:

@@ -119,7 +119,6 @@ def _render(model: ObjectModel, buffers: ModelBuffers, directions: NDArray[np.fl
     poses.set(T)
     settings = ViewSettings(size_px=96, surface_stride_px=2, surface_margin_px=1, contour_spacing_px=2.0)
     view = ModelView(buffers, model.radius_m, poses, n, settings)
-    view.aim()
     view.render()
     counts = view.pull_counts()
     rng = np.random.default_rng(0)

@@ -9,35 +9,45 @@ from dr_perception.fitting import search_kernels as k
 from dr_perception.fitting.search_model import SearchModel
 from dr_perception.geometry.camera import Camera
 
+Shares = dict[str, NDArray[np.float64]]
+"""Features of a batch of poses by name, each (P,)."""
+
+_WEIGHTS = {
+    "agree": 1.0, "beyond": -1.5, "off_mask": -1.0, "hidden": -0.6, "edge": 1.2, "in_mask": -0.8, "points": 1.0,
+    "unmeasured": -0.2, "in_view": 0.5, "color": 0.5, "texture": 0.8,
+}  # fmt: skip
 _SLOPE, _MIDDLE = 6.0, 1.2
 _COLOR_SIGMA = 0.08
 _COLOR_LARGEST = 0.3
+_GAINS = (0.45, 1.8)
+_FEWEST_COLORS = 12
+_PATCH_X = np.tile([-1, 0, 1], 3)
+_PATCH_Y = np.repeat([-1, 0, 1], 3)
 
 
-def summarise(features: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+def summarise(features: NDArray[np.float32]) -> Shares:
     """Shares between 0 and 1 from the counts of `judge_poses` (P, F)."""
     f = features.astype(np.float64)
     tested = np.maximum(f[:, k.TESTED], 1.0)
     # An object mostly hidden must not be judged by the two points left of it.
     visible = np.maximum(f[:, k.TESTED] - f[:, k.HIDDEN], 0.3 * tested)
+    measured = np.maximum(f[:, k.MEASURED], 0.5 * visible)
     return {
-        "agree": f[:, k.AGREE] / visible,
-        "beyond": f[:, k.BEYOND] / visible,
+        "agree": f[:, k.AGREE] / measured,
+        "beyond": f[:, k.BEYOND] / measured,
         "off_mask": f[:, k.OFF_MASK] / visible,
         "hidden": f[:, k.HIDDEN] / tested,
         "edge": np.where(f[:, k.EDGE_TESTED] > 4, f[:, k.EDGE_SEEN] / np.maximum(f[:, k.EDGE_TESTED], 1.0), 0.5),
         "in_mask": f[:, k.EDGE_IN_MASK] / np.maximum(f[:, k.EDGE_TESTED], 1.0),
         "points": np.where(f[:, k.POINTS] > 0, f[:, k.POINTS_AGREE] / np.maximum(f[:, k.POINTS], 1.0), 0.0),
         "unmeasured": f[:, k.UNMEASURED] / visible,
-        "in_view": f[:, k.TESTED] / np.maximum(f[:, k.TESTED].max(initial=1.0), 1.0),
+        "in_view": np.minimum(f[:, k.TESTED] / np.maximum(f[:, k.TESTED].max(initial=1.0), 1.0), 1.0),
     }
 
 
-def rank(shares: dict[str, NDArray[np.float64]], color: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """One number for each pose, larger is better; weights are of the order of what each share is worth."""
-    value = shares["agree"] - 1.5 * shares["beyond"] - shares["off_mask"] - 0.5 * shares["hidden"]
-    value = value + 0.4 * shares["edge"] - 0.4 * shares["in_mask"] + 0.8 * shares["points"] + 0.5 * shares["in_view"]
-    return value if color is None else value + 0.6 * color
+def rank(shares: Shares) -> NDArray[np.float64]:
+    """One number for each pose, larger is better; missing shares count nothing."""
+    return sum((weight * shares[name] for name, weight in _WEIGHTS.items() if name in shares), np.zeros(1))
 
 
 def probability(value: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -45,22 +55,23 @@ def probability(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 / (1.0 + np.exp(-_SLOPE * (value - _MIDDLE)))
 
 
-def color_agreement(
+def color_shares(
     search: SearchModel,
     camera: Camera,
     image: NDArray[np.uint8],
     depth: NDArray[np.float32],
     T: NDArray[np.float64],
     tau_m: float,
-) -> NDArray[np.float64]:
-    """How well the model's colours explain the image at each pose (P, 4, 4) of the centre frame; 0 to 1.
+) -> Shares:
+    """How well the model's colours explain the image at each pose (P, 4, 4) of the centre frame.
 
-    One gain and one offset for all channels take up exposure and light; what they leave unexplained is compared with the noise
-    and with what a uniform colour would leave.
+    One gain and one offset for all channels take up exposure and light. ``color`` compares what they leave with the noise,
+    ``texture`` is the correlation of colours where both vary. Both are absent for a model without colours.
     """
     if search.colors is None:
-        return np.zeros(len(T))
-    return np.array([_color_agreement(search, camera, image, depth, one, tau_m) for one in T])
+        return {}
+    pairs = np.array([_color_agreement(search, camera, image, depth, one, tau_m) for one in T]).reshape(-1, 2)
+    return {"color": pairs[:, 0], "texture": pairs[:, 1]}
 
 
 def _color_agreement(
@@ -70,7 +81,7 @@ def _color_agreement(
     depth: NDArray[np.float32],
     T: NDArray[np.float64],
     tau_m: float,
-) -> float:
+) -> tuple[float, float]:
     assert search.colors is not None
     eye = -T[:3, :3].T @ T[:3, 3]
     view = int(np.argmax(search.directions @ (eye / np.linalg.norm(eye))))
@@ -84,16 +95,17 @@ def _color_agreement(
     x, y = np.where(inside, x, 1), np.where(inside, y, 1)
     z = depth[y, x]
     seen = inside & ((z <= 0.0) | (z > p[:, 2] - 2.0 * tau_m))
-    if np.count_nonzero(seen) < 12:
-        return 0.0
-    x, y = x[seen], y[seen]
-    patch = sum(image[y + dy, x + dx].astype(np.float64) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / (9.0 * 255.0)
-    return _explained(search.colors[view, :count][seen].astype(np.float64), patch)
+    if np.count_nonzero(seen) < _FEWEST_COLORS:
+        return 0.0, 0.0
+    x, y = x[seen][:, None] + _PATCH_X, y[seen][:, None] + _PATCH_Y
+    return _explained(search.colors[view, :count][seen].astype(np.float64), image[y, x].mean(axis=1) / 255.0)
 
 
-def _explained(model: NDArray[np.float64], image: NDArray[np.float64]) -> float:
-    """How small the difference is that one gain and one offset on the model's colours leave; 1 where there is none."""
+def _explained(model: NDArray[np.float64], image: NDArray[np.float64]) -> tuple[float, float]:
+    """How small the difference is that one gain and one offset leave, and the correlation, both 1 at best."""
     a, b = model.ravel() - model.mean(), image.ravel() - image.mean()
-    gain = np.clip(a @ b / max(a @ a, 1e-9), 0.2, 2.5)
+    gain = np.clip(a @ b / max(a @ a, 1e-9), *_GAINS)
     left = np.mean(np.minimum((b - gain * a) ** 2, _COLOR_LARGEST**2))
-    return float(_COLOR_SIGMA**2 / (_COLOR_SIGMA**2 + left))
+    noise = _COLOR_SIGMA**2
+    correlation = np.mean(a * b) / np.sqrt((np.mean(a * a) + 0.25 * noise) * (np.mean(b * b) + 0.25 * noise))
+    return float(noise / (noise + left)), float(correlation)

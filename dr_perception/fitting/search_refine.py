@@ -16,12 +16,20 @@ from dr_perception.fitting.refiner import PoseRefiner, RecordedStage, Refinement
 from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search_config import SearchConfig
 from dr_perception.fitting.search_model import model_buffers
+from dr_perception.fitting.search_rank import Shares
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import hat
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
-from dr_perception.residuals.normal_equations import DEPTH_HIDDEN, DEPTH_ROWS
+from dr_perception.residuals.normal_equations import (
+    DEPTH_CHI2,
+    DEPTH_HIDDEN,
+    DEPTH_INLIERS,
+    DEPTH_ROWS,
+    LINE_CHI2,
+    LINE_INLIERS,
+)
 
 _KEPT_PER_MODEL = 4
 _CONVERGED_STEP = 1.0e-3
@@ -64,7 +72,6 @@ class BatchRefiner:
         """Learn the colours of object and background afresh at the current poses."""
         if not self.frame.has_color:
             return
-        self.refiner.view.aim()
         self.refiner.view.render()
         self.refiner.histograms.learn(1.0)
 
@@ -101,6 +108,18 @@ class Refined:
     def T_cam_obj(self) -> NDArray[np.float64]:
         """Poses (P, 4, 4)."""
         return self.refinement.T_cam_obj[: self.count]
+
+    def shares(self) -> Shares:
+        """Features that only a refinement knows: agreement at the sensor's own noise, and outlines found in the image."""
+        sums = self.refinement.sums[: self.count].astype(np.float64)
+        rows = np.maximum(sums[:, int(DEPTH_ROWS)] - sums[:, int(DEPTH_HIDDEN)], 1.0)
+        contour = np.maximum(self.refinement.contour_samples[: self.count].astype(np.float64), 1.0)
+        return {
+            "depth_inliers": sums[:, int(DEPTH_INLIERS)] / rows,
+            "depth_chi2": sums[:, int(DEPTH_CHI2)] / np.maximum(sums[:, int(DEPTH_INLIERS)], 1.0),
+            "lines": sums[:, int(LINE_INLIERS)] / contour,
+            "line_chi2": sums[:, int(LINE_CHI2)] / np.maximum(sums[:, int(LINE_INLIERS)], 1.0),
+        }
 
     def estimate(self, i: int, score: float) -> PoseEstimate:
         """Estimate of one pose."""
