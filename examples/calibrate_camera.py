@@ -64,7 +64,7 @@ def main(small: bool = False) -> dict[str, float]:
         }
         if levels > 1:
             result = lbfgs(fit, blocks, iterations=iterations)
-        else:  # near the solution the outlines make the value slightly rough, which a line search does not like
+        else:  # near the solution outlines make the value slightly rough, which a line search dislikes
             result = adam(fit, blocks, iterations=iterations, rate=0.05, final_rate=0.0005)
         values, calls = result.values, calls + len(result.history)
         fx, fy, cx, cy, k1, k2 = (float(v) for v in values["intrinsics"][0][:6])

@@ -1,6 +1,4 @@
 """Regularisers of fitted meshes, against collapse and folds; differentiable by ``wp.Tape``."""
-tape.
-"""
 
 import numpy as np
 import warp as wp
