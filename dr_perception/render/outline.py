@@ -11,9 +11,10 @@ is that of Laine et al. 2020, section 3.4; area and visibility are decided diffe
 Edges are those between a face towards and a face away from the camera, open ones, and those at which an attribute jumps
 (creases, texture seams). Whether an edge is seen is decided per piece from the faces at the pixel centres on both of its sides.
 
-Bias, by construction: visibility changes inside a pixel (an outline that ends at another) are decided per piece, so errors of up
-to a piece occur at such crossings; the jump is taken as constant over a piece; where two meshes or faces intersect there is no
-edge, hence no boundary term along the crossing line.
+Where several edges pass through one pixel, `outline_visibility` cuts them at their crossings and decides part by part.
+
+Bias, by construction: the jump is taken as constant over a piece, and the shading of a pixel as that of its centre (of the
+edge, on the far side of it); where two meshes or faces intersect there is no edge, hence no boundary term along the crossing.
 """
 
 import warp as wp
@@ -67,6 +68,27 @@ class Piece:
 
 
 @wp.struct
+class Candidate:
+    """A piece before it is known whether it is seen."""
+
+    piece: Piece
+    start: wp.vec2
+    end: wp.vec2
+    inside: int
+    """1 if the pixel's centre lies on the inner side."""
+    hidden_in: int
+    """1 if the surface at the pixel centre on the inner side lies in front of the edge's own surface."""
+    hidden_out: int
+    """1 if the surface at the pixel centre on the outer side lies in front of the edge."""
+    concave: int
+    """1 for edges that are no outline but at which layers of surface begin."""
+    in_x: int
+    in_y: int
+    next: int
+    """Another candidate in the same pixel, or -1."""
+
+
+@wp.struct
 class SceneView:
     """What a piece needs to know about the view and the edge it lies on."""
 
@@ -82,7 +104,7 @@ class SceneView:
     other: int
     crease: int
     side: float
-    outline_only: int
+    concave: int
 
 
 @wp.func
@@ -111,14 +133,11 @@ def shadow_area(a: wp.vec2, b: wp.vec2) -> float:
 
 
 @wp.func
-def _is_seen(
+def _hidden_inside(
     s: SceneView,
-    d_edge: wp.vec3,
     z_edge: float,
-    in_x: int,
-    in_y: int,
-    out_x: int,
-    out_y: int,
+    x: int,
+    y: int,
     face_index: wp.array3d[int],
     depth: wp.array3d[float],
     rays: wp.array3d[wp.vec2],
@@ -126,27 +145,41 @@ def _is_seen(
     faces: wp.array[wp.vec3i],
     face_instance: wp.array[int],
 ) -> bool:
-    """Whether nothing hides the edge, judged by the surfaces at the pixel centres on both sides."""
-    inner = face_index[s.view, in_y, in_x]
-    if inner >= 0 and inner != s.face and inner != s.other:
-        # Outlines of smooth surfaces curve away: the surface inside may be nearer by what the face's slope allows.
-        f = faces[s.face]
-        q = rays[s.camera, in_y + s.y0, in_x + s.x0]
-        z = plane_depth(wp.vec3(q[0], q[1], 1.0), p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
-        nearest = wp.min(z, z_edge)
-        if face_instance[inner] != face_instance[s.face]:
-            nearest = wp.max(nearest, z_edge * (1.0 - _MAX_SLOPE_DEPTH))
-        if depth[s.view, in_y, in_x] < nearest * (1.0 - _DEPTH_TOLERANCE):
-            return False
-    outer = face_index[s.view, out_y, out_x]
-    if outer >= 0 and outer != s.face and outer != s.other:
-        f = faces[outer]
-        z = plane_depth(d_edge, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
-        at = depth[s.view, out_y, out_x]
-        z = wp.clamp(z, at * (1.0 - _MAX_SLOPE_DEPTH), at * (1.0 + _MAX_SLOPE_DEPTH))
-        if z < z_edge * (1.0 - _DEPTH_TOLERANCE):
-            return False
-    return True
+    """Whether something else covers the surface inside the edge at the centre of a pixel."""
+    inner = face_index[s.view, y, x]
+    if inner < 0 or inner == s.face or inner == s.other:
+        return False
+    # Outlines of smooth surfaces curve away: the surface inside may be nearer by what the face's slope allows.
+    f = faces[s.face]
+    q = rays[s.camera, y + s.y0, x + s.x0]
+    z = plane_depth(wp.vec3(q[0], q[1], 1.0), p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+    nearest = wp.min(z, z_edge)
+    if face_instance[inner] != face_instance[s.face]:
+        nearest = wp.max(nearest, z_edge * (1.0 - _MAX_SLOPE_DEPTH))
+    return depth[s.view, y, x] < nearest * (1.0 - _DEPTH_TOLERANCE)
+
+
+@wp.func
+def _hidden_outside(
+    s: SceneView,
+    d_edge: wp.vec3,
+    z_edge: float,
+    x: int,
+    y: int,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+) -> bool:
+    """Whether the surface at the centre of a pixel, continued to the edge, lies in front of it."""
+    outer = face_index[s.view, y, x]
+    if outer < 0 or outer == s.face or outer == s.other:
+        return False
+    f = faces[outer]
+    z = plane_depth(d_edge, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+    at = depth[s.view, y, x]
+    z = wp.clamp(z, at * (1.0 - _MAX_SLOPE_DEPTH), at * (1.0 + _MAX_SLOPE_DEPTH))
+    return z < z_edge * (1.0 - _DEPTH_TOLERANCE)
 
 
 @wp.func
@@ -181,10 +214,11 @@ def _add_piece(
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    pieces: wp.array[Piece],
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
     count: wp.array[int],
 ):
-    """Append the piece from start to end in pixel (x, y), if it is seen."""
+    """Append the piece from start to end in pixel (x, y), unless it is surely hidden."""
     along = end - start
     length = wp.length(along)
     outward = s.side * wp.vec2(along[1], -along[0])
@@ -224,19 +258,17 @@ def _add_piece(
         if outer >= 0 and (outer == s.face or outer == s.other):
             out_x = wp.clamp(out_x + step_x, 0, s.width - 1)
             out_y = wp.clamp(out_y + step_y, 0, s.height - 1)
-            outer = face_index[s.view, out_y, out_x]
-        if s.outline_only != 0 and outer >= 0:
-            return
 
     p = pa + t * (pb - pa)
     inverse_z = 1.0 / p[2]
     d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
-    if not _is_seen(s, d, p[2], in_x, in_y, out_x, out_y, face_index, depth, rays, p_cam, faces, face_instance):
+    hidden_in = _hidden_inside(s, p[2], in_x, in_y, face_index, depth, rays, p_cam, faces, face_instance)
+    hidden_out = _hidden_outside(s, d, p[2], out_x, out_y, face_index, depth, p_cam, faces)
+    if hidden_in and hidden_out:
         return
     slot = wp.atomic_add(count, 0, 1)
-    if slot >= pieces.shape[0]:
+    if slot >= candidates.shape[0]:
         return
-    area = shadow_area(a, b)
     piece = Piece()
     piece.view = s.view
     piece.x = x
@@ -249,10 +281,20 @@ def _add_piece(
     piece.face_out = wp.where(s.crease != 0, s.other, -1)
     piece.t = t
     piece.z = p[2]
-    piece.area = wp.where(inside, -area, area)
     piece.outward = outward
     piece.middle = 0.5 * (start + end)
-    pieces[slot] = piece
+    c = Candidate()
+    c.piece = piece
+    c.start = start
+    c.end = end
+    c.inside = wp.where(inside, 1, 0)
+    c.hidden_in = wp.where(hidden_in, 1, 0)
+    c.hidden_out = wp.where(hidden_out, 1, 0)
+    c.concave = s.concave
+    c.in_x = in_x
+    c.in_y = in_y
+    c.next = wp.atomic_exch(heads, s.view, y, x, slot)
+    candidates[slot] = c
 
 
 @wp.func
@@ -272,7 +314,8 @@ def _walk(
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    pieces: wp.array[Piece],
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
     count: wp.array[int],
 ):
     """Cut a straight segment at the borders of the pixels it passes (Amanatides and Woo 1987)."""
@@ -306,7 +349,7 @@ def _walk(
             t = t_start + u * (t_end - t_start)
             _add_piece(
                 s, start + now * e, start + leave * e, x, y, t, pa, pb,
-                face_index, depth, rays, p_cam, faces, face_instance, pieces, count,
+                face_index, depth, rays, p_cam, faces, face_instance, heads, candidates, count,
             )  # fmt: skip
         if leave >= span[1]:
             return
@@ -330,7 +373,8 @@ def _trace(
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    pieces: wp.array[Piece],
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
     count: wp.array[int],
 ):
     """Draw one edge: cut at the near plane, bent by the lens, in straight segments."""
@@ -346,7 +390,7 @@ def _trace(
     a = project(cam, p0) - origin
     b = project(cam, p1) - origin
     if cam.model == 0:
-        _walk(s, a, b, first, last, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, face_instance, pieces, count)
+        _walk(s, a, b, first, last, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, face_instance, heads, candidates, count)
         return
     n = wp.clamp(wp.int32(wp.length(b - a) / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
     for i in range(n):
@@ -356,7 +400,7 @@ def _trace(
         p1 = pa + t1 * (pb - pa)
         a = project(cam, p0) - origin
         b = project(cam, p1) - origin
-        _walk(s, a, b, t0, t1, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, face_instance, pieces, count)
+        _walk(s, a, b, t0, t1, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, face_instance, heads, candidates, count)
 
 
 @wp.kernel(enable_backward=False)
@@ -375,13 +419,13 @@ def find_outline(
     viewports: wp.array[Viewport],
     near: float,
     creases: int,
-    outline_only: int,
     first_view: int,
     # output
-    pieces: wp.array[Piece],
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
     count: wp.array[int],
 ):
-    """Append the visible pieces of every discontinuity edge of every view; ``count`` may exceed the room."""
+    """List what may be visible of every discontinuity edge of every view; ``count`` may exceed the room."""
     view, e = wp.tid()
     edge = edges[e]
     pa = p_cam[view, edge[0]]
@@ -394,6 +438,7 @@ def find_outline(
     face = edge[2]
     other = edge[3]
     crease = wp.int32(0)
+    concave = wp.int32(0)
     if other >= 0:
         to_other = p_cam[view, opposite[e][1]] - pa
         side_other = wp.dot(m, to_other)
@@ -410,7 +455,7 @@ def find_outline(
             if crease != 0 and not front:
                 return
             if crease == 0 and wp.dot(n, to_other) > 0.0:
-                return
+                concave = 1
         if crease == 0 and not front:
             # The nearer of two faces that fold over is the one towards the camera.
             face = edge[3]
@@ -430,6 +475,6 @@ def find_outline(
     s.other = other
     s.crease = crease
     s.side = wp.where(side > 0.0, 1.0, -1.0)
-    s.outline_only = outline_only
+    s.concave = concave
     cam = camera_from_row(intrinsics, models, s.camera)
-    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, face_instance, pieces, count)
+    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, face_instance, heads, candidates, count)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import warp as wp
 
-from dr_perception.render import antialias, intrinsics, outline, raster, soft_silhouette, surface, vertex_stage
+from dr_perception.render import antialias, intrinsics, outline, outline_visibility, raster, soft_silhouette, surface, vertex_stage
 from dr_perception.render.images import Images, RenderOptions
 from dr_perception.render.launcher import Launcher
 from dr_perception.render.parameters import SceneParameters
@@ -130,8 +130,8 @@ def resolve(c: Chunk) -> None:
     w, a, p, images = c.work, c.arrays, c.parameters, c.images
     c.launcher.run(
         "resolve", surface.resolve, c.size,
-        [w.keys, w.rays, w.viewports, w.p_cam, a.faces, a.face_instance, c.options.far_depth, c.first_view,
-         w.face_index, w.depth, images.depth, images.silhouette, images.instance],
+        [w.keys, a.face_instance, c.options.far_depth, w.face_index, w.depth, images.depth,
+         images.silhouette, images.instance],
     )  # fmt: skip
     if c.wants_color:
         arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, images.color]
@@ -148,16 +148,24 @@ def find_outline(c: Chunk) -> None:
     outline_only = not jumps and not (c.options.antialias_depth and c.images.depth is not None)
     while True:
         w.piece_count.zero_()
+        w.candidate_count.zero_()
+        w.heads.fill_(-1)
         c.launcher.run(
             "outline", outline.find_outline, (c.views, a.num_edges),
-            [a.edges, a.opposite, a.flags, w.p_cam, a.faces, a.face_instance, w.face_index, w.depth, w.rays, p.intrinsics,
-             p.camera_models, w.viewports, c.options.near, int(jumps), int(outline_only), c.first_view, w.pieces,
-             w.piece_count],
+            [a.edges, a.opposite, a.flags, w.p_cam, a.faces, a.face_instance, w.face_index, w.depth, w.rays,
+             p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, w.heads,
+             w.candidates, w.candidate_count],
         )  # fmt: skip
-        if not w.device.is_cpu:
-            return
-        found = int(w.piece_count.numpy()[0])
-        if found <= w.pieces.shape[0]:
+        room = w.candidates.shape[0]
+        found = int(w.candidate_count.numpy()[0]) if w.device.is_cpu else room
+        c.launcher.run(
+            "visible", outline_visibility.select_visible, (min(found, room),),
+            [w.heads, w.candidates, w.candidate_count, w.face_index, w.depth, p.intrinsics, int(outline_only),
+             c.first_view, w.pieces, w.piece_count],
+        )  # fmt: skip
+        if w.device.is_cpu:
+            found = max(found, int(w.piece_count.numpy()[0]))
+        if found <= room:
             return
         w.grow_pieces(found + found // 4)
 

@@ -5,8 +5,8 @@
 
 import warp as wp
 
-from dr_perception.render.interpolation import intersect, mix, plane_depth
-from dr_perception.render.raster import key_face
+from dr_perception.render.interpolation import intersect, mix
+from dr_perception.render.raster import key_face, key_inverse_z
 from dr_perception.render.shading import Surface, shade
 from dr_perception.render.texture import sample_texture
 from dr_perception.render.types import Viewport
@@ -69,13 +69,8 @@ def shading_normal(
 @wp.kernel(enable_backward=False)
 def resolve(
     keys: wp.array3d[wp.uint64],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
     face_instance: wp.array[int],
     far_depth: float,
-    first_view: int,
     # output
     face_index: wp.array3d[int],
     depth: wp.array3d[float],
@@ -85,23 +80,19 @@ def resolve(
 ):
     """Face, depth along z [m], coverage at the centre and instance of every pixel; empty images are skipped."""
     view, y, x = wp.tid()
-    face = key_face(keys[view, y, x])
-    face_index[view, y, x] = face
+    key = keys[view, y, x]
+    face = key_face(key)
     z = far_depth
+    covered = float(0.0)
     if face >= 0:
-        f = faces[face]
-        v = viewports[view]
-        d = ray_of(rays, (view + first_view) % rays.shape[0], x + v.x0, y + v.y0)
-        a = p_cam[view, f[0]]
-        b = p_cam[view, f[1]]
-        c = p_cam[view, f[2]]
-        z = plane_depth(d, a, b, c)
-        z = wp.clamp(z, wp.min(a[2], wp.min(b[2], c[2])), wp.max(a[2], wp.max(b[2], c[2])))
+        z = 1.0 / key_inverse_z(key)
+        covered = 1.0
+    face_index[view, y, x] = face
     depth[view, y, x] = z
     if depth_image.shape[0] > 0:
         depth_image[view, y, x] = z
     if silhouette.shape[0] > 0:
-        silhouette[view, y, x] = wp.where(face >= 0, 1.0, 0.0)
+        silhouette[view, y, x] = covered
     if instance.shape[0] > 0:
         k = wp.int32(-1)
         if face >= 0:

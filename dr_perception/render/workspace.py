@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import warp as wp
 
-from dr_perception.render.outline import Piece
+from dr_perception.render.outline import Candidate, Piece
 from dr_perception.render.project import IdealCamera
 from dr_perception.render.topology import SceneTopology
 from dr_perception.render.types import Viewport
@@ -63,9 +63,9 @@ class WorkspaceKey:
 
 def bytes_per_view(arrays: SceneArrays, width: int, height: int) -> int:
     """Scratch memory that one view needs, with all channels and their gradients [bytes]."""
-    pixel = 8 + 4 + 4 + 4 + 12 + 12 + 4 + 4 + 4
+    pixel = 8 + 4 + 4 + 4 + 4 + 12 + 12 + 4 + 4 + 4
     vertex = 12 + 8 + 12
-    return width * height * pixel + arrays.num_vertices * vertex + arrays.num_normals * 24 + piece_room(width, height) * 160
+    return width * height * pixel + arrays.num_vertices * vertex + arrays.num_normals * 24 + piece_room(width, height) * 280
 
 
 def piece_room(width: int, height: int) -> int:
@@ -102,11 +102,14 @@ class Workspace:
         self.rays = wp.zeros((key.cameras, key.image_height, key.image_width), dtype=wp.vec2, device=device)
         self.ideal_positions: wp.array | None = None
         self.piece_count = wp.zeros(1, dtype=wp.int32, device=device)
+        self.candidate_count = wp.zeros(1, dtype=wp.int32, device=device)
+        self.heads = wp.zeros(shape, dtype=wp.int32, device=device)
         self.grow_pieces(views * piece_room(key.width, key.height))
         self._lazy: dict[str, wp.array] = {}
 
     def grow_pieces(self, room: int) -> None:
         """Make room for a number of outline pieces; what was there is lost."""
+        self.candidates = wp.zeros(room, dtype=Candidate, device=self.device)
         self.pieces = wp.zeros(room, dtype=Piece, device=self.device)
         self.scalar_jumps = wp.zeros(room, dtype=wp.vec2, device=self.device)
         self.color_jumps = wp.zeros(room, dtype=wp.vec3, device=self.device)
