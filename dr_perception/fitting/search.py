@@ -16,11 +16,13 @@ from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search_config import SearchConfig
 from dr_perception.fitting.search_model import search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
+from dr_perception.fitting.search_ppf import pair_model
 from dr_perception.fitting.search_rank import Shares, color_shares, probability, rank, summarise
-from dr_perception.fitting.search_refine import Refined, refine_batch
+from dr_perception.fitting.search_refine import Refined, batch_refiner, refine_batch
 from dr_perception.fitting.search_region import check_region, region_of
 from dr_perception.fitting.search_scene import SearchScene, prepare_scene
 from dr_perception.fitting.search_seeds import from_belief, from_views, from_votes
+from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 
@@ -76,6 +78,17 @@ def search_poses(
     candidates = _narrow(job, seeds, max(config.finalists, 2 * max_instances))
     refined = refine_batch(model, frame, candidates, config, where)
     return _estimates(job, refined, max_instances)
+
+
+def prepare_search(
+    model: ObjectModel, camera: Camera, config: SearchConfig | None = None, device: wp.DeviceLike = "cpu"
+) -> None:
+    """Make everything that a search for one instance of a model keeps, so that the first search is as fast as the next."""
+    config = config or SearchConfig()
+    where = wp.get_device(device)
+    search_model(model, config.refiner.sampling.mesh_error, where)
+    pair_model(model, where)
+    batch_refiner(model, camera, config.refiner, config.stages, max(config.finalists, 2), where)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from dr_perception.fitting.config import TRACKING_STAGES, WIDE_STAGES, RefinerConfig, StageConfig
+from dr_perception.fitting.search_config import SearchConfig
 
 
 class _Settings(BaseModel):
@@ -48,6 +49,7 @@ class TrackerConfig(_Settings):
     motion: MotionConfig = MotionConfig()
     health: HealthConfig = HealthConfig()
     recovery: RecoveryConfig = RecoveryConfig()
+    search: SearchConfig = SearchConfig()
     color_learning_rate: float = Field(0.2, gt=0.0, le=1.0, description="Weight of the newest colours.")
     search_margin_px: float = Field(40.0, ge=0.0, description="Pixels around an object that are looked at.")
     threads: int = Field(2, ge=1, description="Objects that are worked on at once.")

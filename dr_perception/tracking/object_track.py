@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.fitting.refiner import PoseRefiner, Refinement
+from dr_perception.fitting.search_model import model_buffers
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import hat
 from dr_perception.render.recording import Launch
@@ -40,7 +41,8 @@ class ObjectTrack:
         """Prepare the model and record every stage."""
         self.model = model
         self.config = config
-        self.refiner = PoseRefiner(model, frame, config.refiner)
+        buffers = model_buffers(model, config.refiner.sampling.mesh_error, frame.device)
+        self.refiner = PoseRefiner(model, frame, config.refiner, buffers=buffers)
         self._stages = [self.refiner.record_stage(stage) for stage in config.stages]
         self._wide_stages = [self.refiner.record_stage(stage) for stage in config.wide_stages]
         self._motion = MotionModel(config.motion)
@@ -93,6 +95,11 @@ class ObjectTrack:
         T = self.predicted.copy()
         T[:3, 3] += T[:3, :3] @ self.model.center
         return T
+
+    def propose(self, T_cam_obj: NDArray[np.float64]) -> None:
+        """Look for a lost object at a pose (4, 4) that a search found, in the frame being worked on."""
+        self.predicted = T_cam_obj.copy()
+        self._covariance = _START_COVARIANCE
 
     def box(self) -> Box:
         """Pixels that the refinement from the prediction may look at."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.fitting.search import search_poses
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -19,7 +20,8 @@ from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.object_track import ObjectTrack
-from dr_perception.tracking.result import TrackResult
+from dr_perception.tracking.recovery import Recovery
+from dr_perception.tracking.result import Status, TrackResult
 
 
 class Tracker:
@@ -46,13 +48,15 @@ class Tracker:
             if not isinstance(model, ObjectModel):
                 raise TypeError(f"model {name!r} must be an ObjectModel (see load_model), got {type(model).__name__}")
         self.config = config or TrackerConfig()
-        self._models = {name: model.with_name(name) for name, model in models.items()}
+        self._models = {n: m if m.name == n else m.with_name(n) for n, m in models.items()}
         self._tracks: dict[str, ObjectTrack] = {}
         self._occluders: dict[tuple[str, str], Launch] = {}
         self._predicted: dict[str, PoseArrays] = {}
         self._frame: FrameBuffers | None = None
         self._stamp_ns: int | None = None
+        self._frame_number = 0
         self._pool = ThreadPoolExecutor(self.config.threads, thread_name_prefix="track")
+        self._recovery = Recovery(self.config.recovery, self.config.search, self.config.device)
         self._timing_ms: dict[str, float] = {}
 
     @property
@@ -102,14 +106,17 @@ class Tracker:
         begin = time.perf_counter()
         buffers = self._announce(frame)
         active = {name: track for name, track in self._tracks.items() if track.T_cam_obj is not None}
+        self._frame_number += 1
         with self._timed("predict"):
             self._predict(active, frame.stamp_ns)
+            self._take_up_search()
         with self._timed("upload"):
             boxes = {name: track.box() for name, track in active.items()}
             for box in boxes.values():
                 buffers.upload(box)
         with self._timed("refine"):
             self._step(active, boxes)
+        self._look_for_lost(active, frame)
         self._stamp_ns = frame.stamp_ns
         self._timing_ms["total"] = 1.0e3 * (time.perf_counter() - begin)
         return self._result(frame)
@@ -127,6 +134,8 @@ class Tracker:
                 track.reset()
         if name is None:
             self._stamp_ns = None
+            self._frame_number = 0
+            self._recovery.cancel()
 
     def _announce(self, frame: Frame) -> FrameBuffers:
         if self._frame is None:
@@ -139,6 +148,7 @@ class Tracker:
 
     def _track(self, name: str, buffers: FrameBuffers) -> ObjectTrack:
         if name not in self._tracks:
+            self._recovery.prepare(self._models[name], buffers.camera)
             track = ObjectTrack(self._models[name], buffers, self.config)
             self._predicted[name] = PoseArrays(1, buffers.device)
             for other, other_track in self._tracks.items():
@@ -158,6 +168,23 @@ class Tracker:
             before = stamp_ns if self._stamp_ns is None else self._stamp_ns
             track.predict(track.elapsed_s(stamp_ns, before))
             self._predicted[name].set(track.predicted_center()[None])
+
+    def _take_up_search(self) -> None:
+        """Let an object that a search found be tried where it was found."""
+        found = self._recovery.result(self._frame_number)
+        if found is not None and found[1] and self._tracks[found[0]].T_cam_obj is not None:
+            name, estimates = found
+            self._tracks[name].propose(estimates[0].T_cam_obj)
+            self._predicted[name].set(self._tracks[name].predicted_center()[None])
+
+    def _look_for_lost(self, active: Mapping[str, ObjectTrack], frame: Frame) -> None:
+        lost = {}
+        for name, track in active.items():
+            if track.status is Status.LOST and track.T_cam_obj is not None:
+                lost[name] = (self._models[name], track.T_cam_obj)
+            else:
+                self._recovery.forget(name)
+        self._recovery.ask(lost, frame, self._frame_number)
 
     def _step(self, active: Mapping[str, ObjectTrack], boxes: Mapping[str, Box]) -> None:
         jobs = {name: self._hiding(name, boxes) for name in active}
@@ -179,9 +206,13 @@ class Tracker:
         return launches
 
     def _search(self, name: str, frame: Frame) -> NDArray[np.float64] | None:
-        from dr_perception.fitting.search import search_poses
-
-        found = search_poses(self._models[name], frame, mask=(frame.masks or {}).get(name))
+        found = search_poses(
+            self._models[name],
+            frame,
+            mask=(frame.masks or {}).get(name),
+            config=self.config.search,
+            device=self.config.device,
+        )
         return found[0].T_cam_obj if found else None
 
     def _result(self, frame: Frame) -> TrackResult:
