@@ -36,7 +36,8 @@ class _Commands(click.Group):
         except (click.exceptions.Exit, click.Abort):
             raise
         except USER_ERRORS as error:
-            click.echo(f"dr-perception: {' '.join(str(error).split())}", err=True)
+            hint = "" if isinstance(error, (ValueError, OSError)) else " (--debug shows where)"
+            click.echo(f"dr-perception: {' '.join(str(error).split())}{hint}", err=True)
             ctx.exit(2)
 
 
@@ -146,8 +147,7 @@ def evaluate(poses: Path, sequence: Path, models_dir: Path, unit: str | None, ou
     from dr_perception.evaluation.scoring import evaluate as score
 
     _, models, source = _inputs(None, (), models_dir, unit, sequence)
-    stamps = [frame.stamp_ns for frame in source]
-    metrics = score(read_poses(poses, stamps, source), source, models, stamps_ns=stamps)
+    metrics = score(read_poses(poses, source.stamps_ns, source), source, models)
     _print_table(metrics)
     if out is not None:
         notes = f"Poses read from {poses.name}."

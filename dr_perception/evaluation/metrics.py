@@ -99,7 +99,7 @@ def add_s(T_est: ArrayLike, T_ref: ArrayLike, points: ArrayLike, tree: cKDTree |
     tree = cKDTree(np.asarray(points, dtype=np.float64)) if tree is None else tree
     T_ref = np.asarray(T_ref, dtype=np.float64)
     in_object = (_moved(T_est, points) - T_ref[:3, 3]) @ T_ref[:3, :3]
-    return float(tree.query(in_object)[0].mean())
+    return float(np.mean(tree.query(in_object)[0]))
 
 
 def add_symmetric(T_est: ArrayLike, T_ref: ArrayLike, points: ArrayLike, symmetries: Symmetries) -> float:

@@ -48,7 +48,7 @@ def evaluate(
         poses: Records in any order, matched to frames by their stamps.
         source: The sequence with its ground truth.
         models: Models by name; a repeated instance ``mug_2`` uses the model ``mug``.
-        stamps_ns: Stamp of every frame of the source; read from the source when not given.
+        stamps_ns: Stamp of every frame; those of the source when not given.
         indices: Frames to score. By default all from the first one that any record belongs to; a frame in
             between without a record of an object is a miss of that object.
         timing: Times to report.
@@ -61,7 +61,7 @@ def evaluate(
         ValueError: The source has no ground truth for these models, no record belongs to any of its frames,
             two records describe one object in one frame, or a record names an object that is not there.
     """
-    stamps = [f.stamp_ns for f in source] if stamps_ns is None else [int(s) for s in stamps_ns]
+    stamps = [int(s) for s in (source.stamps_ns if stamps_ns is None else stamps_ns)]
     records = _by_frame(poses, stamps)
     if indices is None and not records:
         raise ValueError("there are no poses to evaluate")

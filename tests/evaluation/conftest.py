@@ -36,6 +36,7 @@ class SyntheticSource:
     def __init__(self, truth: list[dict[str, np.ndarray]], object_ids: Mapping[str, int]) -> None:
         self.truth, self.object_ids = truth, dict(object_ids)
         self.image_ids = [10 + k for k in range(len(truth))]
+        self.stamps_ns = [1_000 + 33_000_000 * k for k in range(len(truth))]
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -44,7 +45,7 @@ class SyntheticSource:
         rows, columns = np.mgrid[0 : CAMERA.height, 0 : CAMERA.width]
         color = np.stack([rows + 60, columns, 0 * rows + 90], axis=2).astype(np.uint8)
         for k in range(len(self)):
-            yield Frame(color=color, depth=None, camera=CAMERA, stamp_ns=1_000 + 33_000_000 * k)
+            yield Frame(color=color, depth=None, camera=CAMERA, stamp_ns=self.stamps_ns[k])
 
     def ground_truth(self, index: int) -> dict[str, np.ndarray] | None:
         return self.truth[index]
