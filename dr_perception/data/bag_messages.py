@@ -12,7 +12,7 @@ from typing import Any
 from dr_perception.data.bag_recovery import StoredMessage, plain_cdr, scan_mcap, scan_sqlite
 from dr_perception.data.source import DamagedSequenceError
 
-__all__ = ["BagMessages", "header_stamp_ns", "typestore"]
+__all__ = ["BagMessages", "deserialize", "header_stamp_ns", "typestore"]
 
 _SUFFIXES = (".mcap", ".db3")
 
@@ -54,14 +54,14 @@ class BagMessages:
 
     def _indexed_topics(self) -> dict[str, str]:
         """Topics by the index of the recording, or by reading all of it if the index is damaged."""
-        from rosbags.rosbag2 import Reader, ReaderError
+        from rosbags.rosbag2 import Reader
 
         try:
             with Reader(self.path) as reader:
                 return {c.topic: c.msgtype for c in reader.connections if c.msgcount > 0}
-        except (ReaderError, FileNotFoundError, OSError, ValueError, struct.error, TypeError) as error:
-            # rosbags names a type error for a file shorter than its header.
-            self.damage = DamagedSequenceError(f"bag {self.path} is truncated or damaged: {error}")
+        # A damaged file raises whatever the reader stumbles over: type, index, memory and SQLite errors.
+        except Exception as error:
+            self.damage = DamagedSequenceError(f"bag {self.path} is truncated or damaged: {error!r}")
             self.damage.__cause__ = error
         found: dict[str, str] = {}
         try:
@@ -116,6 +116,19 @@ def header_stamp_ns(data: bytes) -> int:
     """
     sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return int(sec) * 1_000_000_000 + int(nanosec)
+
+
+def deserialize(data: bytes, message_type: str) -> Any:
+    """The message in a CDR buffer.
+
+    Raises:
+        ValueError: The bytes are no message of this type.
+    """
+    try:
+        return typestore().deserialize_cdr(data, message_type)
+    # The generated readers raise their own, index, struct and Unicode errors.
+    except Exception as error:
+        raise ValueError(f"the bytes are no valid {message_type}: {error}") from error
 
 
 @functools.lru_cache(maxsize=1)

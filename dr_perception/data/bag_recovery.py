@@ -123,13 +123,22 @@ def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         if len(head) < 9:
             raise EOFError("a record is incomplete")
         (length,) = struct.unpack_from("<Q", head, 1)
-        content = file.read(length)
+        # A damaged length may be any number: never ask for more than there is.
+        content = file.read(min(length, _size(file)))
         if len(content) < length:
             # An uncompressed chunk is readable up to where it was cut.
             if head[0] == _CHUNK:
                 yield head[0], content
             raise EOFError(f"a record of {length} bytes is cut after {len(content)}")
         yield head[0], content
+
+
+def _size(file: BinaryIO) -> int:
+    """Size of a file [bytes]; the position stays."""
+    position = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(position)
+    return size
 
 
 def _open_chunk(content: bytes) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.data.bag_messages import deserialize
 from dr_perception.data.bag_recovery import StoredMessage
 from dr_perception.data.stamps import nearest_stamp
 from dr_perception.geometry.se3 import invert, make_transform, matrix_from_quaternion
@@ -43,14 +44,13 @@ class TruthPoses:
         """Names of the objects, sorted."""
         return sorted(set(self._poses) - {CAMERA_NAME})
 
-    def add(self, message: StoredMessage, store: Any) -> None:
-        """Take the poses of one message.
+    def add(self, message: StoredMessage) -> None:
+        """Take the poses of one serialised message of one of `POSE_TYPES`.
 
-        Args:
-            message: A serialised message of one of `POSE_TYPES`.
-            store: Typestore of `rosbags`.
+        Raises:
+            ValueError: It is no valid message, or a rotation in it is none.
         """
-        msg = store.deserialize_cdr(message.data, message.message_type)
+        msg = deserialize(message.data, message.message_type)
         if message.message_type == _TRANSFORMS:
             for item in msg.transforms:
                 move = item.transform

@@ -1,8 +1,8 @@
-"""Read CAD files into parts of one material each: OBJ, PLY, STL, glTF and GLB, through Open3D.
+"""Read CAD files into parts of one material each: OBJ, STL, glTF and GLB through Open3D, PLY directly.
 
-Open3D reads geometry, vertex colours and, for glTF, the embedded pictures. What it drops or gets wrong is
-read here: texture coordinates of PLY files (`dr_perception.data.ply`), and the materials of OBJ files
-(`dr_perception.data.obj_materials`). Files named inside a model must lie in the model's folder.
+Open3D reads geometry, vertex colours and the pictures embedded in glTF. What it gets wrong is read here: PLY
+files (`dr_perception.data.ply` says why) and the materials of OBJ files (`dr_perception.data.obj_materials`).
+Files named inside a model must lie in the model's folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dr_perception.data.mesh_parts import MeshPart
 from dr_perception.data.obj_materials import coded_obj, read_materials
-from dr_perception.data.ply import read_ply_corner_uv, read_ply_header
+from dr_perception.data.ply import read_ply
 
 __all__ = ["MESH_SUFFIXES", "file_inside", "read_mesh_parts", "read_texture"]
 
@@ -74,25 +74,9 @@ def read_texture(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_ply(path: Path) -> list[MeshPart]:
-    import open3d
-
-    header = read_ply_header(path)
-    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        reader: Any = open3d.io.read_triangle_mesh
-        mesh = reader(str(path))
-    faces = np.asarray(mesh.triangles, dtype=np.int32)
-    vertices = np.asarray(mesh.vertices, dtype=np.float64)
-    if len(vertices) != header.count("vertex") or len(faces) < header.count("face"):
-        # Open3D keeps what it could read of a truncated file.
-        raise ValueError(
-            f"mesh file {path} is truncated or damaged: {len(vertices)} of {header.count('vertex')} vertices "
-            f"and {len(faces)} triangles of {header.count('face')} faces can be read"
-        )
-    corner_uv, texture = read_ply_corner_uv(path, header, faces), None
-    if corner_uv is not None:
-        texture = _ply_texture(path, header.textures)
-    colors = _bytes_from_unit(mesh.vertex_colors) if mesh.has_vertex_colors() else None
-    return [MeshPart(vertices, faces, colors, corner_uv, texture)]
+    mesh = read_ply(path)
+    texture = None if mesh.corner_uv is None else _ply_texture(path, mesh.textures)
+    return [MeshPart(mesh.vertices, mesh.faces, mesh.vertex_colors, mesh.corner_uv, texture)]
 
 
 def _ply_texture(path: Path, named: list[str]) -> NDArray[np.uint8] | None:

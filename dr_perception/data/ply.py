@@ -1,20 +1,21 @@
-"""Texture coordinates of PLY files.
+"""PLY files: header, positions, colours, faces and texture coordinates.
 
-Open3D 0.20 reads positions, colours and faces of a PLY, but drops the texture coordinates (both the
-``texture_u``, ``texture_v`` of vertices, which BOP models use, and the ``texcoord`` lists of faces, which
-MeshLab writes) and the name of the texture. This module reads those alone.
+This format is read here and not with Open3D, whose reader (0.20) drops all texture coordinates
+(``texture_u``, ``texture_v`` of vertices, which BOP models have, and ``texcoord`` of faces, which MeshLab
+writes), keeps a part of a truncated file without an error, and can crash the process on a damaged one. The
+format: Greg Turk, "The PLY Polygon File Format", 1994.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PlyHeader", "read_ply_corner_uv", "read_ply_header"]
+__all__ = ["PlyElement", "PlyHeader", "PlyMesh", "read_ply", "read_ply_header"]
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
@@ -28,6 +29,11 @@ _TYPES = {
 }
 _ORDER = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _UV_NAMES = (("texture_u", "texture_v"), ("s", "t"), ("u", "v"))
+_FACE_NAMES = ("vertex_indices", "vertex_index")
+_COLOR_NAMES = ("red", "green", "blue")
+
+_Column = NDArray[Any] | list[NDArray[Any]]
+"""Values of one property by row; lists of equal length are one array, others a list of arrays."""
 
 
 @dataclass
@@ -52,27 +58,48 @@ class PlyHeader:
     size: int
     """Bytes of the header."""
 
-    def element(self, name: str) -> PlyElement | None:
-        """The table of this name, if there is one."""
-        return next((element for element in self.elements if element.name == name), None)
 
-    def count(self, name: str) -> int:
-        """Number of rows of a table, 0 if there is none."""
-        element = self.element(name)
-        return element.count if element is not None else 0
+@dataclass(frozen=True, eq=False)
+class PlyMesh:
+    """The triangles of a PLY file."""
 
-    @property
-    def vertex_uv(self) -> tuple[str, str] | None:
-        """Names of the vertices' texture coordinates."""
-        element = self.element("vertex")
-        names = {name for name, _, _ in element.properties} if element else set()
-        return next((pair for pair in _UV_NAMES if names.issuperset(pair)), None)
+    vertices: NDArray[np.float64]
+    """Shape (V, 3), in the unit of the file."""
+    faces: NDArray[np.int32]
+    """Shape (F, 3); polygons are cut into fans."""
+    vertex_colors: NDArray[np.uint8] | None
+    """Shape (V, 3)."""
+    corner_uv: NDArray[np.float32] | None
+    """Shape (F, 3, 2), v up."""
+    textures: list[str]
+    """Names of the textures in the header."""
 
-    @property
-    def has_face_uv(self) -> bool:
-        """Whether the faces carry ``texcoord`` lists."""
-        element = self.element("face")
-        return element is not None and any(name == "texcoord" for name, _, _ in element.properties)
+
+def read_ply(path: Path) -> PlyMesh:
+    """Read a PLY file, ASCII or binary.
+
+    Raises:
+        ValueError: The file is damaged or truncated, or has no faces; the message names it.
+    """
+    header = read_ply_header(path)
+    try:
+        tables = _read_tables(path.read_bytes()[header.size :], header)
+        vertex, face = tables["vertex"], tables["face"]
+        vertices = _stacked(vertex, ("x", "y", "z")).astype(np.float64)
+        indices = next((face[name] for name in _FACE_NAMES if name in face), None)
+        if indices is None or not len(indices):
+            raise ValueError("it has no faces")
+        faces = _fans(indices).astype(np.int64)
+        if not len(faces):
+            raise ValueError("its faces have fewer than 3 corners")
+        if faces.min() < 0 or faces.max() >= len(vertices):
+            raise ValueError(f"a face has vertex {faces.max()}, but there are {len(vertices)} vertices")
+        colors, corner_uv = _colors(vertex, header), _corner_uv(vertex, face, faces)
+        return PlyMesh(vertices, faces.astype(np.int32), colors, corner_uv, header.textures)
+    except KeyError as error:
+        raise ValueError(f"mesh file {path} is damaged: it has no {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"mesh file {path} is truncated or damaged: {error}") from error
 
 
 def read_ply_header(path: Path) -> PlyHeader:
@@ -83,7 +110,7 @@ def read_ply_header(path: Path) -> PlyHeader:
     """
     with path.open("rb") as file:
         if file.readline(16).strip() != b"ply":
-            raise ValueError(f"{path} is not a PLY file: it does not start with 'ply'")
+            raise ValueError(f"mesh file {path} is not a PLY file: it does not start with 'ply'")
         header = PlyHeader("", [], [], 0)
         while line := file.readline(4096):
             words = line.decode("utf-8", "replace").split()
@@ -91,7 +118,7 @@ def read_ply_header(path: Path) -> PlyHeader:
                 header.size = file.tell()
                 return header
             _read_header_line(header, words, path)
-    raise ValueError(f"{path} is truncated: its header has no end_header")
+    raise ValueError(f"mesh file {path} is truncated: its header has no end_header")
 
 
 def _read_header_line(header: PlyHeader, words: list[str], path: Path) -> None:
@@ -108,99 +135,136 @@ def _read_header_line(header: PlyHeader, words: list[str], path: Path) -> None:
         elif [word.lower() for word in words[:2]] == ["comment", "texturefile"]:
             header.textures.append(" ".join(words[2:]))
     except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"{path} has an invalid PLY header line: {' '.join(words)!r}") from error
+        raise ValueError(f"mesh file {path} has an invalid header line: {' '.join(words)!r}") from error
 
 
-def read_ply_corner_uv(path: Path, header: PlyHeader, faces: NDArray[np.int32]) -> NDArray[np.float32] | None:
-    """Texture coordinates of the corners of triangles.
-
-    Args:
-        path: The file.
-        header: Its header.
-        faces: The triangles that Open3D read, shape (F, 3).
-
-    Returns:
-        Shape (F, 3, 2), v up; None if the file has no texture coordinates.
-
-    Raises:
-        ValueError: The file is truncated, or faces that are no triangles carry coordinates.
-    """
-    if header.vertex_uv is None and not header.has_face_uv:
-        return None
-    tables = _read_tables(path, header)
-    if header.vertex_uv is not None:
-        table = tables["vertex"]
-        uv = np.stack([table[name] for name in header.vertex_uv], axis=1).astype(np.float32)
-        return uv[faces]
-    texcoord = tables["face"]["texcoord"]
-    if texcoord.shape != (len(faces), 6):
-        raise ValueError(
-            f"{path} has texture coordinates on faces that are no triangles: triangulate it first"
-        )
-    return texcoord.reshape(-1, 3, 2).astype(np.float32)
-
-
-def _read_tables(path: Path, header: PlyHeader) -> dict[str, dict[str, NDArray[Any]]]:
-    """Columns of all tables up to the faces; lists must have the same length in all rows."""
-    data = path.read_bytes()[header.size :]
-    read = _read_binary if header.order else _read_ascii
-    tables: dict[str, dict[str, NDArray[Any]]] = {}
+def _read_tables(data: bytes, header: PlyHeader) -> dict[str, dict[str, _Column]]:
+    """Columns of all tables up to the faces."""
+    order, elements = header.order, header.elements
+    if not order:
+        # Text is a stream of numbers: read it as binary numbers of one type.
+        data, order = np.array(data.split(), dtype="<f8").tobytes(), "<"
+        elements = [
+            replace(e, properties=[(name, "f8", "f8" if count else None) for name, _, count in e.properties])
+            for e in elements
+        ]
+    tables: dict[str, dict[str, _Column]] = {}
     position = 0
-    for element in header.elements:
-        tables[element.name], position = read(path, header, element, data, position)
-        if element.name == "face" or (element.name == "vertex" and header.vertex_uv):
+    for element in elements:
+        if not 0 <= element.count <= len(data):
+            raise ValueError(f"{element.count} rows of {element.name!r} in {len(data)} bytes")
+        tables[element.name], position = _read_table(data, position, element, order)
+        if element.name == "face":
             break
     return tables
 
 
-def _read_binary(
-    path: Path, header: PlyHeader, element: PlyElement, data: bytes, position: int
-) -> tuple[dict[str, NDArray[Any]], int]:
-    """Read one table as records of equal size, taking the lengths of lists from the first row."""
+def _read_table(
+    data: bytes, position: int, element: PlyElement, order: str
+) -> tuple[dict[str, _Column], int]:
+    """Columns of one table and the position behind it."""
+    if not element.count:
+        return {name: np.zeros((0, 0)) for name, _, _ in element.properties}, position
+    first, _ = _read_row(data, position, element, order)
     fields: list[Any] = []
-    for name, kind, count_kind in element.properties:
-        if count_kind is None:
-            fields.append((name, header.order + kind))
-            continue
-        place = position + np.dtype(fields).itemsize if fields else position
-        counts = np.frombuffer(data[place : place + np.dtype(count_kind).itemsize], header.order + count_kind)
-        length = int(counts[0]) if len(counts) else 0
-        fields += [(name + ".count", header.order + count_kind), (name, header.order + kind, (length,))]
+    for (name, kind, count_kind), value in zip(element.properties, first, strict=True):
+        fields += [(name + "/count", order + count_kind)] if count_kind else []
+        fields.append((name, order + kind, (len(value),) if count_kind else ()))
     dtype = np.dtype(fields)
     end = position + dtype.itemsize * element.count
-    if end > len(data):
+    if end <= len(data):
+        rows = np.frombuffer(data, dtype, element.count, position)
+        lists = [name for name, _, count_kind in element.properties if count_kind]
+        if all(np.all(rows[name + "/count"] == rows[name].shape[1]) for name in lists):
+            return {name: rows[name] for name, _, _ in element.properties}, end
+    return _read_ragged(data, position, element, order)
+
+
+def _read_ragged(
+    data: bytes, position: int, element: PlyElement, order: str
+) -> tuple[dict[str, _Column], int]:
+    """Read row by row, for lists of different lengths."""
+    rows = []
+    for _ in range(element.count):
+        row, position = _read_row(data, position, element, order)
+        rows.append(row)
+    columns: dict[str, _Column] = {}
+    for (name, _, count_kind), values in zip(element.properties, zip(*rows, strict=True), strict=True):
+        columns[name] = list(values) if count_kind else np.concatenate(values)
+    return columns, position
+
+
+def _read_row(data: bytes, position: int, element: PlyElement, order: str) -> tuple[list[NDArray[Any]], int]:
+    """Values of one row, each as an array, and the position behind it."""
+    row = []
+    for _, kind, count_kind in element.properties:
+        length = 1
+        if count_kind:
+            counts, position = _take(data, position, order + count_kind, 1, element)
+            length = int(counts[0])
+        values, position = _take(data, position, order + kind, length, element)
+        row.append(values)
+    return row, position
+
+
+def _take(data: bytes, position: int, kind: str, count: int, element: PlyElement) -> tuple[NDArray[Any], int]:
+    end = position + count * np.dtype(kind).itemsize
+    if count < 0 or end > len(data):
         raise ValueError(
-            f"{path} is truncated: {element.name} needs {end} bytes of data, the file has {len(data)}"
+            f"{element.count} rows of {element.name!r} need more than the {len(data)} bytes there are"
         )
-    rows = np.frombuffer(data[position:end], dtype)
-    for name, _, count_kind in element.properties:
-        if count_kind is not None and len(rows) and np.any(rows[name + ".count"] != rows[name].shape[1]):
-            raise ValueError(
-                f"{path}: lists {name!r} of different lengths are not supported: triangulate it first"
-            )
-    return {name: rows[name] for name, _, _ in element.properties}, end
+    return np.frombuffer(data, kind, count, position), end
 
 
-def _read_ascii(
-    path: Path, header: PlyHeader, element: PlyElement, data: bytes, position: int
-) -> tuple[dict[str, NDArray[Any]], int]:
-    """Read one table of text lines."""
-    lines = data[position:].split(b"\n", element.count)
-    if len(lines) < element.count or (len(lines) == element.count and not lines[-1].strip()):
-        raise ValueError(f"{path} is truncated: {element.name} needs {element.count} lines")
-    rest = lines.pop() if len(lines) > element.count else b""
-    try:
-        rows = np.array([line.split() for line in lines], dtype=np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: rows of {element.name!r} differ in length or are no numbers") from error
-    columns: dict[str, NDArray[Any]] = {}
-    column = 0
-    for name, _, count_kind in element.properties:
-        if count_kind is None:
-            columns[name] = rows[:, column]
-            column += 1
-        else:
-            length = int(rows[0, column]) if len(rows) else 0
-            columns[name] = rows[:, column + 1 : column + 1 + length]
-            column += 1 + length
-    return columns, len(data) - len(rest)
+def _stacked(table: dict[str, _Column], names: tuple[str, ...]) -> NDArray[Any]:
+    """Some scalar columns side by side."""
+    return np.stack([np.asarray(table[name]) for name in names], axis=1)
+
+
+def _colors(vertex: dict[str, _Column], header: PlyHeader) -> NDArray[np.uint8] | None:
+    """Vertex colours: bytes, 16-bit numbers, or floats from 0 to 1."""
+    if not vertex.keys() >= set(_COLOR_NAMES):
+        return None
+    declared = next(
+        kind for e in header.elements if e.name == "vertex" for n, kind, _ in e.properties if n == "red"
+    )
+    scale = {"u1": 1.0, "u2": 1.0 / 257.0, "f4": 255.0, "f8": 255.0}.get(declared)
+    if scale is None:
+        raise ValueError(f"colours of type {declared!r} are not supported")
+    values = _stacked(vertex, _COLOR_NAMES)
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    return np.rint(np.clip(scale * np.nan_to_num(values), 0.0, 255.0)).astype(np.uint8)
+
+
+def _corner_uv(
+    vertex: dict[str, _Column], face: dict[str, _Column], faces: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """Texture coordinates of vertices or of faces, by triangle corner."""
+    names = next((pair for pair in _UV_NAMES if vertex.keys() >= set(pair)), None)
+    if names is not None:
+        return _stacked(vertex, names).astype(np.float32)[faces]
+    if "texcoord" not in face:
+        return None
+    texcoord = face["texcoord"]
+    u, v = _fans(_every_second(texcoord, 0)), _fans(_every_second(texcoord, 1))
+    if u.shape != faces.shape or v.shape != faces.shape:
+        raise ValueError("the faces' texture coordinates do not fit their corners")
+    return np.stack([u, v], axis=-1).astype(np.float32)
+
+
+def _every_second(column: _Column, start: int) -> _Column:
+    """The u (start 0) or v (start 1) of lists u, v, u, v, ..."""
+    if isinstance(column, list):
+        return [values[start::2] for values in column]
+    return column[:, start::2]
+
+
+def _fans(polygons: _Column) -> NDArray[Any]:
+    """Cut polygons into triangles around their first corner, in the order of the polygons; shape (F, 3)."""
+    if isinstance(polygons, list):
+        return np.concatenate([_fans(polygon[None]) for polygon in polygons])
+    if polygons.ndim != 2 or polygons.shape[1] < 3:
+        return np.zeros((0, 3), polygons.dtype)
+    corners = [(0, k, k + 1) for k in range(1, polygons.shape[1] - 1)]
+    return polygons[:, corners].reshape(-1, 3)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.data.bag_messages import BagMessages, header_stamp_ns, typestore
+from dr_perception.data.bag_messages import BagMessages, deserialize, header_stamp_ns
+from dr_perception.data.bag_recovery import StoredMessage
 from dr_perception.data.bag_topics import (
     COMPRESSED_IMAGE,
     GROUND_TRUTH_ROOT,
@@ -194,14 +195,14 @@ class RosbagSource:
 
     def _decode_color(self, data: bytes) -> NDArray[np.uint8]:
         kind = self._bag.topics[self.topics.color]
-        msg = typestore().deserialize_cdr(data, kind)
+        msg = deserialize(data, kind)
         if kind == COMPRESSED_IMAGE:
             return decode_compressed_color(msg.data, msg.format)
         return decode_color(msg.data, msg.encoding, msg.width, msg.height, msg.step, bool(msg.is_bigendian))
 
     def _decode_depth(self, data: bytes) -> DepthImage:
         kind = self._bag.topics[self.topics.depth]
-        msg = typestore().deserialize_cdr(data, kind)
+        msg = deserialize(data, kind)
         if kind == COMPRESSED_IMAGE:
             return decode_compressed_depth(msg.data, msg.format)
         return decode_depth(msg.data, msg.encoding, msg.width, msg.height, msg.step, bool(msg.is_bigendian))
@@ -221,7 +222,7 @@ class RosbagSource:
                 elif message.topic == self.topics.info:
                     self._add_camera(message.data)
                 else:
-                    self._truth.add(message, typestore())
+                    self._add_truth(message)
         except DamagedSequenceError as error:
             damage = error
         self._camera_stamps = sorted(self._cameras)
@@ -255,14 +256,20 @@ class RosbagSource:
         # All but the stamp: equal calibrations are parsed once and share what a camera caches.
         content = data[:4] + data[12:]
         if content not in self._parsed:
-            msg = typestore().deserialize_cdr(data, self._bag.topics[self.topics.info])
             try:
+                msg = deserialize(data, self._bag.topics[self.topics.info])
                 self._parsed[content] = Camera.from_camera_info(msg, rectified=self._rectified)
             except ValueError as error:
                 place = f"bag {self.path}, topic {self.topics.info}, stamp {stamp} ns"
                 raise ValueError(f"{place}: {error}") from error
             self._frame_id = self._frame_id or msg.header.frame_id
         self._cameras[stamp] = self._parsed[content]
+
+    def _add_truth(self, message: StoredMessage) -> None:
+        try:
+            self._truth.add(message)
+        except ValueError as error:
+            raise ValueError(f"bag {self.path}, topic {message.topic}: {error}") from error
 
     def _camera_at(self, stamp_ns: int) -> Camera:
         """Calibration with this stamp, or the nearest one."""
@@ -295,6 +302,9 @@ class RosbagSource:
     def _first_encoding(self, topic: str) -> str:
         """Encoding or format of the first message of an image topic."""
         for message in self._bag.messages([topic]):
-            msg = typestore().deserialize_cdr(message.data, message.message_type)
+            try:
+                msg = deserialize(message.data, message.message_type)
+            except ValueError as error:
+                raise ValueError(f"bag {self.path}, topic {topic}: {error}") from error
             return str(msg.encoding if message.message_type == IMAGE else msg.format)
         return ""

@@ -42,6 +42,12 @@ def color_at(mesh: Mesh, point: tuple[float, float, float]) -> tuple[int, ...]:
     return tuple(mesh.texture[int((1.0 - v) * height), int(u * width)].tolist())
 
 
+def corner_numbers(mesh: Mesh) -> NDArray[np.int64]:
+    """Which of `CUBE_VERTICES` each vertex of a cube of 0.1 m is."""
+    corners = np.rint(mesh.vertices * 20) / 2
+    return np.array([np.flatnonzero((CUBE_VERTICES == corner).all(axis=1))[0] for corner in corners])
+
+
 def obj_faces(uv_rows: str, uses: str = "") -> str:
     """Faces of a cube with texture coordinate 1 for the lower (x < 0) half, 2 for the rest."""
     lines = [uv_rows]
@@ -283,3 +289,64 @@ def test_truncated_glb_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ValueError, match=r"cube\.glb is truncated"):
         load_model(path)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("uchar", 128), ("ushort", 128 * 257), ("float", 128 / 255)])
+def test_ply_vertex_colour_types(tmp_path: Path, kind: str, value: float) -> None:
+    header = ["ply", "format ascii 1.0", "element vertex 8", *(f"property float {axis}" for axis in "xyz")]
+    header += [f"property {kind} {channel}" for channel in ("red", "green", "blue")]
+    header += ["element face 6", "property list uchar int vertex_index", "end_header"]
+    rows = [f"{x} {y} {z} {value} 0 0" for x, y, z in CUBE_VERTICES * 100]
+    rows += [f"4 {a} {b} {c} {d}" for (a, b, c), (_, _, d) in CUBE_FACES.reshape(-1, 2, 3)]
+    (tmp_path / "cube.ply").write_text("\n".join([*header, *rows]) + "\n")
+    mesh = load_model(tmp_path / "cube.ply", unit="mm").mesh
+    assert is_watertight(mesh)
+    assert mesh.vertex_colors is not None
+    assert np.unique(mesh.vertex_colors, axis=0).tolist() == [[128, 0, 0]]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_ply_polygons_of_different_sizes(tmp_path: Path, order: str) -> None:
+    """A cube with one side as two triangles and the others as quads, with texture coordinates on the faces."""
+    sides = [list(CUBE_FACES[0]), list(CUBE_FACES[1])]
+    sides += [[a, b, c, d] for (a, b, c), (_, _, d) in CUBE_FACES.reshape(-1, 2, 3)[1:]]
+    name = "little" if order == "<" else "big"
+    header = ["ply", f"format binary_{name}_endian 1.0", "element vertex 8"]
+    header += [f"property double {axis}" for axis in "xyz"]
+    header += [f"element face {len(sides)}", "property list uint ushort vertex_indices"]
+    header += ["property list uchar float texcoord", "end_header", ""]
+    body = (CUBE_VERTICES * 100).astype(order + "f8").tobytes()
+    for side in sides:
+        uv = [value for i in side for value in (i / 8, 1 - i / 8)]
+        body += struct.pack(f"{order}I{len(side)}HB{len(uv)}f", len(side), *side, len(uv), *uv)
+    write_picture(tmp_path / "cube.png")
+    (tmp_path / "cube.ply").write_bytes("\n".join(header).encode() + body)
+    mesh = load_model(tmp_path / "cube.ply", unit="mm").mesh
+    assert len(mesh.faces) == 12
+    assert is_watertight(mesh)
+    number = np.array(
+        [np.flatnonzero((CUBE_VERTICES == p).all(axis=1))[0] for p in np.rint(mesh.vertices * 20) / 2]
+    )
+    assert mesh.corner_uv is not None
+    assert np.allclose(mesh.corner_uv, np.stack([number / 8, 1 - number / 8], axis=-1)[mesh.faces])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"element face 12", b"element face 13", "need more than the"),
+        (b"element vertex 8", b"element vertex -1", "-1 rows of 'vertex'"),
+        (b"element vertex 8", b"element vertex 99999999", "99999999 rows of 'vertex'"),
+        (b"property float x", b"property float w", "has no 'x'"),
+        (b"property float x", b"property quad x", "invalid header line: 'property quad x'"),
+        (b"end_header", b"", "has no end_header|invalid header line"),
+        (b"3 0 1 3", b"3 0 1 8", "a face has vertex 8, but there are 8 vertices"),
+        (b"3 0 1 3", b"3 0 1 x", "truncated or damaged"),
+    ],
+)
+def test_damaged_ply_is_refused_with_the_reason(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
+    path = write_ply(tmp_path / "cube.ply", format="ascii")
+    assert path.read_bytes().count(old) == 1
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.raises(ValueError, match=rf"cube\.ply .*({message})"):
+        load_model(path, unit="mm")
