@@ -307,7 +307,7 @@ def test_ply_vertex_colour_types(tmp_path: Path, kind: str, value: float) -> Non
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_ply_polygons_of_different_sizes(tmp_path: Path, order: str) -> None:
-    """A cube with one side as two triangles and the others as quads, with texture coordinates on the faces."""
+    """A cube with one side as two triangles and the others as quads; uv are on the faces."""
     sides = [list(CUBE_FACES[0]), list(CUBE_FACES[1])]
     sides += [[a, b, c, d] for (a, b, c), (_, _, d) in CUBE_FACES.reshape(-1, 2, 3)[1:]]
     name = "little" if order == "<" else "big"

@@ -21,12 +21,22 @@ def sorted_rows(values: np.ndarray) -> np.ndarray:
     return values[np.lexsort(values.T)]
 
 
+def write_text_stl(path: Path) -> Path:
+    lines = ["solid cube"]
+    for corners in CUBE_VERTICES[CUBE_FACES] * 0.1:
+        lines += ["facet normal 0 0 0", "outer loop", *(f"vertex {x} {y} {z}" for x, y, z in corners)]
+        lines += ["endloop", "endfacet"]
+    path.write_text("\n".join([*lines, "endsolid cube"]) + "\n")
+    return path
+
+
 @pytest.mark.parametrize(
     ("name", "write"),
     [
         ("cube.obj", write_obj),
         ("cube.stl", write_stl),
         ("cube.STL", write_stl),
+        ("text.stl", write_text_stl),
         ("ascii.ply", lambda path: write_ply(path, 0.1, "ascii")),
         ("little.ply", lambda path: write_ply(path, 0.1, "binary_little_endian")),
         ("big.ply", lambda path: write_ply(path, 0.1, "binary_big_endian")),
