@@ -22,6 +22,7 @@ from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.tracking.config import RecoveryConfig
 
+_LEAST_MEASURED = 0.02
 _LOCAL_SIGMA = np.repeat([0.08, 0.8], 3)
 
 
@@ -30,6 +31,14 @@ class _Request:
     name: str
     due_frame: int
     future: Future[list[PoseEstimate]]
+
+
+def _shows_something(frame: Frame) -> bool:
+    """Whether a share of a coarse grid of pixels has a measured depth: a blank image is not worth a search."""
+    if frame.depth is None:
+        return False
+    depth = frame.depth[::16, ::16]
+    return np.count_nonzero(np.nan_to_num(depth) > 0) > _LEAST_MEASURED * depth.size
 
 
 class Recovery:
@@ -71,7 +80,7 @@ class Recovery:
         self, lost: dict[str, tuple[ObjectModel, NDArray[np.float64]]], frame: Frame, frame_number: int
     ) -> None:
         """Begin a search for the lost object that was searched for least, unless one runs; models and last poses by name."""
-        if not self._config.search or self._request is not None or not lost or frame.depth is None:
+        if not self._config.search or self._request is not None or not lost or not _shows_something(frame):
             return
         name = min(lost, key=lambda n: (self._attempts.get(n, 0), n))
         attempt = self._attempts.get(name, 0)
