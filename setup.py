@@ -28,7 +28,7 @@ ROS_WHEELS = (
 REQUIREMENTS = [
     "numpy>=1.26",
     "scipy>=1.11",
-    "warp-lang>=1.10",
+    "warp-lang>=1.19",
     f"open3d-cpu>=0.19; {LINUX_X86_64}",
     "open3d>=0.19; sys_platform != 'linux' or platform_machine != 'x86_64'",
     "pydantic>=2.5",

@@ -167,9 +167,12 @@ class TrackerNode(Node):
 
 
 def make_tracker(models: Mapping[str, ObjectModel], config: Config) -> TrackerLike:
-    """The tracker of the core."""
+    """The tracker of the core; Warp's announcements are kept out of the node's log."""
+    import warp as wp
+
     from dr_perception.tracking import Tracker
 
+    wp.config.log_level = wp.LOG_ERROR
     return Tracker(dict(models), config=config.tracker)
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Graph:
         self.executor.add_node(self.node)
         self.heard: dict[str, list[Any]] = {}
         self.children: list[tuple[subprocess.Popen[bytes], Path]] = []
+        self.launched = 0
 
     def close(self) -> None:
         for process, _ in self.children:
@@ -78,12 +79,13 @@ class Graph:
         self.wait_for(f"response of {service}", future.done)
         return future.result()
 
-    def launch(self, script: Path, *parameters: str, module: str = "") -> subprocess.Popen[bytes]:
-        """Start a Python process with ROS parameters ``name:=value``."""
-        log = self.log_dir / f"process{len(self.children)}.log"
-        start = ["-m", module] if module else [str(script)]
+    def launch(self, script: Path, *parameters: str, remap: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start a Python script with ROS parameters ``name:=value`` and remappings ``topic:=topic``."""
+        self.launched += 1
+        log = self.log_dir / f"process{self.launched}.log"
         arguments = [part for parameter in parameters for part in ("-p", parameter)]
-        command = [sys.executable, *start, "--ros-args", *arguments]
+        arguments += [part for topic in remap for part in ("-r", topic)]
+        command = [sys.executable, str(script), "--ros-args", *arguments]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
