@@ -36,6 +36,7 @@ _DEPTH_TOLERANCE = wp.constant(2.0e-4)
 _MAX_SLOPE_DEPTH = wp.constant(0.05)
 _SEGMENT_PX = wp.constant(8.0)
 _MAX_SEGMENTS = wp.constant(256)
+_MAX_STEPS = wp.constant(32)
 
 
 @wp.struct
@@ -76,8 +77,9 @@ class Candidate:
     end: wp.vec2
     inside: int
     """1 if the pixel's centre lies on the inner side."""
-    hidden_in: int
-    """1 if the surface at the pixel centre on the inner side lies in front of the edge's own surface."""
+    at_inside: int
+    """What the pixel centre on the inner side shows: 0 the edge's own sheet of surface, 1 one in front of it, 2 the sheet has
+    ended before the centre."""
     hidden_out: int
     """1 if the surface at the pixel centre on the outer side lies in front of the edge."""
     concave: int
@@ -133,7 +135,66 @@ def shadow_area(a: wp.vec2, b: wp.vec2) -> float:
 
 
 @wp.func
-def _hidden_inside(
+def _face_below(
+    s: SceneView,
+    d: wp.vec3,
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+) -> int:
+    """Face that a ray meets on the sheet of surface inside the edge, found by walking from face to face.
+
+    Returns -1 if the sheet ends on the way, -2 if the walk does not arrive (Devillers et al. 2001, the visibility walk).
+    """
+    f = s.face
+    came_from = wp.int32(-1)
+    turned = float(0.0)
+    for _i in range(_MAX_STEPS):
+        corners = faces[f]
+        a = p_cam[s.view, corners[0]]
+        b = p_cam[s.view, corners[1]]
+        c = p_cam[s.view, corners[2]]
+        facing = wp.where(wp.dot(wp.cross(b - a, c - a), a) < 0.0, 1.0, -1.0)
+        if turned == 0.0:
+            turned = facing
+        if facing != turned:
+            return -1
+        ab = facing * wp.dot(d, wp.cross(a, b - a))
+        bc = facing * wp.dot(d, wp.cross(b, c - b))
+        ca = facing * wp.dot(d, wp.cross(c, a - c))
+        around = neighbors[f]
+        # Leave through the edge that the ray lies farthest beyond, but not the way we came.
+        best = float(0.0)
+        next = wp.int32(-2)
+        if ab > best and (around[0] != came_from or around[0] < 0):
+            best = ab
+            next = around[0]
+        if bc > best and (around[1] != came_from or around[1] < 0):
+            best = bc
+            next = around[1]
+        if ca > best and (around[2] != came_from or around[2] < 0):
+            best = ca
+            next = around[2]
+        if next == -2:
+            return f
+        if next < 0:
+            return -1
+        came_from = f
+        f = next
+    return -2
+
+
+@wp.func
+def _touches(f: int, g: int, neighbors: wp.array[wp.vec3i]) -> bool:
+    """Whether two faces are one or share an edge: closer than that, snapping leaves open which one a pixel shows."""
+    if g < 0:
+        return False
+    around = neighbors[g]
+    return f == g or f == around[0] or f == around[1] or f == around[2]
+
+
+@wp.func
+def _at_inside(
     s: SceneView,
     z_edge: float,
     x: int,
@@ -143,20 +204,24 @@ def _hidden_inside(
     rays: wp.array3d[wp.vec2],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-) -> bool:
-    """Whether something else covers the surface inside the edge at the centre of a pixel."""
+    neighbors: wp.array[wp.vec3i],
+) -> int:
+    """What a pixel's centre on the inner side shows: 0 the edge's own sheet of surface, 1 something in front, 2 no such sheet."""
     inner = face_index[s.view, y, x]
-    if inner < 0 or inner == s.face or inner == s.other:
-        return False
-    # Outlines of smooth surfaces curve away: the surface inside may be nearer by what the face's slope allows.
-    f = faces[s.face]
+    if inner >= 0 and (_touches(inner, s.face, neighbors) or _touches(inner, s.other, neighbors)):
+        return 0
     q = rays[s.camera, y + s.y0, x + s.x0]
-    z = plane_depth(wp.vec3(q[0], q[1], 1.0), p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
-    nearest = wp.min(z, z_edge)
-    if face_instance[inner] != face_instance[s.face]:
-        nearest = wp.max(nearest, z_edge * (1.0 - _MAX_SLOPE_DEPTH))
-    return depth[s.view, y, x] < nearest * (1.0 - _DEPTH_TOLERANCE)
+    d = wp.vec3(q[0], q[1], 1.0)
+    own = _face_below(s, d, p_cam, faces, neighbors)
+    if inner >= 0 and _touches(inner, own, neighbors):
+        return 0
+    if own == -1 or inner < 0:
+        return 2
+    if own == -2:
+        own = s.face
+    f = faces[own]
+    z = plane_depth(d, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+    return wp.where(depth[s.view, y, x] < wp.min(z, z_edge) * (1.0 - _DEPTH_TOLERANCE), 1, 0)
 
 
 @wp.func
@@ -213,7 +278,7 @@ def _add_piece(
     rays: wp.array3d[wp.vec2],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
+    neighbors: wp.array[wp.vec3i],
     heads: wp.array3d[int],
     candidates: wp.array[Candidate],
     count: wp.array[int],
@@ -262,9 +327,9 @@ def _add_piece(
     p = pa + t * (pb - pa)
     inverse_z = 1.0 / p[2]
     d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
-    hidden_in = _hidden_inside(s, p[2], in_x, in_y, face_index, depth, rays, p_cam, faces, face_instance)
+    at_inside = _at_inside(s, p[2], in_x, in_y, face_index, depth, rays, p_cam, faces, neighbors)
     hidden_out = _hidden_outside(s, d, p[2], out_x, out_y, face_index, depth, p_cam, faces)
-    if hidden_in and hidden_out:
+    if at_inside == 1 and hidden_out:
         return
     slot = wp.atomic_add(count, 0, 1)
     if slot >= candidates.shape[0]:
@@ -288,7 +353,7 @@ def _add_piece(
     c.start = start
     c.end = end
     c.inside = wp.where(inside, 1, 0)
-    c.hidden_in = wp.where(hidden_in, 1, 0)
+    c.at_inside = at_inside
     c.hidden_out = wp.where(hidden_out, 1, 0)
     c.concave = s.concave
     c.in_x = in_x
@@ -313,7 +378,7 @@ def _walk(
     rays: wp.array3d[wp.vec2],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
+    neighbors: wp.array[wp.vec3i],
     heads: wp.array3d[int],
     candidates: wp.array[Candidate],
     count: wp.array[int],
@@ -349,7 +414,7 @@ def _walk(
             t = t_start + u * (t_end - t_start)
             _add_piece(
                 s, start + now * e, start + leave * e, x, y, t, pa, pb,
-                face_index, depth, rays, p_cam, faces, face_instance, heads, candidates, count,
+                face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count,
             )  # fmt: skip
         if leave >= span[1]:
             return
@@ -372,7 +437,7 @@ def _trace(
     rays: wp.array3d[wp.vec2],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
+    neighbors: wp.array[wp.vec3i],
     heads: wp.array3d[int],
     candidates: wp.array[Candidate],
     count: wp.array[int],
@@ -390,7 +455,7 @@ def _trace(
     a = project(cam, p0) - origin
     b = project(cam, p1) - origin
     if cam.model == 0:
-        _walk(s, a, b, first, last, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, face_instance, heads, candidates, count)
+        _walk(s, a, b, first, last, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count)
         return
     n = wp.clamp(wp.int32(wp.length(b - a) / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
     for i in range(n):
@@ -400,7 +465,7 @@ def _trace(
         p1 = pa + t1 * (pb - pa)
         a = project(cam, p0) - origin
         b = project(cam, p1) - origin
-        _walk(s, a, b, t0, t1, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, face_instance, heads, candidates, count)
+        _walk(s, a, b, t0, t1, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count)
 
 
 @wp.kernel(enable_backward=False)
@@ -410,7 +475,7 @@ def find_outline(
     edge_flags: wp.array[int],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
+    neighbors: wp.array[wp.vec3i],
     face_index: wp.array3d[int],
     depth: wp.array3d[float],
     rays: wp.array3d[wp.vec2],
@@ -477,4 +542,4 @@ def find_outline(
     s.side = wp.where(side > 0.0, 1.0, -1.0)
     s.concave = concave
     cam = camera_from_row(intrinsics, models, s.camera)
-    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, face_instance, heads, candidates, count)
+    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count)

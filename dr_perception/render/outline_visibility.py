@@ -73,9 +73,14 @@ def _layers(
         limit = p.z - same_layer
     count = wp.int32(0)
     if p.face_out >= 0:
-        count = wp.where(c.inside != 0, c.hidden_in, c.hidden_out)
+        count = c.hidden_out
+        if c.inside != 0:
+            count = wp.where(c.at_inside == 1, 1, 0)
     elif c.inside != 0:
-        count = c.hidden_in
+        # The layer that ends at the edge itself does not count; unless it covers the centre, one too many was taken off.
+        count = wp.where(c.at_inside == 1, 1, 0)
+        if c.at_inside == 2 and (face_index[p.view, p.y, p.x] < 0 or depth[p.view, p.y, p.x] > limit):
+            count = -1
     elif face_index[p.view, p.y, p.x] >= 0 and depth[p.view, p.y, p.x] <= limit:
         count = 1
     center = wp.vec2(float(p.x), float(p.y))
@@ -97,8 +102,6 @@ def _beyond(
     same_layer: float,
     heads: wp.array3d[int],
     candidates: wp.array[Candidate],
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
 ) -> wp.vec2i:
     """Pixel whose centre shows what lies beyond point m: behind the last deeper edge on the way to it, if there is one."""
     p = c.piece
@@ -118,11 +121,8 @@ def _beyond(
                 at = _crossing(origin, m, o.start, o.end)
                 if at > last:
                     entering = wp.dot(o.piece.outward, o.start - origin) < 0.0
-                    x = wp.where(entering, o.in_x, o.piece.out_x)
-                    y = wp.where(entering, o.in_y, o.piece.out_y)
-                    if face_index[p.view, y, x] < 0 or depth[p.view, y, x] > limit:
-                        last = at
-                        found = wp.vec2i(x, y)
+                    last = at
+                    found = wp.vec2i(wp.where(entering, o.in_x, o.piece.out_x), wp.where(entering, o.in_y, o.piece.out_y))
             j = o.next
     return found
 
@@ -176,7 +176,7 @@ def select_visible(
     out = wp.vec2i(p.out_x, p.out_y)
     if heads[p.view, p.y, p.x] == i and c.next < 0:
         background = face_index[p.view, p.out_y, p.out_x] < 0
-        if c.hidden_in == 0 and c.hidden_out == 0 and (outline_only == 0 or background):
+        if c.at_inside != 1 and c.hidden_out == 0 and (outline_only == 0 or background):
             _emit(c, c.start, c.end, 1.0, out, pieces, count)
         return
     camera = (p.view + first_view) % intrinsics.shape[0]
@@ -191,7 +191,7 @@ def select_visible(
         m = c.start + 0.5 * (first + last) * (c.end - c.start)
         if last > first and _layers(i, c, m, same_layer, heads, candidates, face_index, depth) <= 0:
             if p.face_out < 0:
-                out = _beyond(i, c, m, same_layer, heads, candidates, face_index, depth)
+                out = _beyond(i, c, m, same_layer, heads, candidates)
             if outline_only == 0 or face_index[p.view, out[1], out[0]] < 0:
                 start = c.start + first * (c.end - c.start)
                 end = c.start + last * (c.end - c.start)

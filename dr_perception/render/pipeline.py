@@ -152,7 +152,7 @@ def find_outline(c: Chunk) -> None:
         w.heads.fill_(-1)
         c.launcher.run(
             "outline", outline.find_outline, (c.views, a.num_edges),
-            [a.edges, a.opposite, a.flags, w.p_cam, a.faces, a.face_instance, w.face_index, w.depth, w.rays,
+            [a.edges, a.opposite, a.flags, w.p_cam, a.faces, a.neighbors, w.face_index, w.depth, w.rays,
              p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, w.heads,
              w.candidates, w.candidate_count],
         )  # fmt: skip

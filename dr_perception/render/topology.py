@@ -28,6 +28,8 @@ class MeshTopology:
     """The third vertex of both faces, shape (E, 2)."""
     flags: Ints
     """`EDGE_JUMPS` and `EDGE_CLOSED`, shape (E,)."""
+    neighbors: Ints
+    """Face beyond the edge from corner i to corner i + 1 of each face, -1 where it is open, shape (F, 3)."""
     corner_group: Ints
     """Smoothing group of each face corner, shape (F, 3)."""
     group_start: Ints
@@ -50,6 +52,7 @@ class MeshTopology:
             np.hstack([found.vertices, found.faces]).astype(np.int32),
             opposite.astype(np.int32),
             np.broadcast_to(flags, len(found)).astype(np.int32),
+            _neighbors(mesh, found.vertices, found.faces),
             corner_group,
             start,
             members,
@@ -89,6 +92,18 @@ def _seams(mesh: Mesh, pairs: Ints, faces: Ints) -> NDArray[np.bool_]:
     return different & (faces[:, 1] >= 0)
 
 
+def _neighbors(mesh: Mesh, pairs: Ints, faces: Ints) -> Ints:
+    """Faces beyond the three edges of every face."""
+    found = np.full((len(mesh.faces), 3), -1, dtype=np.int32)
+    both = faces[:, 1] >= 0
+    for i in range(2):
+        face, beyond = faces[both, i], faces[both, 1 - i]
+        first = _corner_of(mesh, face, pairs[both, 0])
+        second = _corner_of(mesh, face, pairs[both, 1])
+        found[face, np.where((first + 1) % 3 == second, first, second)] = beyond
+    return found
+
+
 def _smoothing_groups(mesh: Mesh, pairs: Ints, faces: Ints, creases: NDArray[np.bool_]) -> tuple[Ints, Ints, Ints]:
     """Corners of one vertex whose faces are joined by smooth edges share a normal."""
     from scipy.sparse import coo_matrix
@@ -124,6 +139,8 @@ class SceneTopology:
     faces: Ints
     """Vertex indices (over all instances), shape (F, 3)."""
     face_instance: Ints
+    neighbors: Ints
+    """Faces beyond the edges of each face, shape (F, 3)."""
     vertex_source: Ints
     """Vertex of the meshes (one after the other) of each vertex of the instances, shape (V,)."""
     vertex_instance: Ints
@@ -190,6 +207,10 @@ def _join(instances: Sequence[Instance]) -> SceneTopology:
         e = parts[index[i]].edges
         return np.hstack([e[:, :2] + v[i], np.where(e[:, 2:] >= 0, e[:, 2:] + f[i], -1)])
 
+    def moved_neighbors(i: int) -> Ints:
+        n = parts[index[i]].neighbors
+        return np.where(n >= 0, n + f[i], -1)
+
     def uv(mesh: Mesh) -> NDArray[np.float32]:
         return np.zeros((len(mesh.faces), 3, 2), np.float32) if mesh.corner_uv is None else mesh.corner_uv
 
@@ -199,6 +220,7 @@ def _join(instances: Sequence[Instance]) -> SceneTopology:
         mesh_of_instance=tuple(index),
         faces=_stack([meshes[k].faces + v[i] for i, k in enumerate(index)], 3),
         face_instance=_stack([np.full(len(meshes[k].faces), i) for i, k in enumerate(index)], 0),
+        neighbors=_stack([moved_neighbors(i) for i in numbers], 3),
         vertex_source=_stack([np.arange(mesh_v[k], mesh_v[k + 1]) for k in index], 0),
         vertex_instance=_stack([np.full(len(meshes[k].vertices), i) for i, k in enumerate(index)], 0),
         normal_index=_stack([parts[k].corner_group + g[i] for i, k in enumerate(index)], 3),

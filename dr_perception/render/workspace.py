@@ -28,6 +28,7 @@ class SceneArrays:
         self.topology = topology
         self.faces = upload(topology.faces, wp.vec3i)
         self.face_instance = upload(topology.face_instance, wp.int32)
+        self.neighbors = upload(topology.neighbors, wp.vec3i)
         self.vertex_source = upload(topology.vertex_source, wp.int32)
         self.vertex_instance = upload(topology.vertex_instance, wp.int32)
         self.normal_index = upload(topology.normal_index, wp.vec3i)
