@@ -155,10 +155,10 @@ def directions(group: str, array: wp.array, radius: float, count: int, rng: np.r
                 yield np.broadcast_to(scale * (np.arange(12.0) == i), shape)
     elif group == "vertices":
         x = array.numpy()
-        for _ in range(4):
+        for _ in range(3):
             yield np.cos(x @ rng.normal(size=(3, 3)) * 15.0 + rng.uniform(0, 6, 3))
     else:
-        for _ in range(4):
+        for _ in range(2):
             yield rng.normal(size=shape)
 
 

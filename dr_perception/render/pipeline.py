@@ -109,7 +109,7 @@ def rasterize(c: Chunk) -> None:
     """Z-buffer of the views."""
     w, a = c.work, c.arrays
     w.keys.fill_(0xFFFFFFFFFFFFFFFF)
-    cull = int(a.topology.closed)
+    cull = int(w.cull)
     if c.distorted:
         from dr_perception.render.raster_distorted import rasterize_distorted
 

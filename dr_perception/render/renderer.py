@@ -189,6 +189,7 @@ class Renderer:
             w.viewports.assign([viewport(*box)] * c.views)
             distorted = bool(np.any(p.camera_models.numpy() != 0))
             shape = w.rays.shape if distorted else (0, 0, 0)
+            w.cull = a.topology.closed and _all_in_front(p, a.topology.radius, c.options.near)
             w.ideal_positions = wp.zeros(shape, dtype=wp.vec2, device=self.device) if distorted else None
         if not same or live:
             c.launcher.run(
@@ -225,6 +226,13 @@ class Renderer:
                 pipeline.draw(chunk)
                 work.token = (images, first)
             pull_back(chunk, part, pipeline.slice_views(grads, first, count, total))
+
+
+def _all_in_front(p: SceneParameters, radius: tuple[float, ...], near: float) -> bool:
+    """Whether no instance may reach the near plane, so that nobody looks into a closed mesh (with room for moved poses)."""
+    R, t = p.R_world_cam.numpy(), p.t_world_cam.numpy()
+    z = np.einsum("cj,chij->chi", R[:, :, 2], p.t_world_obj.numpy()[None] - t[:, None, None])
+    return bool(np.all(z - 1.5 * np.asarray(radius) > near))
 
 
 def _float_images(images: Images) -> dict[str, wp.array]:

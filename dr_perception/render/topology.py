@@ -158,6 +158,8 @@ class SceneTopology:
     corner_uv: NDArray[np.float32]
     vertex_offset: tuple[int, ...]
     """First vertex of each mesh, and the number of all."""
+    radius: tuple[float, ...]
+    """Largest distance of a vertex from the origin of each instance's mesh [m]."""
     closed: bool
     """Whether every mesh is closed with outward faces, so that back faces are never seen."""
 
@@ -234,5 +236,6 @@ def _join(instances: Sequence[Instance]) -> SceneTopology:
         flags=_stack([parts[k].flags for k in index], 0),
         corner_uv=np.concatenate([uv(meshes[k]) for k in index]) if index else np.zeros((0, 3, 2), np.float32),
         vertex_offset=tuple(int(n) for n in mesh_v),
+        radius=tuple(float(np.linalg.norm(meshes[k].vertices, axis=1).max()) for k in index),
         closed=bool(parts) and all(bool((p.flags & EDGE_CLOSED).all()) for p in parts),
     )

@@ -84,6 +84,8 @@ class Workspace:
         self.key = key
         self.device = device
         self.prepared_for: tuple | None = None
+        self.cull = False
+        """Whether back faces are left out."""
         self.token: object = None
         """Whose render the buffers hold: compared before a backward pass reuses them."""
         instances = max(arrays.num_instances, 1)

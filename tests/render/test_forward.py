@@ -67,7 +67,7 @@ def test_coverage_is_the_area_that_is_covered(mesh: Mesh, name: str) -> None:
 
 
 def test_objects_hide_each_other() -> None:
-    near, far = Instance(box(), pose(0.25, x=0.02)), Instance(torus(), pose(0.5))
+    near, far = Instance(box(), pose(0.3, x=-0.03)), Instance(torus(), pose(0.4, x=0.03))
     images = render(Scene([far, near]), CAMERA)
     alone = render(Scene([near]), CAMERA)
     instance = images.numpy()["instance"]
@@ -123,15 +123,22 @@ def test_normals_point_to_the_camera() -> None:
     assert ((normal * rays).sum(-1)[length > 0] < 0.1).all()
 
 
-@pytest.mark.parametrize("z", [-0.3, 1e4])
-def test_what_is_not_in_view_draws_nothing(z: float) -> None:
-    images = render(Scene.of(box(), pose(z)), CAMERA).numpy()
+@pytest.mark.parametrize(("z", "x"), [(-0.3, 0.0), (0.3, 2.0)])
+def test_what_is_not_in_view_draws_nothing(z: float, x: float) -> None:
+    images = render(Scene.of(box(), pose(z, x=x)), CAMERA).numpy()
     assert (images["instance"] == -1).all() and (images["depth"] == 0).all() and (images["silhouette"] == 0).all()
 
 
 def test_a_surface_through_the_near_plane_is_cut() -> None:
     depth = render(Scene.of(box((0.2, 0.2, 2.0)), pose(0.5, (0, 0, 0))), CAMERA).numpy()["depth"]
     assert (depth[depth > 0] >= 0.0099).all() and (depth > 0).any()
+
+
+def test_an_object_smaller_than_a_pixel_keeps_its_area() -> None:
+    z = 30.0
+    coverage = render(Scene.of(box(), pose(z, w=(0, 0, 0))), CAMERA).numpy()["silhouette"]
+    nearest = z - 0.025
+    np.testing.assert_allclose(coverage.sum(), 0.1 * 0.07 * CAMERA.fx * CAMERA.fy / nearest**2, rtol=1e-3)
 
 
 def test_empty_scene_and_empty_crop() -> None:

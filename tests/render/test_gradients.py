@@ -1,0 +1,208 @@
+"""Derivatives of image losses against central differences of the antialiased image itself, which is noise-free.
+
+That the antialiased image is the area integral is shown in test_forward; benchmarks/gradients.py compares with supersampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import warp as wp
+from dr_perception.geometry import Camera, Mesh
+from dr_perception.render import Instance, Lights, Material, Renderer, RenderOptions, Scene, SceneParameters
+from numpy.typing import NDArray
+from render_cases import CAMERA, box, pose, torus
+
+
+@wp.kernel
+def weigh_scalar(image: wp.array3d(dtype=float), weight: wp.array3d(dtype=float), total: wp.array(dtype=wp.float64)):
+    v, y, x = wp.tid()
+    wp.atomic_add(total, 0, wp.float64(image[v, y, x] * weight[v, y, x]))
+
+
+@wp.kernel
+def weigh_vector(
+    image: wp.array3d(dtype=wp.vec3), weight: wp.array3d(dtype=wp.vec3), total: wp.array(dtype=wp.float64)
+):
+    v, y, x = wp.tid()
+    wp.atomic_add(total, 0, wp.float64(wp.dot(image[v, y, x], weight[v, y, x])))
+
+
+def weights(shape: tuple[int, ...], vector: bool) -> wp.array:
+    """Smooth weights that are not symmetric in anything."""
+    v, y, x = np.indices(shape)
+    parts = [np.sin(x / 17 + y / 11 + v + k) + 0.3 * np.cos(x / 9 - y / 14 + 2 * k) for k in range(3)]
+    data = np.stack(parts, -1) if vector else parts[0]
+    return wp.array(data.astype(np.float32), dtype=wp.vec3 if vector else wp.float32, device="cpu")
+
+
+class Loss:
+    """A weighted sum over one image."""
+
+    def __init__(self, scene: Scene, parameters: SceneParameters, channel: str, options: RenderOptions) -> None:
+        self.renderer, self.scene, self.parameters = Renderer("cpu"), scene, parameters
+        self.channel, self.options = channel, options
+
+    def __call__(self, tape: wp.Tape | None = None) -> wp.array:
+        image = getattr(self.renderer.render(self.scene, self.parameters, self.options), self.channel)
+        total = wp.zeros(1, dtype=wp.float64, device="cpu", requires_grad=True)
+        vector = image.dtype == wp.vec3
+        kernel = weigh_vector if vector else weigh_scalar
+        wp.launch(kernel, image.shape, [image, weights(image.shape, vector), total], device="cpu")
+        return total
+
+    def gradients(self) -> dict[str, NDArray]:
+        self.parameters.zero_grad()
+        with wp.Tape() as tape:
+            total = self()
+        tape.backward(total)
+        return self.parameters.gradients()
+
+    def difference(self, name: str, direction: NDArray, step: float) -> float:
+        array = getattr(self.parameters, name)
+        start = array.numpy().copy()
+        values = []
+        for sign in (1.0, -1.0):
+            array.assign((start + sign * step * direction).astype(np.float32))
+            values.append(self().numpy()[0])
+        array.assign(start)
+        return float(values[0] - values[1]) / (2.0 * step)
+
+
+def scene_of(meshes: Sequence[Mesh], poses: Sequence[NDArray]) -> Scene:
+    material = Material(albedo=(0.8, 0.6, 0.5), roughness=0.6, metallic=0.2, specular=0.4)
+    lights = Lights(harmonics=0.1 * np.sin(np.arange(27.0)).reshape(9, 3))
+    return Scene([Instance(m, T, material) for m, T in zip(meshes, poses, strict=True)], lights, (0.1, 0.2, 0.4))
+
+
+def compare(loss: Loss, name: str, directions: Sequence[NDArray], step: float, tolerance: float) -> None:
+    gradient = loss.gradients()[name]
+    ours = np.array([(gradient * d).sum() for d in directions])
+    theirs = np.array([loss.difference(name, d, step) for d in directions])
+    assert np.linalg.norm(theirs) > 0.0
+    assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs), f"{name}: {ours} against {theirs}"
+
+
+def unit(shape: tuple[int, ...], size: int, scale: float = 1.0) -> list[NDArray]:
+    """Unit vectors of the last axis, rotations scaled by one over the size of the object."""
+    rows = []
+    for i in range(size):
+        row = np.zeros(shape)
+        row[..., i] = scale if i < 3 else scale / 0.07
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize("channel", ["silhouette", "depth", "color", "normal", "soft_silhouette"])
+@pytest.mark.parametrize("mesh", [box(), torus()], ids=["box", "torus"])
+def test_pose(mesh: Mesh, channel: str) -> None:
+    scene = scene_of([mesh], [pose()])
+    parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=("pose",))
+    soft = channel == "soft_silhouette"
+    channels = () if soft else (channel,)
+    options = RenderOptions(channels=channels, antialias_depth=True, soft_silhouette_px=4.0 if soft else 0.0)
+    tolerance = 0.06 if soft else 0.02
+    compare(Loss(scene, parameters, channel, options), "pose", unit((1, 1, 6), 6), 1e-4, tolerance)
+
+
+@pytest.mark.parametrize("channel", ["silhouette", "color"])
+def test_poses_of_objects_that_hide_each_other(channel: str) -> None:
+    scene = scene_of([box(), torus()], [pose(0.25, x=-0.03), pose(0.4, x=0.03)])
+    parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=("pose", "camera_pose"))
+    loss = Loss(scene, parameters, channel, RenderOptions(channels=(channel,)))
+    for instance in range(2):
+        one = [d * (np.arange(2) == instance)[None, :, None] for d in unit((1, 2, 6), 6)]
+        compare(loss, "pose", one, 1e-4, 0.03)
+    compare(loss, "camera_pose", unit((1, 6), 6, 0.5), 1e-4, 0.03)
+
+
+def test_interior_depth_without_boundary() -> None:
+    scene = scene_of([box((1.0, 1.0, 0.05))], [pose(w=(0.5, 0.3, 0.1))])
+    parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=("pose", "vertices", "intrinsics"))
+    loss = Loss(scene, parameters, "depth", RenderOptions(channels=("depth",), antialias=False))
+    compare(loss, "pose", unit((1, 1, 6), 6), 1e-4, 0.003)
+
+
+@pytest.mark.parametrize("channel", ["silhouette", "depth", "color"])
+def test_vertices(channel: str) -> None:
+    scene = scene_of([torus()], [pose()])
+    parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=("vertices",))
+    x = parameters.vertices.numpy()
+    fields = [np.cos(x @ np.array(m).reshape(3, 3) * 12.0) for m in ([1, 2, 0, -1, 1, 3, 2, 0, 1], [0, 1, 1, 2, -1, 0, 1, 1, 1])]
+    loss = Loss(scene, parameters, channel, RenderOptions(channels=(channel,), antialias_depth=True))
+    compare(loss, "vertices", fields, 1e-4, 0.03)
+
+
+@pytest.mark.parametrize("channel", ["silhouette", "depth", "color"])
+@pytest.mark.parametrize(
+    ("k", "model"),
+    [
+        ((-0.2, 0.05, 0.002, -0.001, 0.01), "plumb_bob"),
+        ((0.2, 0.05, 0.002, -0.001, 0.01, 0.35, 0.06, 0.005), "rational_polynomial"),
+        ((-0.03, 0.01, -0.002, 0.0005), "equidistant"),
+    ],
+)
+def test_intrinsics(channel: str, k: tuple[float, ...], model: str) -> None:
+    camera = Camera(CAMERA.width, CAMERA.height, CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy, k, model)
+    scene = scene_of([torus()], [pose(0.2)])
+    parameters = Renderer("cpu").parameters(scene, camera, requires_grad=("intrinsics",))
+    loss = Loss(scene, parameters, channel, RenderOptions(channels=(channel,), antialias_depth=True))
+    scale = np.array([1, 1, 0.3, 0.3, *([0.03] * 8)])
+    compare(loss, "intrinsics", [np.diag(scale)[i][None] for i in range(4 + len(k))], 0.05, 0.03)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vertex_colors", "texels", "albedo", "roughness", "metallic", "specular", "ambient", "light_directions",
+     "light_colors", "harmonics"],
+)  # fmt: skip
+def test_appearance_and_light(name: str) -> None:
+    mesh = box()
+    uv = 0.5 + 0.4 * np.sin(np.arange(72.0)).reshape(12, 3, 2)
+    texture = (128 + 80 * np.sin(np.arange(8 * 8 * 3.0))).astype(np.uint8).reshape(8, 8, 3)
+    textured = Mesh(mesh.vertices, mesh.faces, corner_uv=uv.astype(np.float32), texture=texture)
+    scene = scene_of([textured, torus()], [pose(0.25, x=-0.03), pose(0.4, x=0.03)])
+    parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=(name,))
+    loss = Loss(scene, parameters, "color", RenderOptions(channels=("color",)))
+    shape = getattr(parameters, name).numpy().shape
+    rng = np.random.default_rng(3)
+    compare(loss, name, [rng.normal(size=shape) for _ in range(3)], 0.02, 0.01)
+
+
+def test_only_what_is_asked_for_has_gradients() -> None:
+    scene = scene_of([box()], [pose()])
+    parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=("pose",))
+    assert parameters.vertices.grad is None and parameters.albedo.grad is None
+    assert set(parameters.gradients()) == {"pose"}
+
+
+def test_chunks_and_interleaved_renders_change_nothing() -> None:
+    poses = np.array([[pose(0.3 + 0.02 * k)] for k in range(5)])
+    scene = scene_of([torus()], [pose()])
+    found = []
+    for budget in (256.0, 2.0):
+        parameters = Renderer("cpu").parameters(scene, CAMERA, poses=poses, requires_grad=("pose",))
+        loss = Loss(scene, parameters, "color", RenderOptions(channels=("color",)))
+        loss.renderer = Renderer("cpu", memory_budget_mb=budget)
+        with wp.Tape() as tape:
+            total = loss()
+        loss.renderer.render(scene, CAMERA)
+        loss()
+        tape.backward(total)
+        found.append(parameters.pose.grad.numpy().copy())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-2)
+    assert (np.abs(found[0]).max(axis=(1, 2)) > 0).all()
+
+
+def test_the_gradient_of_an_image_is_left_as_it_was() -> None:
+    scene = scene_of([box()], [pose()])
+    renderer = Renderer("cpu")
+    parameters = renderer.parameters(scene, CAMERA, requires_grad=("pose", "albedo"))
+    with wp.Tape() as tape:
+        images = renderer.render(scene, parameters)
+    assert images.color is not None
+    images.color.grad.fill_(1.0)
+    tape.backward()
+    assert (images.color.grad.numpy() == 1.0).all()
