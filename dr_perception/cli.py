@@ -159,6 +159,7 @@ def evaluate(poses: Path, sequence: Path, models_dir: Path, unit: str | None, ou
 @_with_models
 @click.option("--init", type=click.Choice(["ground-truth", "search"]), default="search", show_default=True)
 @_with_config
+@click.option("--max-frames", type=int, help="Stop after so many frames.")
 @click.option("--rerun", metavar="FILE", help="Stream to a Rerun recording; '-' opens the viewer.")
 def track(
     sequence: Path,
@@ -167,10 +168,12 @@ def track(
     init: Any,
     config_file: Path | None,
     overrides: tuple[str, ...],
+    max_frames: int | None,
     rerun: str | None,
 ) -> None:
     """Track a sequence and print one JSON object a frame: poses, covariance, status, score."""
     import json
+    from itertools import islice
 
     from dr_perception.evaluation.replay import starting_poses
     from dr_perception.evaluation.scoring import instances
@@ -183,7 +186,7 @@ def track(
     tracker = Tracker(tracked, config=config.tracker)
     view = make_visualizer("off" if rerun is None else "rerun", "" if rerun in (None, "-") else rerun)
     view.start(tracked)
-    for index, frame in enumerate(source):
+    for index, frame in enumerate(islice(source, max_frames)):
         if index == 0:
             tracker.start(frame, poses)
             continue

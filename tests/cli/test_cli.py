@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import dr_perception as drp
 from dr_perception.cli import cli
+from dr_perception.fitting.result import PoseEstimate
 
 ROOT = Path(__file__).parents[2]
 SEQUENCE = ROOT / "models" / "demo" / "tabletop"
@@ -106,3 +110,54 @@ def test_missing_models_are_named(tmp_path):
         "replay", SEQUENCE, "--models", MODELS, "--out", tmp_path, "--set", "models.names=[cup]", code=2
     )
     assert "has no models ['cup']; it has" in text
+
+
+def test_track_prints_one_json_object_a_frame():
+    arguments = ["--models", MODELS, "--init", "ground-truth", "--max-frames", 4]
+    result = CliRunner().invoke(cli, ["track", str(SEQUENCE), *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(lines) == 3 and lines[0]["stamp_ns"] < lines[1]["stamp_ns"]
+    mug = lines[-1]["objects"]["mug"]
+    assert np.shape(mug["T_cam_obj"]) == (4, 4) and np.shape(mug["covariance"]) == (6, 6)
+    assert mug["status"] == "TRACKING" and 0.0 <= mug["score"] <= 1.0
+
+
+def test_fit_hands_over_guess_and_mask_and_prints_the_pose(tmp_path, monkeypatch):
+    seen = {}
+
+    def fake_fit(model, frame, T_cam_obj=None, mask=None):
+        seen.update(name=model.name, stamp=frame.stamp_ns, guess=T_cam_obj, mask=mask)
+        return PoseEstimate(T_cam_obj, 1e-6 * np.eye(6), 0.75, True, 12, 1.0)
+
+    monkeypatch.setitem(vars(drp), "fit_pose", fake_fit)
+    mask = np.zeros((480, 640), np.uint8)
+    mask[100:200, 300:400] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    mesh, picture = MODELS / "obj_000001.ply", tmp_path / "fit.png"
+    options = [
+        "--guess",
+        "0 0 0.7 0 0 0 1",
+        "--mask",
+        tmp_path / "mask.png",
+        "--overlay",
+        picture,
+        "--frame",
+        2,
+    ]
+    text = run("fit", mesh, SEQUENCE, *options)
+    assert "mug: 0.000000 0.000000 0.700000 0.000000 0.000000 0.000000 1.000000" in text
+    assert "sigma 1.00 1.00 1.00 mm" in text and "score 0.75, 12 iterations" in text
+    assert seen["mask"].sum() == 10_000 and seen["stamp"] > 0
+    assert cv2.imread(str(picture)).shape == (480, 640, 3)
+    assert "seven numbers" in run("fit", mesh, SEQUENCE, "--guess", "1 2 3", code=2)
+    assert "has no frame 999" in run("fit", mesh, SEQUENCE, "--frame", 999, code=2)
+
+
+def test_render_draws_the_model(tmp_path):
+    run("render", MODELS / "obj_000001.ply", "--out", tmp_path / "mug.png", "--size", "200x150")
+    picture = cv2.imread(str(tmp_path / "mug.png"))
+    assert picture.shape == (150, 200, 3)
+    covered = (picture != picture[0, 0]).any(axis=2)
+    assert 0.15 < covered.mean() < 0.8
+    assert not covered[[0, -1]].any() and not covered[:, [0, -1]].any()  # all of it is in view
