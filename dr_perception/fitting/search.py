@@ -71,7 +71,7 @@ def search_poses(
     region = region_of(model, frame, mask, box, click)
     scene = prepare_scene(model, frame, region, where)
     search = search_model(model, config.refiner.sampling.mesh_error, where)
-    job = _Job(model, frame, config, scene, Judge(search, scene, where), where)
+    job = _Job(model, frame, config, scene, Judge(search, scene.images, scene.object_points, where), where)
     seeds = _seeds(job, prior, region.is_mask, click)
     if len(seeds) == 0:
         return []
@@ -152,8 +152,16 @@ def _narrow(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64
     if job.frame.depth is not None:
         T = job.judge.align(T, 0.7 * coarse, 0.6 * c.fine_tolerance * d, steps=5, samples=128)
     values = rank(_shares(job, T, with_color=True))
-    kept = thin_out(T, values, count, 0.08 * d, np.radians(20.0))
-    return T[kept]
+    T = T[thin_out(T, values, count, 0.08 * d, np.radians(20.0))]
+    T = _with_twins(job, T)
+    return T[thin_out(T, rank(_shares(job, T, with_color=True)), count, 0.08 * d, np.radians(12.0))]
+
+
+def _with_twins(job: _Job, T: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The best poses, each also turned by what leaves the shape as it is; colour decides between them."""
+    search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
+    best_few = T[: job.config.twinned]
+    return np.concatenate([T, (best_few[:, None] @ search.twins).reshape(-1, 4, 4)])
 
 
 def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dr_perception.fitting.config import RefinerConfig, StageConfig
+from dr_perception.fitting.config import WIDE_STAGES, RefinerConfig, StageConfig
 
 SEARCH_STAGES = (
     StageConfig(lines="none", depth_sigma_m=0.006, steps=3),
@@ -13,6 +13,14 @@ SEARCH_STAGES = (
     StageConfig(lines="step", steps=3),
 )
 """From a pose that the search aligned; the first is followed by learning the colours."""
+
+
+FIT_STAGES = (
+    StageConfig(lines="none", depth_sigma_m=0.005, steps=3),
+    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=2),
+    StageConfig(lines="step", steps=3),
+)
+"""From a pose that was aligned to the depth."""
 
 
 class SearchConfig(BaseModel):
@@ -26,9 +34,28 @@ class SearchConfig(BaseModel):
     fine_tolerance: float = Field(0.03, gt=0.0, description="Distance within which an aligned pose agrees.")
     coarse_kept: int = Field(1000, ge=1, description="Seeds that are aligned.")
     fine_kept: int = Field(160, ge=1, description="Poses that are aligned again and judged by colour.")
+    twinned: int = Field(5, ge=0, description="Poses that are also tried turned about near-symmetries.")
     finalists: int = Field(16, ge=1, description="Poses that are refined.")
     mask_references: int = Field(96, ge=0, description="Points inside a mask that vote.")
     frame_references: int = Field(1024, ge=0, description="Points of the whole frame that vote.")
     belief_seeds: int = Field(2048, ge=1, description="Poses drawn from a prior.")
     view_shift: float = Field(1.0, ge=0.0, description="How far views are also shifted sideways.")
     seed: int = Field(0, description="Seed of the random choices.")
+
+
+class FitConfig(BaseModel):
+    """Settings of a fit from a guess; without one, those of the search hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refiner: RefinerConfig = RefinerConfig()
+    stages: tuple[StageConfig, ...] = Field(FIT_STAGES, min_length=2, description="Refinement of the best starts.")
+    color_stages: tuple[StageConfig, ...] = Field(WIDE_STAGES, description="Refinement of a frame without depth.")
+    reach_m: float = Field(0.06, gt=0.0, description="How far a guess may be off.")
+    reach_rad: float = Field(0.6, gt=0.0, description="How far a guess may be turned.")
+    starts: int = Field(400, ge=1, description="Poses around the guess that are judged.")
+    aligned: int = Field(40, ge=1, description="Poses of these that are aligned.")
+    finalists: int = Field(3, ge=1, description="Poses of these that are refined.")
+    tolerance_m: float = Field(0.006, gt=0.0, description="Distance within which an aligned pose agrees.")
+    search: SearchConfig = SearchConfig()
+    device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")

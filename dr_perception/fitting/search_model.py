@@ -8,25 +8,31 @@ from dataclasses import dataclass
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from dr_perception.fitting import refiner
 from dr_perception.fitting.search_kernels import DistanceField, ViewTable
 from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import angle_between, exp_so3
 from dr_perception.render.contour import OUTER
 from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
 
 NUM_VIEWS = 320
 """Directions from which a model is known: about 12 degrees apart."""
-SAMPLES_PER_VIEW = 128
+SAMPLES_PER_VIEW = 256
 CONTOUR_PER_VIEW = 48
 _BATCH = 40
 _DISTANCE_RADII = 7.0
 _FIELD_SIZE = 40
 _FIELD_HALF_RADII = 1.3
 _COLOR_NEIGHBOURS = 6
-_COLOR_SPREAD = 0.02
+_COLOR_SPREAD = 0.012
+_TWIN_POINTS = 800
+_TWIN_STEPS = 24
+_TWIN_DISTANCE = 0.012
 
 _buffers: weakref.WeakKeyDictionary[ObjectModel, dict[tuple[float, str], ModelBuffers]] = weakref.WeakKeyDictionary()
 _models: weakref.WeakKeyDictionary[ObjectModel, dict[str, SearchModel]] = weakref.WeakKeyDictionary()
@@ -48,6 +54,8 @@ class SearchModel:
     """Points of every view (V,)."""
     colors: NDArray[np.float32] | None
     """Mean colour around every surface point, 0 to 1 (V, S, 3); None for a model without colours."""
+    twins: NDArray[np.float64]
+    """Motions of the centre frame (K, 4, 4) that hardly change the shape but may change the looks."""
 
 
 def model_buffers(model: ObjectModel, mesh_error: float, device: wp.Device) -> ModelBuffers:
@@ -98,9 +106,11 @@ def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
     views.contour = wp.array(contour, dtype=wp.vec3, device=device)
     views.outward = wp.array(outward, dtype=wp.vec3, device=device)
     views.contour_count = wp.array(contour_counts, dtype=int, device=device)
+    field = _distance_field(model, buffers)
     return SearchModel(
         views=views,
-        field=_distance_field(model, buffers),
+        field=field,
+        twins=_twins(model, field),
         directions=directions,
         points=points,
         normals=normals,
@@ -175,6 +185,26 @@ def _distance_field(model: ObjectModel, buffers: ModelBuffers) -> DistanceField:
     field.half = float(half)
     field.cells_per_m = float((_FIELD_SIZE - 1) / (2.0 * half))
     return field
+
+
+def _twins(model: ObjectModel, field: DistanceField) -> NDArray[np.float64]:
+    """Turns about the principal axes that map the shape onto itself, declared symmetries left out."""
+    points, _, _ = sample_surface(model.mesh, _TWIN_POINTS, np.random.default_rng(0))
+    points = points - model.center
+    middle = points.mean(axis=0)
+    axes = np.linalg.svd(points - middle, full_matrices=False)[2]
+    angles = np.arange(1, _TWIN_STEPS) * (2.0 * np.pi / _TWIN_STEPS)
+    S = np.tile(np.eye(4), (3 * len(angles), 1, 1))
+    S[:, :3, :3] = exp_so3((axes[:, None] * angles[:, None]).reshape(-1, 3))
+    S[:, :3, 3] = middle - S[:, :3, :3] @ middle
+    moved = np.einsum("kij,nj->kni", S[:, :3, :3], points) + S[:, None, :3, 3]
+    node = (moved + field.half) * field.cells_per_m
+    distance = map_coordinates(field.values.numpy(), node.reshape(-1, 3).T, order=1, mode="nearest")
+    S = S[distance.reshape(len(S), -1).mean(axis=1) < _TWIN_DISTANCE * model.diameter_m]
+    if not model.symmetries.is_symmetric:
+        return S
+    known = [angle_between(model.symmetries.closest(one, np.eye(4))[:3, :3], one[:3, :3]) < 0.05 for one in S]
+    return S[~np.array(known, bool)] if len(S) else S
 
 
 def _colors(model: ObjectModel, points: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -6,20 +6,21 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.fitting.search_kernels import Features, Tolerance, align_poses, judge_poses
+from dr_perception.fitting.search_kernels import Features, SearchImages, Tolerance, align_poses, judge_poses
 from dr_perception.fitting.search_model import SearchModel
-from dr_perception.fitting.search_scene import SearchScene
 
 
 class Judge:
-    """Judges and aligns poses of a model's centre frame against one prepared scene."""
+    """Judges and aligns poses of a model's centre frame against the images of one frame."""
 
-    def __init__(self, search: SearchModel, scene: SearchScene, device: wp.Device) -> None:
-        """Bind a model and a scene."""
+    def __init__(
+        self, search: SearchModel, images: SearchImages, object_points: NDArray[np.float64], device: wp.Device
+    ) -> None:
+        """Bind a model, images, and measured points (N, 3) that are known to belong to the object."""
         self._search = search
-        self._scene = scene
+        self._images = images
         self._device = device
-        self._points = wp.array(scene.object_points.astype(np.float32), dtype=wp.vec3, device=device)
+        self._points = wp.array(object_points.astype(np.float32), dtype=wp.vec3, device=device)
 
     def judge(
         self, T: NDArray[np.float64], tau_m: float, samples: int = 128, edges: int = 48, points: int = 128
@@ -30,7 +31,7 @@ class Judge:
         tolerance.tau_m = float(tau_m)
         tolerance.samples, tolerance.edges, tolerance.points = samples, edges, points
         out = wp.zeros(len(T), dtype=Features, device=self._device)
-        inputs = [R, t, self._search.views, self._search.field, self._scene.images, self._points, tolerance]
+        inputs = [R, t, self._search.views, self._search.field, self._images, self._points, tolerance]
         wp.launch(judge_poses, len(T), inputs=inputs, outputs=[out], device=self._device)
         return out.numpy()
 
@@ -40,7 +41,7 @@ class Judge:
         """Poses (P, 4, 4) after a few steps towards the measured surface."""
         R, t = self._upload(T)
         numbers = [samples, steps, float(tau_first_m), float(tau_last_m), 0.02]
-        inputs = [self._search.views, self._scene.images, *numbers]
+        inputs = [self._search.views, self._images, *numbers]
         wp.launch(align_poses, len(T), inputs=inputs, outputs=[R, t], device=self._device)
         out = np.tile(np.eye(4), (len(T), 1, 1))
         out[:, :3, :3] = R.numpy()

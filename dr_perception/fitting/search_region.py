@@ -43,6 +43,28 @@ def _has_depth(frame: Frame, mask: NDArray[np.bool_]) -> bool:
     return bool(np.any(np.isfinite(z) & (z > 0)))
 
 
+def check_size(model: ObjectModel, frame: Frame, mask: NDArray[np.bool_]) -> None:
+    """Compare a model with the extent of what was measured inside a mask.
+
+    Raises:
+        ValueError: The model is more than twenty times larger than what is seen, or less than a third of it.
+    """
+    if frame.depth is None:
+        return
+    depth = np.where(mask, frame.depth_m(), 0.0)
+    y, x = np.nonzero(depth)
+    z = depth[y, x]
+    low, high = np.percentile(z, [5, 95])
+    width = float(np.ptp(x)) * float(np.median(z)) / frame.camera.fx
+    height = float(np.ptp(y)) * float(np.median(z)) / frame.camera.fy
+    extent = float(np.linalg.norm([width, height, min(high - low, max(width, height))]))
+    if model.diameter_m > 20.0 * extent or model.diameter_m < extent / 3.0:
+        raise ValueError(
+            f"{model.name!r} has a diameter of {model.diameter_m:.4g} m but the mask shows something of {extent:.4g} m;"
+            " is the mesh in the wrong unit, or the depth scale wrong?"
+        )
+
+
 def check_region(frame: Frame, mask: Any, box: Any, click: Any, prior: Any) -> None:
     """Check that at most one region is given and that it makes sense.
 

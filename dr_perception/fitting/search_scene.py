@@ -67,7 +67,7 @@ def prepare_scene(model: ObjectModel, frame: Frame, region: Region, device: wp.D
     images.camera = camera_params(camera)
     images.depth = wp.array(depth, dtype=float, device=device)
     images.normal = wp.zeros(shape, dtype=wp.vec3, device=device)
-    images.label = wp.array(_labels(region, shape), dtype=wp.uint8, device=device)
+    images.label = wp.array(pixel_labels(region, shape), dtype=wp.uint8, device=device)
     reach = int(np.clip(round(0.04 * spacing), 2, 6))
     inputs = [images.camera, images.depth, reach, _MAX_BEND]
     wp.launch(estimate_normals, shape, inputs=inputs, outputs=[images.normal], device=device)
@@ -91,7 +91,7 @@ def prepare_scene(model: ObjectModel, frame: Frame, region: Region, device: wp.D
     )
 
 
-def _labels(region: Region, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def pixel_labels(region: Region, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Labels of pixels; next to the rim of a mask they say nothing."""
     labels = np.zeros(shape, np.uint8)
     if region.allowed is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
@@ -66,10 +68,17 @@ def from_belief(
 
 def from_ball(T_cam_obj: NDArray[np.float64], reach_m: float, reach_rad: float, count: int) -> NDArray[np.float64]:
     """Poses (count, 4, 4) spread evenly over a ball of translations times a ball of rotations, the middle first."""
+    xi = _unit_balls(count) * np.repeat([reach_m, reach_rad], 3)
+    return retract(np.broadcast_to(T_cam_obj, (len(xi), 4, 4)), xi)
+
+
+@lru_cache(maxsize=8)
+def _unit_balls(count: int) -> NDArray[np.float64]:
+    """Tangent vectors (count, 6) in the product of two unit balls, the first zero (Sobol 1967)."""
     from scipy.stats import qmc
 
-    cube = qmc.Sobol(6, scramble=False).random(8 * count)[1:] * 2.0 - 1.0
+    cube = qmc.Sobol(6, scramble=False).random_base2(int(np.ceil(np.log2(5 * count)))) * 2.0 - 1.0
     inside = (np.linalg.norm(cube[:, :3], axis=1) < 1.0) & (np.linalg.norm(cube[:, 3:], axis=1) < 1.0)
-    xi = cube[inside][:count] * np.repeat([reach_m, reach_rad], 3)
+    xi = cube[inside][:count]
     xi[0] = 0.0
-    return retract(np.broadcast_to(T_cam_obj, (len(xi), 4, 4)), xi)
+    return xi

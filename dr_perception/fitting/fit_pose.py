@@ -1,0 +1,185 @@
+"""Fit one model to one frame."""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting.result import PoseEstimate
+from dr_perception.fitting.search import search_poses
+from dr_perception.fitting.search_config import FitConfig
+from dr_perception.fitting.search_kernels import SearchImages
+from dr_perception.fitting.search_model import search_model
+from dr_perception.fitting.search_pool import Judge, best, thin_out
+from dr_perception.fitting.search_rank import Shares, color_shares, probability, rank, summarise
+from dr_perception.fitting.search_refine import BatchRefiner, Refined, batch_refiner
+from dr_perception.fitting.search_region import check_mask, check_size
+from dr_perception.fitting.search_scene import Region, pixel_labels
+from dr_perception.fitting.search_seeds import from_ball
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import check_transform
+from dr_perception.residuals.frame_buffers import Box
+
+_MIN_DEPTH_PIXELS = 12
+_MARGIN_PX = 24.0
+
+_images: weakref.WeakKeyDictionary[BatchRefiner, SearchImages] = weakref.WeakKeyDictionary()
+
+
+def fit_pose(
+    model: ObjectModel,
+    frame: Frame,
+    T_cam_obj: NDArray[np.float64] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    config: FitConfig | None = None,
+) -> PoseEstimate:
+    """Find the pose of a model in a frame, from a guess or without.
+
+    Around a guess many poses are judged by depth and outlines, the best are aligned, and a few are refined as one batch with colours
+    learned where the depth put them, so that a guess some centimetres and tens of degrees off does not spoil what is learned.
+    What is prepared for a model (a few seconds) is kept as long as the model lives.
+
+    Args:
+        model: The object.
+        frame: The images; colour or depth may be missing.
+        T_cam_obj: Guess (4, 4); None searches the mask, or the whole frame.
+        mask: Pixels that show the object (H, W).
+        config: Settings.
+
+    Returns:
+        The best pose, its covariance, and the probability that it is right.
+
+    Raises:
+        TypeError: The mask is no boolean array.
+        ValueError: The mask is empty or of another size, there is no depth where the object should be, the model is too large or too
+            small for what is seen, the guess is no rigid transform in front of the camera, or nothing looks like the model.
+    """
+    config = config or FitConfig()
+    if mask is not None:
+        check_mask(frame, mask)
+        check_size(model, frame, mask)
+    if T_cam_obj is None:
+        found = search_poses(model, frame, mask=mask, config=config.search, device=config.device)
+        if not found:
+            raise ValueError(f"nothing in the frame looks like {model.name!r}")
+        return found[0]
+    T = check_transform(T_cam_obj, "T_cam_obj")
+    _check_in_front(model, T)
+    return _fit_depth(model, frame, T, mask, config) if frame.depth is not None else _fit_color(model, frame, T, config)
+
+
+def _check_in_front(model: ObjectModel, T: NDArray[np.float64]) -> None:
+    z = float((T[:3, :3] @ model.center + T[:3, 3])[2])
+    if z <= model.radius_m:
+        raise ValueError(
+            f"at the guess {model.name!r} reaches behind the camera: its centre is {z:.3f} m in front of it, its radius is"
+            f" {model.radius_m:.3f} m; is the mesh in the wrong unit?"
+        )
+
+
+def _fit_color(model: ObjectModel, frame: Frame, T: NDArray[np.float64], config: FitConfig) -> PoseEstimate:
+    """Outlines alone, wide to narrow, with colours learned at the guess and once more on the way."""
+    device = wp.get_device(config.device)
+    batch = batch_refiner(model, frame.camera, config.refiner, config.color_stages, 1, device)
+    batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
+    batch.start(T[None])
+    batch.learn_colors()
+    half = len(batch.stages) // 2
+    batch.refiner.refine(batch.stages[:half])
+    batch.learn_colors()
+    batch.refiner.refine(batch.stages[half:])
+    refined = Refined(model, batch.refiner.result(), batch.iterations, 1)
+    lines = refined.shares()["lines"]
+    return refined.estimate(0, float(np.clip(lines[0], 0.0, 1.0)))
+
+
+def _fit_depth(
+    model: ObjectModel, frame: Frame, T: NDArray[np.float64], mask: NDArray[np.bool_] | None, config: FitConfig
+) -> PoseEstimate:
+    device = wp.get_device(config.device)
+    batch = batch_refiner(model, frame.camera, config.refiner, config.stages, config.finalists, device)
+    box = _box(batch, T, config)
+    batch.load(frame, box)
+    _check_depth(model, batch, box)
+    images = _local_images(batch, mask)
+    judge = Judge(search_model(model, config.refiner.sampling.mesh_error, device), images, np.zeros((0, 3)), device)
+    starts = _starts(model, judge, T, config)
+    batch.start(starts)
+    batch.refiner.refine(batch.stages[:1])
+    batch.learn_colors()
+    batch.refiner.refine(batch.stages[1:])
+    refined = Refined(model, batch.refiner.result(), batch.iterations, len(starts))
+    shares = _shares(model, frame, batch, judge, refined, config)
+    values = rank(shares)
+    chosen = int(np.argmax(values))
+    return refined.estimate(chosen, float(probability(values)[chosen]))
+
+
+def _box(batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -> Box:
+    """Pixels that the object may cover when the guess is off as far as it may be."""
+    camera = batch.refiner.frame.camera
+    z = max(float(T[2, 3]), 0.05)
+    box = batch.refiner.image_box(T, config.reach_m * max(camera.fx, camera.fy) / z + _MARGIN_PX)
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise ValueError(f"at the guess {batch.refiner.model.name!r} lies outside the image: T_cam_obj = {T.tolist()}")
+    return box
+
+
+def _check_depth(model: ObjectModel, batch: BatchRefiner, box: Box) -> None:
+    x0, y0, x1, y1 = box
+    z = batch.frame.depth.host[y0:y1, x0:x1]
+    measured = int(np.count_nonzero(np.isfinite(z) & (z > 0.0)))
+    if measured < _MIN_DEPTH_PIXELS:
+        raise ValueError(
+            f"only {measured} pixels with a depth where {model.name!r} should be (columns {x0} to {x1}, rows {y0} to {y1})"
+        )
+
+
+def _local_images(batch: BatchRefiner, mask: NDArray[np.bool_] | None) -> SearchImages:
+    """The refiner's own images, with the labels of a mask."""
+    if batch not in _images:
+        shape = (batch.frame.camera.height, batch.frame.camera.width)
+        images = SearchImages()
+        images.camera = batch.frame.params
+        images.depth = batch.frame.depth.array
+        images.normal = wp.zeros(shape, dtype=wp.vec3, device=batch.frame.device)
+        images.label = wp.zeros(shape, dtype=wp.uint8, device=batch.frame.device)
+        _images[batch] = images
+    images = _images[batch]
+    if mask is None:
+        images.label.zero_()
+    else:
+        images.label.assign(pixel_labels(Region(mask, True), mask.shape))
+    return images
+
+
+def _starts(model: ObjectModel, judge: Judge, T: NDArray[np.float64], config: FitConfig) -> NDArray[np.float64]:
+    """A few poses near the guess that agree best with the depth once aligned to it."""
+    centred = T.copy()
+    centred[:3, 3] += T[:3, :3] @ model.center
+    tau = config.tolerance_m
+    ball = from_ball(centred, config.reach_m, config.reach_rad, config.starts)
+    values = rank(summarise(judge.judge(ball, 3.0 * tau, samples=32, edges=16)))
+    pool = ball[np.append(0, best(values, config.aligned))]
+    pool = judge.align(pool, 4.0 * tau, 1.5 * tau, steps=6, samples=64)
+    values = rank(summarise(judge.judge(pool, tau)))
+    pool = pool[thin_out(pool, values, config.finalists, 0.06 * model.diameter_m, np.radians(8.0))]
+    pool[:, :3, 3] -= pool[:, :3, :3] @ model.center
+    return pool
+
+
+def _shares(
+    model: ObjectModel, frame: Frame, batch: BatchRefiner, judge: Judge, refined: Refined, config: FitConfig
+) -> Shares:
+    T = refined.T_cam_obj.copy()
+    T[:, :3, 3] += T[:, :3, :3] @ model.center
+    shares = summarise(judge.judge(T, config.tolerance_m)) | refined.shares()
+    if frame.color is not None:
+        search = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device)
+        depth = batch.frame.depth.host
+        shares |= color_shares(search, frame.camera, frame.color, depth, T, config.tolerance_m)
+    return shares
