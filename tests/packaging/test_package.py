@@ -88,6 +88,19 @@ def test_rooms_import_only_what_stands_below_them() -> None:
     assert not wrong
 
 
+def test_mypy_is_lenient_with_the_modules_that_define_warp_kernels_and_no_others() -> None:
+    """The list in pyproject.toml is complete and has no strangers."""
+    defines = re.compile(r"^\s*@wp\.(?:kernel|func|struct)\b|\bwp\.(?:kernel|func)\(", re.MULTILINE)
+    kernels = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "dr_perception").rglob("*.py")
+        if defines.search(path.read_text())
+    }
+    section = (ROOT / "pyproject.toml").read_text().split("# Modules with Warp kernels")[1].split("]\n")[1]
+    listed = set(re.findall(r'"(dr_perception[\w.]*)"', section))
+    assert listed == kernels
+
+
 def test_nothing_of_this_machine_is_in_the_tracked_files() -> None:
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("not a git checkout")
