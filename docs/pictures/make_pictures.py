@@ -1,7 +1,6 @@
 """Make the pictures of the documentation: ``python docs/pictures/make_pictures.py``.
-docs/pictures/make_pictures.py``.
+
 They show the shipped recording. The picture of the report needs chromium on the path.
-The picture of the report needs chromium on the path.
 """
 
 from __future__ import annotations
