@@ -29,7 +29,7 @@ def make_node(context: LaunchContext) -> list[Node]:
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context))
 
-    given = {"models.directory": value("models")} if value("models") else {}
+    given = [{"models.directory": value("models")}] if value("models") else []
     return [
         Node(
             package="dr_perception",
@@ -38,7 +38,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             namespace=value("namespace"),
             output="screen",
             emulate_tty=True,
-            parameters=[value("config"), given],
+            parameters=[value("config"), *given],
             remappings=[(topic, value(topic)) for topic in ("color", "depth", "camera_info")],
             arguments=["--ros-args", "--log-level", value("log_level")],
         )
