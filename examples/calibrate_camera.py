@@ -1,8 +1,8 @@
-"""Recover focal lengths, principal point and lens distortion from pictures of one known object.
+"""Recover focal lengths, principal point, lens distortion and the pose of a camera from pictures of one known
+object.
 
-The object is held up before the camera in several poses that are known only roughly, and everything is
-estimated together from the colour images: four intrinsics, two distortion coefficients, and six numbers per
-view.
+A robot shows the object to a fixed camera in poses that are known in the robot's frame. From the colour
+images alone come four intrinsics, two distortion coefficients and the six numbers of the camera's pose.
 
     python examples/calibrate_camera.py
 """
@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from common import demo_model
+from common import demo_bracket
 
 from dr_perception import Camera
-from dr_perception.geometry.se3 import exp_so3, make_transform, perturb
+from dr_perception.geometry.se3 import angle_between, exp_so3, make_transform, perturb
 from dr_perception.losses import L2, Objective, Pyramid, Term
-from dr_perception.optim.first_order import adam, lbfgs
+from dr_perception.optim.first_order import lbfgs
 from dr_perception.optim.image_fit import ImageFit
 from dr_perception.render import Instance, Lights, Renderer, RenderOptions, Scene
 
@@ -32,42 +32,39 @@ def main(small: bool = False) -> dict[str, float]:
     guess = Camera(
         96 * scale, 72 * scale, 79.0 * scale, 79.0 * scale, 47.5 * scale, 35.5 * scale, (0.0, 0.0, 0, 0)
     )
-    model = demo_model(0)
+    model = demo_bracket()
     scene = Scene(
         [Instance(model)], Lights(ambient=(0.5,) * 3, directions=[[0.3, -0.4, -0.8]], colors=[[0.5] * 3])
     )
-    poses = _poses(8 if small else 12, model.diameter_m, rng)
-    start = np.stack([perturb(T, 0.03 * model.diameter_m, np.deg2rad(3.0), rng) for T in poses])
+    poses = _poses(6 if small else 12, model.diameter_m, rng)
+    T_world_cam = perturb(np.eye(4), 0.01, np.deg2rad(3.0), rng)[None]  # the true camera is the origin
 
     renderer, options = Renderer(), RenderOptions(channels=("color",))
     seen = renderer.render(scene, renderer.parameters(scene, true, poses=poses[:, None]), options).color
-    values = {"pose": start[:, None]}
     camera, calls = guess, 0
-    for levels, iterations in ((4, 40), (1, 120)):
-        objective = Objective({"color": Term(Pyramid(L2(), levels), "color")})
+    for levels, iterations in ((4, 100), (1, 100)):
+        objective = Objective({"color": Term(Pyramid(L2(), levels), "color", 1e3)})
+        names = ["camera_pose", "intrinsics"]
         fit = ImageFit(
             scene,
             camera,
             objective,
             {"color": seen},
-            ["pose", "intrinsics"],
-            poses=values["pose"],
+            names,
+            T_world_cam=T_world_cam,
+            poses=poses[:, None],
             renderer=renderer,
         )
         free = np.array([1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0], bool)
         first = fit.parameters.intrinsics.numpy().astype(float)
-        unit = [2.0 * scale] * 4 + [0.05] * 8
         low, high = np.where(free, -np.inf, first), np.where(free, np.inf, first)
         blocks = {
-            "intrinsics": fit.block("intrinsics", unit, low, high),
-            "pose": fit.block("pose", [0.003] * 3 + [0.03] * 3),
+            "intrinsics": fit.block("intrinsics", [2.0 * scale] * 4 + [0.05] * 8, low, high),
+            "camera_pose": fit.block("camera_pose", [0.003] * 3 + [0.03] * 3),
         }
-        if levels > 1:
-            result = lbfgs(fit, blocks, iterations=iterations)
-        else:  # near the solution outlines make the value slightly rough, which a line search dislikes
-            result = adam(fit, blocks, iterations=iterations, rate=0.05, final_rate=0.0005)
-        values, calls = result.values, calls + len(result.history)
-        fx, fy, cx, cy, k1, k2 = (float(v) for v in values["intrinsics"][0][:6])
+        result = lbfgs(fit, blocks, iterations=iterations, value_tolerance=1e-12)
+        T_world_cam, calls = result.values["camera_pose"], calls + len(result.history)
+        fx, fy, cx, cy, k1, k2 = (float(v) for v in result.values["intrinsics"][0][:6])
         camera = replace(true, fx=fx, fy=fy, cx=cx, cy=cy, distortion=(k1, k2, 0.0, 0.0))
     grid = np.stack(np.meshgrid(np.linspace(-0.35, 0.35, 9), np.linspace(-0.28, 0.28, 7)), -1).reshape(-1, 2)
     points = np.concatenate([grid, np.ones((len(grid), 1))], axis=1)
@@ -78,6 +75,8 @@ def main(small: bool = False) -> dict[str, float]:
         "principal point px": float(np.hypot(camera.cx - true.cx, camera.cy - true.cy)),
         "k1 error": abs(camera.distortion[0] - true.distortion[0]),
         "k2 error": abs(camera.distortion[1] - true.distortion[1]),
+        "camera position mm": 1e3 * float(np.linalg.norm(T_world_cam[0, :3, 3])),
+        "camera rotation deg": float(np.rad2deg(angle_between(T_world_cam[0, :3, :3], np.eye(3)))),
         "renders": float(calls),
     }
 
@@ -97,7 +96,7 @@ def _poses(count: int, diameter: float, rng: np.random.Generator) -> np.ndarray:
     out = []
     for i in range(count):
         x, y = places[i % len(places)]
-        z = diameter * rng.uniform(1.4, 2.2)
+        z = diameter * rng.uniform(1.1, 1.9)
         out.append(make_transform(exp_so3(rng.normal(size=3)), np.array([x * z, y * z, z])))
     return np.stack(out)
 

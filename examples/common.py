@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from dr_perception import Camera, ObjectModel, load_models
+from dr_perception import Camera, ObjectModel, load_model
+from dr_perception.render.lod import simplify
 
 MODELS = Path(__file__).resolve().parents[1] / "models" / "demo" / "models"
 
 
-def demo_model(index: int = 0) -> ObjectModel:
-    """One of the models that come with the demo."""
-    return list(load_models(MODELS).values())[index]
+def demo_bracket() -> ObjectModel:
+    """The bracket that comes with the demo, with as few faces as keep its shape to 0.4 mm."""
+    model = load_model(MODELS / "obj_000002.ply")
+    return replace(model, mesh=simplify(model.mesh, 4e-4))
 
 
 def pinhole(width: int, height: int, focal: float) -> Camera:

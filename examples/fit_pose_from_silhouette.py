@@ -9,7 +9,7 @@ full resolution places it to a fraction of a pixel.
 from __future__ import annotations
 
 import numpy as np
-from common import demo_model, pinhole
+from common import demo_bracket, pinhole
 
 from dr_perception.geometry.se3 import angle_between, exp_so3, make_transform, perturb
 from dr_perception.losses import L2, Objective, Pyramid, Term
@@ -22,7 +22,7 @@ def main(small: bool = False) -> dict[str, float]:
     """Run; ``small`` makes the images and the effort smaller."""
     scale = 1 if small else 2
     camera = pinhole(160 * scale, 120 * scale, 180.0 * scale)
-    model = demo_model(0)
+    model = demo_bracket()
     T_true = make_transform(
         exp_so3(np.array([2.2, 0.5, 0.4])), np.array([0.01, -0.005, 4.0 * model.diameter_m / 2])
     )

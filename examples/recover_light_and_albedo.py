@@ -10,7 +10,7 @@ objects.
 from __future__ import annotations
 
 import numpy as np
-from common import demo_model, pinhole
+from common import demo_bracket, pinhole
 
 from dr_perception.geometry.se3 import exp_so3, make_transform
 from dr_perception.losses import L2, Objective, Term
@@ -54,7 +54,7 @@ def main(small: bool = False) -> dict[str, float]:
 
 def _scene(albedo: np.ndarray, lights: Lights) -> Scene:
     """Four objects side by side; the first is the one whose albedo is known."""
-    model = demo_model(0)
+    model = demo_bracket()
     size = model.diameter_m
     places = [(-0.6, -0.4), (0.6, -0.4), (-0.6, 0.4), (0.6, 0.4)]
     turns = [(0.3, 0.5, 0.1), (2.0, 0.4, 0.2), (-1.0, 0.9, 0.4), (0.5, -1.8, 0.7)]

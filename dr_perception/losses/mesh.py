@@ -8,23 +8,34 @@ from dr_perception.geometry.mesh_topology import edges
 
 
 @wp.kernel
+def average_neighbors(
+    vertices: wp.array[wp.vec3],
+    rest: wp.array[wp.vec3],
+    ends: wp.array[wp.vec2i],
+    share: wp.array[wp.float32],
+    # output
+    mean: wp.array[wp.vec3],
+):
+    """Mean displacement of the neighbours of every vertex; a thread takes one directed edge."""
+    i = ends[wp.tid()][0]
+    j = ends[wp.tid()][1]
+    wp.atomic_add(mean, i, share[i] * (vertices[j] - rest[j]))
+
+
+@wp.kernel
 def laplacian_sums(
     vertices: wp.array[wp.vec3],
     rest: wp.array[wp.vec3],
-    first: wp.array[wp.int32],
-    neighbors: wp.array[wp.int32],
+    share: wp.array[wp.float32],
+    mean: wp.array[wp.vec3],
     scale: float,
     # output
     total: wp.array[wp.float64],
 ):
     """Squared difference of a vertex' displacement from the mean displacement of its neighbours."""
     i = wp.tid()
-    count = first[i + 1] - first[i]
-    if count > 0:
-        mean = wp.vec3()
-        for j in range(first[i], first[i + 1]):
-            mean += vertices[neighbors[j]] - rest[neighbors[j]]
-        d = vertices[i] - rest[i] - mean / float(count)
+    if share[i] > 0.0:
+        d = vertices[i] - rest[i] - mean[i]
         wp.atomic_add(total, 0, wp.float64(scale * wp.dot(d, d)))
 
 
@@ -105,11 +116,11 @@ class MeshRegularizer:
         normals = _unit_normals(mesh)
         cosine = np.sum(normals[both[:, 0]] * normals[both[:, 1]], axis=1)
         ends = np.concatenate([pairs, pairs[:, ::-1]])
-        ends = ends[np.argsort(ends[:, 0], kind="stable")]
-        first = np.searchsorted(ends[:, 0], np.arange(len(mesh.vertices) + 1))
+        count = np.bincount(ends[:, 0], minlength=len(mesh.vertices))
         self._device = wp.get_device(device)
         self._rest = self._array(mesh.vertices, wp.vec3)
-        self._first, self._neighbors = self._array(first, wp.int32), self._array(ends[:, 1], wp.int32)
+        self._ends = self._array(ends, wp.vec2i)
+        self._share = self._array(np.where(count > 0, 1.0 / np.maximum(count, 1), 0.0), wp.float32)
         self._pairs, self._lengths = self._array(pairs, wp.vec2i), self._array(lengths, wp.float32)
         self._faces, self._beside = self._array(mesh.faces, wp.vec3i), self._array(both, wp.vec2i)
         self._cosine = self._array(cosine, wp.float32)
@@ -125,7 +136,7 @@ class MeshRegularizer:
             raise ValueError(f"expected {self._rest.shape[0]} vertices, got {vertices.shape[0]}")
         total = wp.zeros(1, dtype=wp.float64, device=self._device, requires_grad=True)
         launches = (
-            (laplacian_sums, self._rest.shape[0], [self._rest, self._first, self._neighbors]),
+            (laplacian_sums, self._rest.shape[0], [self._rest, self._share, self._mean(vertices)]),
             (edge_sums, self._pairs.shape[0], [self._pairs, self._lengths]),
             (fold_sums, self._beside.shape[0], [self._faces, self._beside, self._cosine]),
         )
@@ -134,6 +145,14 @@ class MeshRegularizer:
                 inputs = [vertices, *tables, scale]
                 wp.launch(kernel, dim=count, inputs=inputs, outputs=[total], device=self._device)
         return total
+
+    def _mean(self, vertices: wp.array) -> wp.array:
+        mean = wp.zeros(self._rest.shape, dtype=wp.vec3, device=self._device, requires_grad=True)
+        inputs = [vertices, self._rest, self._ends, self._share]
+        wp.launch(
+            average_neighbors, dim=self._ends.shape[0], inputs=inputs, outputs=[mean], device=self._device
+        )
+        return mean
 
     def _array(self, values: np.ndarray, dtype: type) -> wp.array:
         return wp.array(values, dtype=dtype, device=self._device)
