@@ -15,7 +15,7 @@ import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
 from dr_perception.render.contour import OUTER, ContourSample
-from dr_perception.residuals.normal_equations import COST, LINE_CHI2, LINE_INLIERS, LINE_ROWS, Sums, add_row, add_sums
+from dr_perception.residuals.normal_equations import COST, LINE_CHI2, LINE_HIDDEN, LINE_INLIERS, LINE_ROWS, Sums, add_row, add_sums
 from dr_perception.residuals.robust import tukey_rho, tukey_weight
 
 HISTOGRAM_BITS = 4
@@ -32,7 +32,8 @@ Profile = wp.types.vector(length=2 * MAX_REACH + 1, dtype=wp.float32)
 
 @wp.struct
 class ContourLine:
-    """A measured line: the outline lies ``offset`` pixels from ``center`` along ``normal``. Variance 0 marks no measurement."""
+    """A measured line: the outline lies ``offset`` pixels from ``center`` along ``normal``. Variance 0 marks no measurement, a negative one
+    a contour point that something nearer hides."""
 
     center: wp.vec2
     normal: wp.vec2
@@ -114,9 +115,8 @@ def _color_at(image: wp.array2d[wp.vec3ub], uv: wp.vec2) -> wp.vec3:
 def _line_at(
     sample: ContourSample, R: wp.mat33, t: wp.vec3, camera: CameraParams, depth: wp.array2d[float], occlusion_m: float
 ) -> ContourLine:
-    """The line of a contour point at a pose; its variance is negative where the point is hidden or behind the camera."""
+    """The line of a contour point at a pose; its variance is 1, or negative where the point is hidden, 0 behind the camera."""
     line = ContourLine()
-    line.variance = -1.0
     p = R * sample.point + t
     if p[2] > 0.0:
         line.center = project(camera, p)
@@ -124,8 +124,7 @@ def _line_at(
         length = wp.length(direction)
         if length > 0.0:
             line.normal = direction / length
-            if not _is_hidden(line.center, p[2], camera, depth, occlusion_m):
-                line.variance = 0.0
+            line.variance = wp.where(_is_hidden(line.center, p[2], camera, depth, occlusion_m), -1.0, 1.0)
     return line
 
 
@@ -149,10 +148,11 @@ def measure_lines_by_region(
         return
     sample = samples[problem, i]
     line = _line_at(sample, R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m)
-    if line.variance < 0.0 or sample.kind != OUTER:
-        line.variance = 0.0
+    if line.variance <= 0.0 or sample.kind != OUTER:
+        line.variance = wp.min(line.variance, 0.0)
         lines[problem, i] = line
         return
+    line.variance = 0.0
     reach = wp.min(search.reach, _MAX_REACH)
     n = 2 * reach + 1
     # Log likelihood that the outline lies after step k: all steps up to it are object.
@@ -210,8 +210,8 @@ def measure_lines_by_step(
     if i >= wp.min(count[problem], samples.shape[1]):
         return
     line = _line_at(samples[problem, i], R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m)
-    valid = line.variance >= 0.0
-    line.variance = 0.0
+    valid = line.variance > 0.0
+    line.variance = wp.min(line.variance, 0.0)
     far = float(half_window + level_width) + 2.0
     c = line.center
     if (
@@ -278,6 +278,8 @@ def accumulate_lines(
     n = wp.min(count[problem], samples.shape[1])
     for i in range(lane, n, lanes):
         line = lines[problem, i]
+        if line.variance < 0.0:
+            sums[LINE_HIDDEN] += 1.0
         if line.variance > 0.0:
             arm = R * samples[problem, i].point
             p = arm + t

@@ -27,6 +27,8 @@ DEPTH_CHI2 = wp.constant(36)
 """Sum of squared normalised residuals of inliers; likewise below."""
 LINE_CHI2 = wp.constant(37)
 COLOR_CHI2 = wp.constant(38)
+LINE_HIDDEN = wp.constant(39)
+"""Contour samples with something measured well in front of them."""
 
 Sums = wp.types.vector(length=NUM_SUMS, dtype=wp.float32)
 

@@ -122,11 +122,12 @@ class ObjectTrack:
         self.refiner.set_prior(T[None], prior)
         self.refiner.refine(stages, occluders)
         refinement = self.refiner.result()
-        return refinement, agreement_of(refinement)
+        return refinement, agreement_of(refinement, self.refiner.frame.has_color)
 
     def _is_good(self, agreement: Agreement) -> bool:
         health = self.config.health
-        return agreement.support >= health.min_samples and agreement.score >= health.good_score
+        least = health.found_score if self.status is Status.LOST else health.good_score
+        return agreement.support >= health.min_samples and agreement.score >= least
 
     def _judge(self, refinement: Refinement, agreement: Agreement) -> None:
         health = self.config.health
@@ -148,10 +149,7 @@ class ObjectTrack:
             self.status = Status.LOST
         elif self.status is Status.TRACKING:
             self.status = Status.OCCLUDED
-        self._reason = (
-            f"{100.0 * agreement.depth:.0f} % of the depth and {100.0 * agreement.lines:.0f} % of the outline agree, "
-            f"{agreement.support} samples in all"
-        )
+        self._reason = f"{agreement.describe()}, which makes the pose {100.0 * agreement.score:.0f} % likely"
 
     def _accept(self, refinement: Refinement, agreement: Agreement) -> None:
         assert self.T_cam_obj is not None
