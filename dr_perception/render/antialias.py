@@ -10,9 +10,10 @@ import warp as wp
 from dr_perception.geometry.camera_warp import project_jacobian
 from dr_perception.render.interpolation import mix
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
-from dr_perception.render.outline import Piece
+from dr_perception.render.outline import Piece, shows_background
 from dr_perception.render.shading import Surface, shade
 from dr_perception.render.surface import _base_color, shading_normal
+from dr_perception.render.types import Viewport
 
 
 @wp.func
@@ -93,6 +94,8 @@ def color_jumps(
     light_colors: wp.array[wp.vec3],
     harmonics: wp.array[wp.vec3],
     R_world_cam: wp.array[wp.mat33],
+    background: wp.array3d[wp.vec3],
+    viewports: wp.array[Viewport],
     first_view: int,
     color: wp.array3d[wp.vec3],
     # output
@@ -116,6 +119,11 @@ def color_jumps(
             light_colors, harmonics, R_world_cam,
         )  # fmt: skip
         jumps[i] = inner - outer
+    elif piece.out_x < 0:
+        v = viewports[piece.view]
+        row = wp.min(piece.y + v.y0, background.shape[1] - 1)
+        column = wp.min(piece.x + v.x0, background.shape[2] - 1)
+        jumps[i] = inner - background[wp.min(camera, background.shape[0] - 1), row, column]
     else:
         jumps[i] = inner - color[piece.view, piece.out_y, piece.out_x]
 
@@ -157,6 +165,8 @@ def normal_jumps(
     inner = _side_normal(piece.face, piece, p_cam, n_cam, faces, normal_index)
     if piece.face_out >= 0:
         jumps[i] = inner - _side_normal(piece.face_out, piece, p_cam, n_cam, faces, normal_index)
+    elif piece.out_x < 0:
+        jumps[i] = inner
     else:
         jumps[i] = inner - normal[piece.view, piece.out_y, piece.out_x]
 
@@ -167,6 +177,7 @@ def scalar_jumps(
     count: wp.array[int],
     face_index: wp.array3d[int],
     depth: wp.array3d[float],
+    far_depth: float,
     # output
     jumps: wp.array[wp.vec2],
 ):
@@ -177,9 +188,11 @@ def scalar_jumps(
     piece = pieces[i]
     jump = wp.vec2(0.0, 0.0)
     if piece.face_out < 0:
-        if face_index[piece.view, piece.out_y, piece.out_x] < 0:
+        if shows_background(face_index, piece.view, piece.out_x, piece.out_y):
             jump[0] = 1.0
-        jump[1] = piece.z - depth[piece.view, piece.out_y, piece.out_x]
+        jump[1] = piece.z - far_depth
+        if piece.out_x >= 0:
+            jump[1] = piece.z - depth[piece.view, piece.out_y, piece.out_x]
     jumps[i] = jump
 
 
@@ -283,7 +296,8 @@ def boundary_adjoint(
         gain += scalar_jump[i][1] * g
         if piece.face_out < 0:
             g_point = wp.vec3(0.0, 0.0, piece.area * g)
-            wp.atomic_add(g_depth_sample, piece.view, piece.out_y, piece.out_x, -piece.area * g)
+            if piece.out_x >= 0:
+                wp.atomic_add(g_depth_sample, piece.view, piece.out_y, piece.out_x, -piece.area * g)
     a = p_cam[piece.view, piece.a]
     p = a + piece.t * (p_cam[piece.view, piece.b] - a)
     camera = (piece.view + first_view) % intrinsics.shape[0]

@@ -130,7 +130,7 @@ def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -
     if c.options.antialias:
         jumps = w.scratch("g_color_jumps", w.color_jumps, zero=False)
         c.launcher.run("blend_color_adjoint", antialias.blend_vectors_adjoint, g.room, [w.pieces, w.piece_count, g_color, jumps])
-        gradients = [None, None, g.cam, g.normals, None, None, *material, 0, sampled, jumps]
+        gradients = [None, None, g.cam, g.normals, None, None, *material, None, None, 0, sampled, jumps]
         c.launcher.run_adjoint(
             "color_jumps_adjoint", antialias.color_jumps, g.room, color_jump_arguments(c, color), gradients
         )

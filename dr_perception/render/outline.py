@@ -47,7 +47,7 @@ class Piece:
     x: int
     y: int
     out_x: int
-    """Pixel whose centre shows what lies beyond the edge."""
+    """Pixel whose centre shows what lies beyond the edge; -1: outside the view, taken as background."""
     out_y: int
     a: int
     """End of the edge: index of a vertex."""
@@ -264,6 +264,22 @@ def _clip(s: float, e: float, low: float, high: float, t: wp.vec2) -> wp.vec2:
 
 
 @wp.func
+def _pixel(s: SceneView, x: int, y: int) -> wp.vec2i:
+    """A pixel, or (-1, -1) outside the view."""
+    if x < 0 or y < 0 or x >= s.width or y >= s.height:
+        return wp.vec2i(-1, -1)
+    return wp.vec2i(x, y)
+
+
+@wp.func
+def shows_background(face_index: wp.array3d[int], view: int, x: int, y: int) -> bool:
+    """Whether the centre of a pixel shows no surface; so it is outside the view."""
+    if x < 0:
+        return True
+    return face_index[view, y, x] < 0
+
+
+@wp.func
 def _add_piece(
     s: SceneView,
     start: wp.vec2,
@@ -298,8 +314,7 @@ def _add_piece(
     a = start - center
     b = end - center
     distance = wp.dot(outward, a) / length  # of the centre from the edge; positive: the centre lies inside
-    beyond_x = wp.clamp(x + step_x, 0, s.width - 1)
-    beyond_y = wp.clamp(y + step_y, 0, s.height - 1)
+    beyond = _pixel(s, x + step_x, y + step_y)
     here = face_index[s.view, y, x]
     inside = distance > 0.0
     if wp.abs(distance) < _SNAP_MARGIN:
@@ -307,28 +322,29 @@ def _add_piece(
         if here == s.face:
             inside = True
         else:
-            inside = here >= 0 and here != face_index[s.view, beyond_y, beyond_x]
+            inside = here >= 0
+            if beyond[0] >= 0:
+                inside = here >= 0 and here != face_index[s.view, beyond[1], beyond[0]]
 
-    in_x = x
-    in_y = y
-    out_x = beyond_x
-    out_y = beyond_y
+    within = wp.vec2i(x, y)
+    out = beyond
     if not inside:
-        in_x = wp.clamp(x - step_x, 0, s.width - 1)
-        in_y = wp.clamp(y - step_y, 0, s.height - 1)
-        out_x = x
-        out_y = y
-    if s.crease == 0:
-        outer = face_index[s.view, out_y, out_x]
+        within = _pixel(s, x - step_x, y - step_y)
+        out = wp.vec2i(x, y)
+    if s.crease == 0 and out[0] >= 0:
+        outer = face_index[s.view, out[1], out[0]]
         if outer >= 0 and (outer == s.face or outer == s.other):
-            out_x = wp.clamp(out_x + step_x, 0, s.width - 1)
-            out_y = wp.clamp(out_y + step_y, 0, s.height - 1)
+            out = _pixel(s, out[0] + step_x, out[1] + step_y)
 
     p = pa + t * (pb - pa)
     inverse_z = 1.0 / p[2]
     d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
-    at_inside = _at_inside(s, p[2], in_x, in_y, face_index, depth, rays, p_cam, faces, neighbors)
-    hidden_out = _hidden_outside(s, d, p[2], out_x, out_y, face_index, depth, p_cam, faces)
+    at_inside = wp.int32(0)
+    if within[0] >= 0:
+        at_inside = _at_inside(s, p[2], within[0], within[1], face_index, depth, rays, p_cam, faces, neighbors)
+    hidden_out = False
+    if out[0] >= 0:
+        hidden_out = _hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces)
     if at_inside == 1 and hidden_out:
         return
     slot = wp.atomic_add(count, 0, 1)
@@ -338,8 +354,8 @@ def _add_piece(
     piece.view = s.view
     piece.x = x
     piece.y = y
-    piece.out_x = out_x
-    piece.out_y = out_y
+    piece.out_x = out[0]
+    piece.out_y = out[1]
     piece.a = s.a
     piece.b = s.b
     piece.face = s.face
@@ -356,8 +372,8 @@ def _add_piece(
     c.at_inside = at_inside
     c.hidden_out = wp.where(hidden_out, 1, 0)
     c.concave = s.concave
-    c.in_x = in_x
-    c.in_y = in_y
+    c.in_x = within[0]
+    c.in_y = within[1]
     c.next = wp.atomic_exch(heads, s.view, y, x, slot)
     candidates[slot] = c
 

@@ -9,7 +9,7 @@ z-buffer shows there. A part of an outline is seen if just outside it no layer a
 
 import warp as wp
 
-from dr_perception.render.outline import Candidate, Piece, shadow_area
+from dr_perception.render.outline import Candidate, Piece, shadow_area, shows_background
 
 _MAX_CUTS = wp.constant(6)
 _LAYER_PX = wp.constant(3.0)
@@ -106,6 +106,8 @@ def _beyond(
     """Pixel whose centre shows what lies beyond point m: behind the last deeper edge on the way to it, if there is one."""
     p = c.piece
     found = wp.vec2i(p.out_x, p.out_y)
+    if p.out_x < 0:
+        return found
     origin = wp.vec2(float(p.out_x), float(p.out_y))
     limit = p.z + same_layer
     last = float(0.0)
@@ -175,7 +177,7 @@ def select_visible(
     p = c.piece
     out = wp.vec2i(p.out_x, p.out_y)
     if heads[p.view, p.y, p.x] == i and c.next < 0:
-        background = face_index[p.view, p.out_y, p.out_x] < 0
+        background = shows_background(face_index, p.view, p.out_x, p.out_y)
         if c.at_inside != 1 and c.hidden_out == 0 and (outline_only == 0 or background):
             _emit(c, c.start, c.end, 1.0, out, pieces, count)
         return
@@ -192,7 +194,7 @@ def select_visible(
         if last > first and _layers(i, c, m, same_layer, heads, candidates, face_index, depth) <= 0:
             if p.face_out < 0:
                 out = _beyond(i, c, m, same_layer, heads, candidates)
-            if outline_only == 0 or face_index[p.view, out[1], out[0]] < 0:
+            if outline_only == 0 or shows_background(face_index, p.view, out[0], out[1]):
                 start = c.start + first * (c.end - c.start)
                 end = c.start + last * (c.end - c.start)
                 _emit(c, start, end, last - first, out, pieces, count)

@@ -174,7 +174,7 @@ def blend(c: Chunk) -> None:
     """Blend the jumps over the outline into the images."""
     w, images, run = c.work, c.images, c.launcher.run
     room = (w.pieces.shape[0] if not w.device.is_cpu else int(w.piece_count.numpy()[0]),)
-    run("scalar_jumps", antialias.scalar_jumps, room, [w.pieces, w.piece_count, w.face_index, w.depth, w.scalar_jumps])
+    run("scalar_jumps", antialias.scalar_jumps, room, [w.pieces, w.piece_count, w.face_index, w.depth, c.options.far_depth, w.scalar_jumps])
     silhouette = images.silhouette if c.options.antialias else None
     depth = images.depth if c.options.antialias_depth else None
     if silhouette is not None or depth is not None:
@@ -193,7 +193,7 @@ def color_jump_arguments(c: Chunk, color: wp.array) -> list:
     """Arguments of `antialias.color_jumps`."""
     w, a = c.work, c.arrays
     leading = [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index]
-    return [*leading, *material_inputs(c), c.first_view, color, w.color_jumps]
+    return [*leading, *material_inputs(c), c.parameters.background, w.viewports, c.first_view, color, w.color_jumps]
 
 
 def normal_jump_arguments(c: Chunk, normal: wp.array) -> list:

@@ -208,8 +208,8 @@ class Renderer:
         if tape is None or not p.requires_grad:
             return
         arrays = [getattr(p, name) for name in sorted(p.requires_grad)]
-        arrays += [a for a in _float_images(images).values()]
-        tape.record_func(lambda: self._backward(request, width, height), arrays)
+        arrays += list(_float_images(images).values())
+        tape.record_func(lambda: self._backward(request, width, height), [a for a in arrays if a.size > 0])
 
     def _backward(self, request: _Request, width: int, height: int) -> None:
         images, total = request.images, request.parameters.num_views

@@ -14,7 +14,7 @@ import warp as wp
 from dr_perception.geometry.camera_warp import project_jacobian
 from dr_perception.render.antialias import add_edge_gradient
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
-from dr_perception.render.outline import Piece
+from dr_perception.render.outline import Piece, shows_background
 
 
 @wp.func
@@ -39,7 +39,7 @@ def seed(
     if i >= count[0]:
         return
     piece = pieces[i]
-    if piece.face_out < 0 and face_index[piece.view, piece.out_y, piece.out_x] < 0:
+    if piece.face_out < 0 and shows_background(face_index, piece.view, piece.out_x, piece.out_y):
         wp.atomic_max(nearest, piece.view, piece.y, piece.x, i)
 
 

@@ -31,9 +31,10 @@ def weigh_vector(
 
 
 def weights(shape: tuple[int, ...], vector: bool) -> wp.array:
-    """Smooth weights that are not symmetric in anything."""
-    v, y, x = np.indices(shape)
-    parts = [np.sin(x / 17 + y / 11 + v + k) + 0.3 * np.cos(x / 9 - y / 14 + 2 * k) for k in range(3)]
+    """Smooth weights without symmetry, which do not make the boundary's contributions cancel."""
+    _, y, x = np.indices(shape)
+    u, v = x / 40.0 - 1.2, y / 40.0 - 0.9
+    parts = [u + 0.5 * v + 0.7 * u * u + v * v, v - 0.4 * u + u * v + u * u, 0.3 + u - v + 0.5 * v * v]
     data = np.stack(parts, -1) if vector else parts[0]
     return wp.array(data.astype(np.float32), dtype=wp.vec3 if vector else wp.float32, device="cpu")
 
@@ -104,7 +105,7 @@ def test_pose(mesh: Mesh, channel: str) -> None:
     channels = () if soft else (channel,)
     options = RenderOptions(channels=channels, antialias_depth=True, soft_silhouette_px=4.0 if soft else 0.0)
     tolerance = 0.06 if soft else 0.02
-    compare(Loss(scene, parameters, channel, options), "pose", unit((1, 1, 6), 6), 1e-4, tolerance)
+    compare(Loss(scene, parameters, channel, options), "pose", unit((1, 1, 6), 6), 4e-4, tolerance)
 
 
 @pytest.mark.parametrize("channel", ["silhouette", "color"])
@@ -114,15 +115,15 @@ def test_poses_of_objects_that_hide_each_other(channel: str) -> None:
     loss = Loss(scene, parameters, channel, RenderOptions(channels=(channel,)))
     for instance in range(2):
         one = [d * (np.arange(2) == instance)[None, :, None] for d in unit((1, 2, 6), 6)]
-        compare(loss, "pose", one, 1e-4, 0.03)
-    compare(loss, "camera_pose", unit((1, 6), 6, 0.5), 1e-4, 0.03)
+        compare(loss, "pose", one, 4e-4, 0.03)
+    compare(loss, "camera_pose", unit((1, 6), 6, 0.5), 4e-4, 0.03)
 
 
 def test_interior_depth_without_boundary() -> None:
     scene = scene_of([box((1.0, 1.0, 0.05))], [pose(w=(0.5, 0.3, 0.1))])
     parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=("pose", "vertices", "intrinsics"))
     loss = Loss(scene, parameters, "depth", RenderOptions(channels=("depth",), antialias=False))
-    compare(loss, "pose", unit((1, 1, 6), 6), 1e-4, 0.003)
+    compare(loss, "pose", unit((1, 1, 6), 6), 2e-4, 0.01)
 
 
 @pytest.mark.parametrize("channel", ["silhouette", "depth", "color"])
@@ -132,7 +133,7 @@ def test_vertices(channel: str) -> None:
     x = parameters.vertices.numpy()
     fields = [np.cos(x @ np.array(m).reshape(3, 3) * 12.0) for m in ([1, 2, 0, -1, 1, 3, 2, 0, 1], [0, 1, 1, 2, -1, 0, 1, 1, 1])]
     loss = Loss(scene, parameters, channel, RenderOptions(channels=(channel,), antialias_depth=True))
-    compare(loss, "vertices", fields, 1e-4, 0.03)
+    compare(loss, "vertices", fields, 4e-4, 0.03)
 
 
 @pytest.mark.parametrize("channel", ["silhouette", "depth", "color"])
@@ -150,7 +151,7 @@ def test_intrinsics(channel: str, k: tuple[float, ...], model: str) -> None:
     parameters = Renderer("cpu").parameters(scene, camera, requires_grad=("intrinsics",))
     loss = Loss(scene, parameters, channel, RenderOptions(channels=(channel,), antialias_depth=True))
     scale = np.array([1, 1, 0.3, 0.3, *([0.03] * 8)])
-    compare(loss, "intrinsics", [np.diag(scale)[i][None] for i in range(4 + len(k))], 0.05, 0.03)
+    compare(loss, "intrinsics", [np.diag(scale)[i][None] for i in range(4 + len(k))], 0.2, 0.03)
 
 
 @pytest.mark.parametrize(
