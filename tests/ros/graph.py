@@ -17,7 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 def graph_environment(domain: int) -> dict[str, str]:
