@@ -182,9 +182,10 @@ def measure_lines_by_region(
         square += w * offset * offset
     mean = mean / weight
     posterior = square / weight - mean * mean + search.floor_px * search.floor_px
-    # Take the prior out again: what remains is the measurement alone.
+    # Take the prior out again: what remains is the measurement alone. Cut off at the reach, the prior itself keeps 0.67 of its
+    # variance: more than 0.6 of it is no measurement.
     prior = search.prior_sigma_px * search.prior_sigma_px
-    if seen > n / 2 and posterior < 0.7 * prior:
+    if seen > n / 2 and posterior < 0.6 * prior:
         line.variance = posterior * prior / (prior - posterior)
         line.offset = mean * prior / (prior - posterior)
     lines[problem, i] = line
