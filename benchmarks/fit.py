@@ -1,0 +1,284 @@
+"""Fits and searches over the reference data: tables of what is right, and how long it takes.
+
+    python benchmarks/fit.py                     # everything
+    python benchmarks/fit.py refine search       # parts: refine, search, real
+    python benchmarks/fit.py search --step 30    # every 30th frame instead of every 10th
+
+Right means ADD, over the declared symmetries, below a tenth of the diameter; for the real sets the poses are references and not exact.
+Results are also written as JSON, with the machine and the date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.data.bop import BopScene
+from dr_perception.data.models import load_models
+from dr_perception.fitting.fit_pose import fit_pose
+from dr_perception.fitting.result import PoseEstimate
+from dr_perception.fitting.search import search_poses
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.mesh_measure import sample_surface
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import retract
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("DR_PERCEPTION_SHARED", ROOT.parent / "shared"))
+LEVELS = {"10 mm, 5 deg": (0.010, 5.0), "30 mm, 15 deg": (0.030, 15.0), "50 mm, 30 deg": (0.050, 30.0)}
+REAL_SETS = ("ycbv_frames", "icbin_frames", "visp_rbt_sequence")
+TRIALS = 40
+REAL_TRIALS = 20
+_POINTS = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One object in one frame."""
+
+    scene: str
+    image: int
+    name: str
+    model: ObjectModel
+    frame: Frame
+    T_cam_obj: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+    visible: float
+
+
+def cases(root: Path, models: dict[str, ObjectModel], step: int, single: bool = False) -> Iterator[Case]:
+    """Objects of every ``step``-th frame of the scenes below a folder; ``single``: of scenes with one object."""
+    by_id = {model.object_id: model for model in models.values()}
+    for folder in sorted(p for p in root.iterdir() if (p / "scene_gt.json").is_file()):
+        scene = BopScene(folder, masks=False)
+        ids = list(scene.image_ids)[::step]
+        if single and len(scene.object_ids) > 1:
+            continue
+        info_file = folder / "scene_gt_info.json"
+        info = json.loads(info_file.read_text()) if info_file.is_file() else {}
+        part = BopScene(folder, image_ids=ids)
+        for index, frame in enumerate(part):
+            masks = part.masks(index)
+            for k, (name, T) in enumerate((part.ground_truth(index) or {}).items()):
+                seen = info[str(ids[index])][k]["visib_fract"] if info else 1.0
+                model = by_id[scene.object_ids[name]]
+                yield Case(f"{root.name}/{folder.name}", ids[index], name, model, frame, T, masks[name], seen)
+
+
+def add_error(model: ObjectModel, points: NDArray[np.float64], T: NDArray[np.float64], T_ref: NDArray[np.float64]) -> float:
+    """ADD [m] against the nearest pose that looks like the reference."""
+    closest = model.symmetries.closest(T, T_ref)
+    return float(np.linalg.norm((T[:3, :3] - closest[:3, :3]) @ points.T + (T[:3, 3:] - closest[:3, 3:]), axis=0).mean())
+
+
+def moved(T: NDArray[np.float64], distance_m: float, angle_deg: float, rng: np.random.RandomState) -> NDArray[np.float64]:
+    """A pose moved by exactly a distance and an angle, in random directions."""
+    d, w = rng.normal(size=3), rng.normal(size=3)
+    xi = np.concatenate([distance_m * d / np.linalg.norm(d), np.radians(angle_deg) * w / np.linalg.norm(w)])
+    return retract(T, xi)
+
+
+def depth_residual(case: Case, T: NDArray[np.float64]) -> float:
+    """Median |measured - rendered| depth [m] inside the mask at a pose, by ray casting."""
+    import open3d as o3d
+
+    scene = o3d.t.geometry.RaycastingScene()
+    mesh = case.model.mesh
+    vertices = (mesh.vertices @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
+    scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(mesh.faces.astype(np.uint32)))
+    depth = case.frame.depth_m()
+    y, x = np.nonzero(case.mask & (depth > 0.0))
+    if len(y) == 0:
+        return float("nan")
+    rays = np.column_stack([np.zeros((len(y), 3)), case.frame.camera.rays()[y, x], np.ones(len(y))]).astype(np.float32)
+    z = scene.cast_rays(o3d.core.Tensor(rays))["t_hit"].numpy()
+    hit = np.isfinite(z)
+    return float(np.median(np.abs(z[hit] - depth[y, x][hit]))) if hit.any() else float("nan")
+
+
+def timed(function: Callable[[], PoseEstimate | None]) -> tuple[PoseEstimate | None, float, float]:
+    """Result, wall seconds and processor seconds of this thread."""
+    wall, cpu = time.perf_counter(), time.thread_time()
+    result = function()
+    return result, time.perf_counter() - wall, time.thread_time() - cpu
+
+
+class Table:
+    """Rows of outcomes by group, printed as shares and times."""
+
+    def __init__(self, title: str) -> None:
+        """Start empty."""
+        self.title = title
+        self.rows: list[dict[str, object]] = []
+
+    def add(self, group: str, add_m: float, diameter_m: float, wall_s: float, cpu_s: float, **more: object) -> None:
+        """Add one outcome."""
+        row = {"group": group, "add_mm": 1e3 * add_m, "right": add_m < 0.1 * diameter_m, "wall_s": wall_s, "cpu_s": cpu_s}
+        self.rows.append({**row, **more})
+
+    def show(self) -> None:
+        """Print a line for each group and one for all."""
+        print(f"\n{self.title}")
+        print(f"  {'':28s} {'n':>4s} {'right %':>8s} {'<2 mm %':>8s} {'ADD mm':>7s} {'wall ms (p95)':>16s} {'cpu ms':>7s}")
+        for group in [*dict.fromkeys(str(row["group"]) for row in self.rows), "all"]:
+            rows = [row for row in self.rows if group in ("all", row["group"])]
+            add, wall, cpu = (np.array([row[k] for row in rows], float) for k in ("add_mm", "wall_s", "cpu_s"))
+            right = 100.0 * np.mean([bool(row["right"]) for row in rows])
+            times = f"{1e3 * np.median(wall):7.1f} ({1e3 * np.percentile(wall, 95):.1f})"
+            print(
+                f"  {group:28s} {len(rows):4d} {right:8.1f} {100.0 * np.mean(add < 2.0):8.1f} {np.median(add):7.2f} {times:>16s}"
+                f" {1e3 * np.median(cpu):7.1f}{self._residuals(rows)}"
+            )
+
+    @staticmethod
+    def _residuals(rows: list[dict[str, object]]) -> str:
+        pairs = np.array([row["residuals_mm"] for row in rows if "residuals_mm" in row], float)
+        if len(pairs) == 0:
+            return ""
+        fit, reference = np.nanmedian(pairs, axis=0)
+        return f"   depth residual {fit:.2f} mm, reference {reference:.2f} mm"
+
+
+def evaluation_points(model: ObjectModel) -> NDArray[np.float64]:
+    """Points over which ADD is taken."""
+    return sample_surface(model.mesh, _POINTS, np.random.default_rng(0))[0]
+
+
+def refine(models: dict[str, ObjectModel]) -> list[Table]:
+    """Fits from ground truth moved by three amounts, with the trials of the comparison harness."""
+    tables = []
+    by_scene: dict[str, list[Case]] = {}
+    for case in cases(SHARED / "data/bench/open", models, 1, single=True):
+        if case.visible > 0.6:
+            by_scene.setdefault(case.scene, []).append(case)
+    for level, (distance, angle) in LEVELS.items():
+        table = Table(f"Fit from a guess off by {level}")
+        for group in by_scene.values():
+            model = group[0].model
+            points = evaluation_points(model)
+            rng = np.random.RandomState(1000 + model.object_id)
+            fit_pose(model, group[0].frame, group[0].T_cam_obj)
+            for _ in range(TRIALS):
+                case = group[rng.randint(len(group))]
+                guess = moved(case.T_cam_obj, distance, angle, rng)
+                fit, wall, cpu = timed(lambda c=case, g=guess: fit_pose(c.model, c.frame, g))
+                assert fit is not None
+                error = add_error(model, points, fit.T_cam_obj, case.T_cam_obj)
+                table.add(model.name, error, model.diameter_m, wall, cpu, score=fit.score, image=case.image)
+        table.show()
+        tables.append(table)
+    return tables
+
+
+def search_in(root: Path, models: dict[str, ObjectModel], step: int, with_mask: bool) -> Table:
+    """Searches without a guess, with the given mask or over the whole frame."""
+    table = Table(f"Search in {root.name}, {'with mask' if with_mask else 'whole frame'}, every {step}. frame")
+    prepared: set[str] = set()
+    for case in cases(root, models, step):
+        mask = case.mask if with_mask else None
+        if with_mask and not case.mask.any():
+            continue
+        if case.model.name not in prepared:
+            _search(case, mask)
+            prepared.add(case.model.name)
+        found, wall, cpu = timed(lambda c=case, m=mask: _search(c, m))
+        errors = [np.inf]
+        if found is not None:
+            # With several instances in view any of them is right.
+            points = evaluation_points(case.model)
+            errors = [add_error(case.model, points, found.T_cam_obj, T) for T in _same_model(case, root, with_mask)]
+        score = found.score if found is not None else 0.0
+        table.add(case.model.name, min(errors), case.model.diameter_m, wall, cpu, score=score, image=case.image)
+    table.show()
+    return table
+
+
+def _same_model(case: Case, root: Path, with_mask: bool) -> list[NDArray[np.float64]]:
+    if with_mask:
+        return [case.T_cam_obj]
+    scene = BopScene(root / case.scene.split("/")[1], image_ids=[case.image])
+    truth = scene.ground_truth(0) or {}
+    return [T for name, T in truth.items() if scene.object_ids[name] == case.model.object_id]
+
+
+def _search(case: Case, mask: NDArray[np.bool_] | None) -> PoseEstimate | None:
+    found = search_poses(case.model, case.frame, mask=mask)
+    return found[0] if found else None
+
+
+def refine_real(name: str, models: dict[str, ObjectModel], step: int) -> Table:
+    """Fits on real frames from the reference moved by 10 mm and 5 degrees."""
+    table = Table(f"Real frames: {name}, fit from the reference moved by 10 mm and 5 deg")
+    rng = np.random.RandomState(0)
+    seen: dict[str, list[Case]] = {}
+    for case in cases(SHARED / "data/real" / name, models, step):
+        seen.setdefault(case.model.name, []).append(case)
+    for group in seen.values():
+        model = group[0].model
+        points = evaluation_points(model)
+        fit_pose(model, group[0].frame, group[0].T_cam_obj)
+        for trial in range(REAL_TRIALS):
+            case = group[trial % len(group)]
+            guess = moved(case.T_cam_obj, 0.010, 5.0, rng)
+            fit, wall, cpu = timed(lambda c=case, g=guess: fit_pose(c.model, c.frame, g))
+            assert fit is not None
+            error = add_error(model, points, fit.T_cam_obj, case.T_cam_obj)
+            residuals = [1e3 * depth_residual(case, T) for T in (fit.T_cam_obj, case.T_cam_obj)]
+            table.add(model.name, error, model.diameter_m, wall, cpu, score=fit.score, residuals_mm=residuals)
+    table.show()
+    return table
+
+
+def main() -> None:
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="refine, search, real; default: all")
+    parser.add_argument("--step", type=int, default=10, help="every how many frames to search")
+    parser.add_argument("--sets", nargs="*", default=REAL_SETS, help="real sets")
+    parser.add_argument("--out", type=Path, default=ROOT / "out", help="folder of the JSON file")
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - {"refine", "search", "real"}
+    if unknown:
+        parser.error(f"unknown parts {sorted(unknown)}; choose from refine, search, real")
+    parts = arguments.parts or ["refine", "search", "real"]
+    tables: list[Table] = []
+    if {"refine", "search"} & set(parts):
+        models = load_models(SHARED / "data/bench/open/models")
+        if "refine" in parts:
+            tables += refine(models)
+        if "search" in parts:
+            tables += [search_in(SHARED / "data/bench/open", models, arguments.step, m) for m in (True, False)]
+    if "real" in parts:
+        for name in arguments.sets:
+            real = load_models(SHARED / "data/real" / name / "models")
+            step = 10 if name == "visp_rbt_sequence" else 1
+            tables += [refine_real(name, real, step)]
+            tables += [search_in(SHARED / "data/real" / name, real, step, m) for m in (True, False)]
+    write(arguments.out, parts, tables)
+
+
+def write(folder: Path, parts: list[str], tables: list[Table]) -> None:
+    """Write all rows with the machine and the date."""
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()}
+    report = {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "machine": machine,
+        "tables": [{"title": table.title, "rows": table.rows} for table in tables],
+    }
+    path = folder / f"fit_{'_'.join(parts)}.json"
+    path.write_text(json.dumps(report, indent=1, default=float))
+    print(f"\nrows written to {path}")
+
+
+if __name__ == "__main__":
+    main()
