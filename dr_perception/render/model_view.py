@@ -137,10 +137,11 @@ class ModelView:
     def _record_sampling(self, n: int, grid: int) -> list[Launch]:
         s, b, p = self.settings, self.buffers, self._poses
         where = [p.R.array, p.t.array, self.cameras, self._viewports.array]
+        mesh = [b.vertices, b.faces, b.planes, b.corner_normals]
         surface = record(
             sample_surface_grid,
             (n, grid, grid),
-            [self.keys, b.planes, *where, s.surface_stride_px, s.surface_margin_px, s.max_relative_step, b.num_faces],
+            [self.keys, *mesh, *where, s.surface_stride_px, s.surface_margin_px, s.max_relative_step, b.num_faces],
             [self.surface, self.surface_count, self.covered],
             self.device,
         )

@@ -9,7 +9,7 @@ from dr_perception.render.types import Viewport
 
 @wp.struct
 class SurfaceSample:
-    """A visible point of the model with its normal, both in the model's frame."""
+    """A visible point of the model with its smooth normal, both in the model's frame."""
 
     point: wp.vec3
     normal: wp.vec3
@@ -43,10 +43,23 @@ def _is_interior(
     return inside
 
 
+@wp.func
+def _barycentric(p: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.vec3:
+    """Barycentric coordinates of a point in the plane of a triangle, kept inside it."""
+    normal = wp.cross(b - a, c - a)
+    scale = 1.0 / wp.max(wp.dot(normal, normal), 1.0e-30)
+    u = wp.clamp(wp.dot(wp.cross(c - b, p - b), normal) * scale, 0.0, 1.0)
+    v = wp.clamp(wp.dot(wp.cross(a - c, p - c), normal) * scale, 0.0, 1.0)
+    return wp.vec3(u, v, wp.max(1.0 - u - v, 0.0))
+
+
 @wp.kernel(enable_backward=False)
 def sample_surface_grid(
     keys: wp.array3d[wp.uint64],
+    vertices: wp.array[wp.vec3],
+    faces: wp.array[wp.vec3i],
     planes: wp.array[wp.vec4],
+    corner_normals: wp.array[wp.vec3],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     cameras: wp.array[IdealCamera],
@@ -94,5 +107,11 @@ def sample_surface_grid(
     s = (plane[3] - wp.dot(normal, origin)) / wp.dot(normal, direction)
     out = SurfaceSample()
     out.point = origin + s * direction
-    out.normal = normal
+    corner = faces[face]
+    weights = _barycentric(out.point, vertices[corner[0]], vertices[corner[1]], vertices[corner[2]])
+    out.normal = wp.normalize(
+        weights[0] * corner_normals[3 * face]
+        + weights[1] * corner_normals[3 * face + 1]
+        + weights[2] * corner_normals[3 * face + 2]
+    )
     samples[view, slot] = out

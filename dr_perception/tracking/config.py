@@ -36,8 +36,9 @@ class RecoveryConfig(_Settings):
     """How lost objects are found again."""
 
     search: bool = Field(True, description="Search the whole frame for a lost object.")
+    candidates: int = Field(3, ge=1, description="Places that a search proposes; the one that agrees best is taken.")
     latency_frames: int = Field(
-        12, ge=0, description="Frames after which a search's result is taken up, the same in every replay."
+        10, ge=0, description="Frames after which a search's result is taken up, the same in every replay."
     )
 
 

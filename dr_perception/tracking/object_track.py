@@ -7,18 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.fitting.refiner import PoseRefiner, Refinement
+from dr_perception.fitting.refiner import PoseRefiner, RecordedStage, Refinement
 from dr_perception.fitting.search_model import model_buffers
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import hat
 from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.health import Agreement, agreement_of
 from dr_perception.tracking.motion import MotionModel
 from dr_perception.tracking.result import ObjectState, Status
+from dr_perception.tracking.uncertainty import SurfaceUncertainty, covariance_about
 
 _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
+_FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
+"""Belief in a pose that a search found: a turn that nothing measures is not known, however well the rest fits."""
 _LARGEST_COVARIANCE = np.diag(np.repeat([0.5, np.pi], 3) ** 2)
 
 
@@ -46,6 +48,8 @@ class ObjectTrack:
         self._stages = [self.refiner.record_stage(stage) for stage in config.stages]
         self._wide_stages = [self.refiner.record_stage(stage) for stage in config.wide_stages]
         self._motion = MotionModel(config.motion)
+        self._uncertainty = SurfaceUncertainty(model)
+        self._proposals: list[NDArray[np.float64]] = []
         self._forget()
 
     def _forget(self) -> None:
@@ -68,7 +72,8 @@ class ObjectTrack:
         self._forget()
         self.predicted = T_cam_obj.copy()
         self._covariance = _START_COVARIANCE
-        self.refiner.frame.upload(self.box())
+        for box in self.boxes():
+            self.refiner.frame.upload(box)
         self.refiner.set_poses(T_cam_obj[None])
         self.refiner.view.render()
         self.refiner.histograms.learn(1.0)
@@ -96,45 +101,51 @@ class ObjectTrack:
         T[:3, 3] += T[:3, :3] @ self.model.center
         return T
 
-    def propose(self, T_cam_obj: NDArray[np.float64]) -> None:
-        """Look for a lost object at a pose (4, 4) that a search found, in the frame being worked on."""
-        self.predicted = T_cam_obj.copy()
-        self._covariance = _START_COVARIANCE
+    def propose(self, poses: list[NDArray[np.float64]]) -> None:
+        """Look for a lost object at poses (4, 4) that a search found, in the frame being worked on."""
+        self._proposals = poses
 
-    def box(self) -> Box:
-        """Pixels that the refinement from the prediction may look at."""
-        return self.refiner.image_box(self.predicted, self.config.search_margin_px)
+    def boxes(self) -> list[Box]:
+        """Boxes of pixels that the next step may look at."""
+        margin = self.config.search_margin_px
+        return [self.refiner.image_box(T, margin) for T in (self.predicted, *self._proposals)]
 
     def step(self, occluders: Sequence[Launch]) -> None:
         """Measure the pose in the uploaded frame and judge it."""
-        refinement, agreement = self._refine(self._stages, self.predicted, occluders)
-        if not self._is_good(agreement):
-            wide = self._refine(self._wide_stages, self.predicted, occluders)
-            if wide[1].score * wide[1].support > agreement.score * agreement.support:
-                refinement, agreement = wide
-        self._judge(refinement, agreement)
+        best = self._refine(self._stages, self.predicted, self._covariance, occluders)
+        if not self._is_good(best[1]):
+            tries = [(self.predicted, self._covariance), *((T, _FOUND_COVARIANCE) for T in self._proposals)]
+            wide = [self._refine(self._wide_stages, T, covariance, occluders) for T, covariance in tries]
+            best = max([best, *wide], key=lambda outcome: outcome[1].score * outcome[1].support)
+        self._proposals = []
+        self._judge(*best)
 
     def _refine(
-        self, stages: Sequence, T: NDArray[np.float64], occluders: Sequence[Launch]
-    ) -> tuple[Refinement, Agreement]:
-        prior = np.linalg.inv(self._covariance)
+        self,
+        stages: Sequence[RecordedStage],
+        T: NDArray[np.float64],
+        covariance: NDArray[np.float64],
+        occluders: Sequence[Launch],
+    ) -> tuple[Refinement, Agreement, NDArray[np.float64]]:
+        """Refine from a belief; returns the outcome, its agreement and the prior information that it used."""
+        prior = np.linalg.inv(covariance)
         self.refiner.set_poses(T[None])
         self.refiner.set_prior(T[None], prior)
         self.refiner.refine(stages, occluders)
         refinement = self.refiner.result()
-        return refinement, agreement_of(refinement, self.refiner.frame.has_color)
+        return refinement, agreement_of(refinement, self.refiner.frame.has_color), prior
 
     def _is_good(self, agreement: Agreement) -> bool:
         health = self.config.health
         least = health.found_score if self.status is Status.LOST else health.good_score
         return agreement.support >= health.min_samples and agreement.score >= least
 
-    def _judge(self, refinement: Refinement, agreement: Agreement) -> None:
+    def _judge(self, refinement: Refinement, agreement: Agreement, prior: NDArray[np.float64]) -> None:
         health = self.config.health
         self._visible_fraction = agreement.visible_fraction
         hidden = agreement.visible_fraction < health.min_visible_fraction or refinement.surface_samples[0] == 0
         if not hidden and self._is_good(agreement):
-            self._accept(refinement, agreement)
+            self._accept(refinement, agreement, prior)
             return
         self._bad_frames += 1
         self._motion.stop()
@@ -151,17 +162,18 @@ class ObjectTrack:
             self.status = Status.OCCLUDED
         self._reason = f"{agreement.describe()}, which makes the pose {100.0 * agreement.score:.0f} % likely"
 
-    def _accept(self, refinement: Refinement, agreement: Agreement) -> None:
+    def _accept(self, refinement: Refinement, agreement: Agreement, prior: NDArray[np.float64]) -> None:
         assert self.T_cam_obj is not None
         T = refinement.T_cam_obj[0]
         information = refinement.information[0]
-        posterior = np.linalg.inv(information + np.linalg.inv(self._covariance))
+        posterior = np.linalg.inv(information + prior)
         if self.status is Status.TRACKING:
             self._motion.update(self.T_cam_obj, T, self._dt_s, posterior @ information)
         self.T_cam_obj = T
         self._covariance = posterior
         self.status, self._reason = Status.TRACKING, ""
-        self._score, self._bad_frames = agreement.score, 0
+        self._score = agreement.score * self._uncertainty.probability_right(T[:3, :3], posterior)
+        self._bad_frames = 0
         self.refiner.histograms.learn(self.config.color_learning_rate)
 
     def state(self) -> ObjectState:
@@ -169,18 +181,9 @@ class ObjectTrack:
         assert self.T_cam_obj is not None
         return ObjectState(
             T_cam_obj=self.T_cam_obj.copy(),
-            covariance=self._covariance_at_origin(),
+            covariance=covariance_about(-self.T_cam_obj[:3, :3] @ self.model.center, self._covariance),
             status=self.status,
             score=self._score,
             visible_fraction=self._visible_fraction,
             reason=self._reason,
         )
-
-    def _covariance_at_origin(self) -> NDArray[np.float64]:
-        """Move the covariance from the centre of the bounding sphere, where it is kept, to the model's origin."""
-        assert self.T_cam_obj is not None
-        arm = -self.T_cam_obj[:3, :3] @ self.model.center
-        # v_origin = v_center + w x arm
-        J = np.eye(6)
-        J[:3, 3:] = -hat(arm)
-        return J @ self._covariance @ J.T

@@ -91,6 +91,12 @@ class Recovery:
             frame, color=None if frame.color is None else frame.color.copy(), depth=frame.depth.copy(), masks=None
         )
         future = self._pool.submit(
-            search_poses, model, copy, prior=near, config=self._search, device=self._device
+            search_poses,
+            model,
+            copy,
+            prior=near,
+            max_instances=self._config.candidates,
+            config=self._search,
+            device=self._device,
         )
         self._request = _Request(name, frame_number + self._config.latency_frames, future)

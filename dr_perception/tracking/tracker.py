@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,10 @@ from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.object_track import ObjectTrack
 from dr_perception.tracking.recovery import Recovery
 from dr_perception.tracking.result import Status, TrackResult
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 class Tracker:
@@ -111,8 +116,8 @@ class Tracker:
             self._predict(active, frame.stamp_ns)
             self._take_up_search()
         with self._timed("upload"):
-            boxes = {name: track.box() for name, track in active.items()}
-            for box in boxes.values():
+            boxes = {name: track.boxes() for name, track in active.items()}
+            for box in itertools.chain(*boxes.values()):
                 buffers.upload(box)
         with self._timed("refine"):
             self._step(active, boxes)
@@ -174,8 +179,7 @@ class Tracker:
         found = self._recovery.result(self._frame_number)
         if found is not None and found[1] and self._tracks[found[0]].T_cam_obj is not None:
             name, estimates = found
-            self._tracks[name].propose(estimates[0].T_cam_obj)
-            self._predicted[name].set(self._tracks[name].predicted_center()[None])
+            self._tracks[name].propose([estimate.T_cam_obj for estimate in estimates])
 
     def _look_for_lost(self, active: Mapping[str, ObjectTrack], frame: Frame) -> None:
         lost = {}
@@ -186,7 +190,7 @@ class Tracker:
                 self._recovery.forget(name)
         self._recovery.ask(lost, frame, self._frame_number)
 
-    def _step(self, active: Mapping[str, ObjectTrack], boxes: Mapping[str, Box]) -> None:
+    def _step(self, active: Mapping[str, ObjectTrack], boxes: Mapping[str, list[Box]]) -> None:
         jobs = {name: self._hiding(name, boxes) for name in active}
         if len(active) == 1 or self.config.threads == 1:
             for name, track in active.items():
@@ -196,12 +200,11 @@ class Tracker:
         for future in futures:
             future.result()
 
-    def _hiding(self, name: str, boxes: Mapping[str, Box]) -> list[Launch]:
+    def _hiding(self, name: str, boxes: Mapping[str, list[Box]]) -> list[Launch]:
         """Launches that draw the objects whose boxes overlap an object's."""
-        x0, y0, x1, y1 = boxes[name]
-        launches: list[Launch] = []
-        for other, (a0, b0, a1, b1) in boxes.items():
-            if other != name and a0 < x1 and x0 < a1 and b0 < y1 and y0 < b1:
+        launches = []
+        for other in boxes:
+            if other != name and any(_overlap(a, b) for a in boxes[name] for b in boxes[other][:1]):
                 launches.append(self._occluders[name, other])
         return launches
 

@@ -1,0 +1,55 @@
+"""What a covariance means for the surface of an object."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.geometry.mesh_measure import sample_surface
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import hat
+
+_SAMPLES = 1000
+_RIGHT_SHARE = 0.1
+
+
+class SurfaceUncertainty:
+    """Turns covariances about a model's centre into the expected displacement of its surface.
+
+    A turn about an axis of continuous symmetry displaces nothing that can be told apart and does not count.
+    """
+
+    def __init__(self, model: ObjectModel) -> None:
+        """Measure the second moments of the surface about the centre of the bounding sphere."""
+        points = sample_surface(model.mesh, _SAMPLES, np.random.default_rng(0))[0] - model.center
+        moment = points.T @ points / len(points)
+        self._spread = np.trace(moment) * np.eye(3) - moment
+        self._keep = np.eye(3)
+        for symmetry in model.symmetries.continuous:
+            axis = np.asarray(symmetry.axis, dtype=np.float64)
+            axis = axis / np.linalg.norm(axis)
+            self._keep = self._keep @ (np.eye(3) - np.outer(axis, axis))
+        self._limit_m = _RIGHT_SHARE * model.diameter_m
+
+    def displacement_m(self, R_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+        """Root mean square displacement of the surface [m] under a covariance (6, 6) along the camera's axes."""
+        turning = R_cam_obj.T @ covariance[3:, 3:] @ R_cam_obj
+        turning = self._keep @ turning @ self._keep.T
+        return math.sqrt(max(np.trace(covariance[:3, :3]) + np.sum(turning * self._spread), 0.0))
+
+    def probability_right(self, R_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+        """Probability that the displacement stays below a tenth of the diameter, for a Gaussian along its main direction."""
+        sigma = self.displacement_m(R_cam_obj, covariance)
+        return math.erf(self._limit_m / (math.sqrt(2.0) * max(sigma, 1.0e-9)))
+
+
+def covariance_about(
+    point_cam: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Covariance (6, 6) of a pose whose origin is moved by ``point_cam`` (3,) [m], given along the camera's axes."""
+    # The new origin moves by v + w x point.
+    J = np.eye(6)
+    J[:3, 3:] = -hat(point_cam)
+    return J @ covariance @ J.T
