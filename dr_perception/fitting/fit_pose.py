@@ -8,6 +8,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.fitting.config import StageConfig
 from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search import search_poses
 from dr_perception.fitting.search_config import FitConfig
@@ -21,11 +22,17 @@ from dr_perception.fitting.search_scene import Region, pixel_labels
 from dr_perception.fitting.search_seeds import from_ball
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform
+from dr_perception.geometry.se3 import check_transform, local
 from dr_perception.residuals.frame_buffers import Box
 
 _MIN_DEPTH_PIXELS = 12
 _MARGIN_PX = 24.0
+_SAME_M = 0.002
+_SAME_RAD = 0.03
+_BELIEF = 0.15
+_NEAR = 0.35
+_LINE_SHARE = 0.7
+_GUESS_BONUS = 0.1
 
 _images: weakref.WeakKeyDictionary[BatchRefiner, SearchImages] = weakref.WeakKeyDictionary()
 
@@ -82,19 +89,34 @@ def _check_in_front(model: ObjectModel, T: NDArray[np.float64]) -> None:
 
 
 def _fit_color(model: ObjectModel, frame: Frame, T: NDArray[np.float64], config: FitConfig) -> PoseEstimate:
-    """Outlines alone, wide to narrow, with colours learned at the guess and once more on the way."""
+    """Outlines alone, wide to narrow, with colours learned at the guess and once more on the way.
+
+    Outlines leave the distance nearly open, so the guess is kept as a weak prior.
+    """
     device = wp.get_device(config.device)
-    batch = batch_refiner(model, frame.camera, config.refiner, config.color_stages, 1, device)
-    batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
+    stages = _stages_in_reach(model, frame, T, config)
+    batch = batch_refiner(model, frame.camera, config.refiner, stages, 1, device)
+    box = _box(batch, T, config)
+    batch.load(frame, box)
+    belief = np.diag([4.0 / config.reach_m**2] * 3 + [4.0 / config.reach_rad**2] * 3)
+    batch.refiner.set_prior(T[None], belief)
     batch.start(T[None])
-    batch.learn_colors()
-    half = len(batch.stages) // 2
-    batch.refiner.refine(batch.stages[:half])
-    batch.learn_colors()
-    batch.refiner.refine(batch.stages[half:])
+    for stage in batch.stages:
+        batch.learn_colors()
+        batch.refiner.refine([stage])
     refined = Refined(model, batch.refiner.result(), batch.iterations, 1)
     lines = refined.shares()["lines"]
     return refined.estimate(0, float(np.clip(lines[0], 0.0, 1.0)))
+
+
+def _stages_in_reach(
+    model: ObjectModel, frame: Frame, T: NDArray[np.float64], config: FitConfig
+) -> tuple[StageConfig, ...]:
+    """Stages whose lines are not longer than the object is wide: longer ones meet its other side."""
+    z = float((T[:3, :3] @ model.center + T[:3, 3])[2])
+    limit = _LINE_SHARE * model.radius_m * frame.camera.fx / z / config.refiner.contour.reach_px
+    kept = tuple(s for s in config.color_stages if s.lines != "region" or s.line_step_px <= max(limit, 1.0))
+    return tuple(s.model_copy(update={"render": True}) for s in kept)
 
 
 def _fit_depth(
@@ -113,10 +135,22 @@ def _fit_depth(
     batch.learn_colors()
     batch.refiner.refine(batch.stages[1:])
     refined = Refined(model, batch.refiner.result(), batch.iterations, len(starts))
-    shares = _shares(model, frame, batch, judge, refined, config)
-    values = rank(shares)
-    chosen = int(np.argmax(values))
-    return refined.estimate(chosen, float(probability(values)[chosen]))
+    poses = refined.T_cam_obj
+    # Most starts end in the same pose: judge each once.
+    different = thin_out(poses, rank(refined.shares()), len(poses), _SAME_M, _SAME_RAD)
+    shares = _shares(model, frame, batch, judge, refined, different, config)
+    chosen = int(np.argmax(rank(shares) - _distance_from_guess(model, poses[different], T, config)))
+    return refined.estimate(int(different[chosen]), float(probability(shares)[chosen]))
+
+
+def _distance_from_guess(
+    model: ObjectModel, poses: NDArray[np.float64], T: NDArray[np.float64], config: FitConfig
+) -> NDArray[np.float64]:
+    """What poses (P, 4, 4) lose by their distance from the guess: a weak belief that settles what the images leave open."""
+    xi = local(np.broadcast_to(T, poses.shape), poses)
+    away = poses[:, :3, :3] @ model.center + poses[:, :3, 3] - T[:3, :3] @ model.center - T[:3, 3]
+    squared = np.sum(away**2, axis=1) / config.reach_m**2 + np.sum(xi[:, 3:] ** 2, axis=1) / config.reach_rad**2
+    return _BELIEF * squared
 
 
 def _box(batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -> Box:
@@ -162,22 +196,33 @@ def _starts(model: ObjectModel, judge: Judge, T: NDArray[np.float64], config: Fi
     centred = T.copy()
     centred[:3, 3] += T[:3, :3] @ model.center
     tau = config.tolerance_m
-    ball = from_ball(centred, config.reach_m, config.reach_rad, config.starts)
+    # A guess is more often a little off than far off: a smaller ball is filled more densely.
+    near = from_ball(centred, _NEAR * config.reach_m, _NEAR * config.reach_rad, config.starts // 3)
+    ball = np.concatenate([near, from_ball(centred, config.reach_m, config.reach_rad, config.starts)])
     values = rank(summarise(judge.judge(ball, 3.0 * tau, samples=32, edges=16)))
     pool = ball[np.append(0, best(values, config.aligned))]
     pool = judge.align(pool, 4.0 * tau, 1.5 * tau, steps=6, samples=64)
     values = rank(summarise(judge.judge(pool, tau)))
+    values[0] += _GUESS_BONUS
     pool = pool[thin_out(pool, values, config.finalists, 0.06 * model.diameter_m, np.radians(8.0))]
     pool[:, :3, 3] -= pool[:, :3, :3] @ model.center
     return pool
 
 
 def _shares(
-    model: ObjectModel, frame: Frame, batch: BatchRefiner, judge: Judge, refined: Refined, config: FitConfig
+    model: ObjectModel,
+    frame: Frame,
+    batch: BatchRefiner,
+    judge: Judge,
+    refined: Refined,
+    chosen: NDArray[np.int64],
+    config: FitConfig,
 ) -> Shares:
-    T = refined.T_cam_obj.copy()
+    """Features of some of the refined poses."""
+    T = refined.T_cam_obj[chosen]
     T[:, :3, 3] += T[:, :3, :3] @ model.center
-    shares = summarise(judge.judge(T, config.tolerance_m)) | refined.shares()
+    shares = summarise(judge.judge(T, config.tolerance_m))
+    shares |= {name: share[chosen] for name, share in refined.shares().items()}
     if frame.color is not None:
         search = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device)
         depth = batch.frame.depth.host

@@ -180,7 +180,7 @@ def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEsti
     centred[:, :3, 3] += centred[:, :3, :3] @ job.model.center
     shares = _shares(job, centred, with_color=True) | refined.shares()
     values = rank(shares)
-    scores = probability(values)
+    scores = probability(shares)
     estimates = [refined.estimate(int(i), float(scores[i])) for i in np.argsort(-values, kind="stable")]
     kept: list[PoseEstimate] = []
     for estimate in estimates:

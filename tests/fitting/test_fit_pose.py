@@ -1,0 +1,108 @@
+"""`fit_pose` recovers known poses from guesses that are off, with either image missing, and refuses what cannot work."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dr_perception.fitting.fit_pose import fit_pose
+from dr_perception.fitting.search_refine import origin_covariance
+from dr_perception.geometry import Frame, Mesh, ObjectModel
+from dr_perception.geometry.se3 import local, perturb, retract
+
+_spec = importlib.util.spec_from_file_location("search_scenes", Path(__file__).with_name("search_scenes.py"))
+assert _spec is not None and _spec.loader is not None
+scenes = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(scenes)
+
+TRUTH = scenes.pose(0.03, -0.02, 0.6, (0.9, -0.7, 1.8))
+MODEL = scenes.bracket()
+FRAME, (MASK,) = scenes.render([(MODEL, TRUTH)])
+
+
+@pytest.mark.parametrize(
+    ("millimetres", "degrees", "limit"), [(10, 5, (1.0, 0.7)), (30, 15, (1.0, 0.7)), (50, 28, (1.0, 0.7))]
+)
+def test_a_pose_is_recovered_from_a_guess(millimetres, degrees, limit):
+    rng = np.random.default_rng(millimetres)
+    errors = []
+    for _ in range(5):
+        guess = perturb(TRUTH, 1e-3 * millimetres, np.radians(degrees), rng)
+        fit = fit_pose(MODEL, FRAME, guess)
+        errors.append(scenes.distance(MODEL, fit.T_cam_obj, TRUTH))
+        assert fit.score > 0.5
+    assert np.all(np.array(errors) < limit), errors
+
+
+def test_without_a_guess_the_frame_or_the_mask_is_searched():
+    for mask in (None, MASK):
+        millimetres, degrees = scenes.distance(MODEL, fit_pose(MODEL, FRAME, mask=mask).T_cam_obj, TRUTH)
+        assert millimetres < 1.5 and degrees < 1.0
+
+
+def test_depth_alone():
+    guess = perturb(TRUTH, 0.02, 0.2, np.random.default_rng(1))
+    fit = fit_pose(MODEL, Frame(None, FRAME.depth, FRAME.camera), guess)
+    millimetres, degrees = scenes.distance(MODEL, fit.T_cam_obj, TRUTH)
+    assert millimetres < 1.5 and degrees < 1.0
+
+
+def test_colour_alone():
+    guess = perturb(TRUTH, 0.006, 0.05, np.random.default_rng(1))
+    fit = fit_pose(MODEL, Frame(FRAME.color, None, FRAME.camera), guess)
+    millimetres, degrees = scenes.distance(MODEL, fit.T_cam_obj, TRUTH)
+    assert millimetres < 8.0 and degrees < 3.0
+
+
+def test_the_same_call_gives_the_same_answer():
+    guess = perturb(TRUTH, 0.02, 0.2, np.random.default_rng(1))
+    first, second = fit_pose(MODEL, FRAME, guess), fit_pose(MODEL, FRAME, guess)
+    assert np.array_equal(first.T_cam_obj, second.T_cam_obj) and first.score == second.score
+
+
+def test_covariance_of_the_origin_is_that_of_the_centre_moved_there():
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(6, 6))
+    information = 1e6 * (A @ A.T + np.eye(6))
+    shift = np.eye(4)
+    shift[:3, 3] = MODEL.center
+    centred = np.linalg.inv(information)
+    step = 1e-6
+    J = np.zeros((6, 6))
+    for k in range(6):
+        moved = retract(TRUTH @ shift, step * np.eye(6)[k]) @ np.linalg.inv(shift)
+        J[:, k] = local(TRUTH, moved) / step
+    expected = J @ centred @ J.T
+    assert np.allclose(origin_covariance(MODEL, TRUTH, information), expected, rtol=1e-3, atol=1e-9)
+
+
+def scaled(factor):
+    return ObjectModel("scaled", Mesh(MODEL.mesh.vertices * factor, MODEL.mesh.faces))
+
+
+@pytest.mark.parametrize(
+    ("model", "frame", "arguments", "message"),
+    [
+        (MODEL, FRAME, {"mask": np.zeros((240, 320), bool)}, "mask is empty"),
+        (MODEL, FRAME, {"mask": np.ones((5, 6), bool)}, r"\(5, 6\)"),
+        (scaled(40.0), FRAME, {"mask": MASK}, "wrong unit"),
+        (scaled(0.1), FRAME, {"mask": MASK}, "wrong unit"),
+        (scaled(1000.0), FRAME, {"T_cam_obj": TRUTH}, "wrong unit"),
+        (MODEL, replace(FRAME, depth=np.full_like(FRAME.depth, np.nan)), {"T_cam_obj": TRUTH}, "only 0 pixels"),
+        (MODEL, FRAME, {"T_cam_obj": np.ones((4, 4))}, "T_cam_obj"),
+        (MODEL, FRAME, {"T_cam_obj": scenes.pose(3.0, 0.0, 0.6, (0.0, 0.0, 0.0))}, "outside the image"),
+        (MODEL, FRAME, {"T_cam_obj": scenes.pose(0.0, 0.0, -0.6, (0.0, 0.0, 0.0))}, "behind the camera"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name(model, frame, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fit_pose(model, frame, **arguments)
+
+
+def test_a_mask_of_numbers_is_refused():
+    with pytest.raises(TypeError, match="boolean"):
+        fit_pose(MODEL, FRAME, mask=MASK.astype(np.uint8))
