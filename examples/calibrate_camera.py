@@ -16,7 +16,7 @@ from common import demo_bracket
 
 from dr_perception import Camera
 from dr_perception.geometry.se3 import angle_between, exp_so3, make_transform, perturb
-from dr_perception.losses import L2, Objective, Pyramid, Term
+from dr_perception.losses import L2, DepthLoss, DepthNoise, Objective, Pyramid, Term
 from dr_perception.optim.first_order import lbfgs
 from dr_perception.optim.image_fit import ImageFit
 from dr_perception.render import Instance, Lights, Renderer, RenderOptions, Scene
@@ -39,17 +39,18 @@ def main(small: bool = False) -> dict[str, float]:
     poses = _poses(6 if small else 12, model.diameter_m, rng)
     T_world_cam = perturb(np.eye(4), 0.01, np.deg2rad(3.0), rng)[None]  # the true camera is the origin
 
-    renderer, options = Renderer(), RenderOptions(channels=("color",))
-    seen = renderer.render(scene, renderer.parameters(scene, true, poses=poses[:, None]), options).color
+    renderer, options = Renderer(), RenderOptions(channels=("color", "depth"))
+    seen = renderer.render(scene, renderer.parameters(scene, true, poses=poses[:, None]), options)
+    depth = DepthLoss(DepthNoise(0.003, 0.0, 0.0), kind="huber", delta=1.0)
     camera, calls = guess, 0
     for levels, iterations in ((4, 100), (1, 100)):
-        objective = Objective({"color": Term(Pyramid(L2(), levels), "color", 1e3)})
+        terms = {"color": Term(Pyramid(L2(), levels), "color", 1e3), "depth": Term(depth, "depth", 10.0)}
         names = ["camera_pose", "intrinsics"]
         fit = ImageFit(
             scene,
             camera,
-            objective,
-            {"color": seen},
+            Objective(terms),
+            seen,
             names,
             T_world_cam=T_world_cam,
             poses=poses[:, None],

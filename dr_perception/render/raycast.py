@@ -104,6 +104,8 @@ class RayCaster:
         smooth: Whether shading and normal images interpolate vertex normals (held fixed in derivatives).
         lighting: Lights; unlit albedo by default.
         background: What uncovered samples see.
+        albedo: Linear RGB factor of each instance, shape (instances, 3); ones when None. Textures are not
+            read.
         device: Warp device.
 
     Raises:
@@ -117,6 +119,7 @@ class RayCaster:
         smooth: bool = False,
         lighting: Lighting | None = None,
         background: Background | None = None,
+        albedo: ArrayLike | None = None,
         device: str | None = None,
     ) -> None:
         if not meshes:
@@ -130,7 +133,7 @@ class RayCaster:
         self._slot = np.array([next(i for i, m in enumerate(unique) if m is mesh) for mesh in meshes])
         self._unique = unique
         self._bvh = [self._build(mesh) for mesh in unique]
-        self.surfaces = self._upload(smooth)
+        self.surfaces = self._upload(smooth, albedo)
         self.lights = self._upload_lights(lighting or Lighting())
         self.geometry = RayGeometry()
         self.geometry.mesh_ids = self._array([self._bvh[i].id for i in self._slot], wp.uint64)
@@ -329,7 +332,7 @@ class RayCaster:
         points = self._array(mesh.vertices, wp.vec3)
         return wp.Mesh(points=points, indices=self._array(mesh.faces.ravel(), wp.int32))
 
-    def _upload(self, smooth: bool) -> RaySurfaces:
+    def _upload(self, smooth: bool, albedo: ArrayLike | None) -> RaySurfaces:
         face_offsets = np.concatenate([[0], np.cumsum([len(mesh.faces) for mesh in self._unique])])
         s = RaySurfaces()
         s.first_vertex = self._array(self.vertex_offsets[:-1][self._slot], wp.int32)
@@ -339,6 +342,12 @@ class RayCaster:
         s.vertices = self._array(np.concatenate([m.vertices for m in self._unique]), wp.vec3, True)
         s.normals = self._array(np.concatenate([vertex_normals(m) for m in self._unique]), wp.vec3)
         s.colors = self._array(np.concatenate([_albedo(m) for m in self._unique]), wp.vec3, True)
+        factors = np.ones((len(self.meshes), 3)) if albedo is None else np.asarray(albedo, dtype=np.float64)
+        if factors.shape != (len(self.meshes), 3) or not np.all(factors >= 0):
+            raise ValueError(
+                f"albedo: expected {len(self.meshes)} non-negative RGB rows, got {factors.tolist()}"
+            )
+        s.albedo = self._array(factors, wp.vec3)
         return s
 
     def _upload_lights(self, lighting: Lighting) -> RayLights:
@@ -372,8 +381,8 @@ def _points(values: ArrayLike, name: str) -> NDArray[np.float64]:
 
 
 def _albedo(mesh: Mesh) -> NDArray[np.float64]:
-    """Linear RGB of the vertices from their sRGB colours (IEC 61966-2-1), 0.5 grey without colours."""
+    """Linear RGB of the vertices from their sRGB colours (IEC 61966-2-1), white without colours."""
     if mesh.vertex_colors is None:
-        return np.full((len(mesh.vertices), 3), 0.5)
+        return np.ones((len(mesh.vertices), 3))
     encoded = mesh.vertex_colors / 255.0
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)

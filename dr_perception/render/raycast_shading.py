@@ -26,6 +26,8 @@ class RaySurfaces:
     normals: wp.array[wp.vec3]
     colors: wp.array[wp.vec3]
     """Albedo of the vertices, linear RGB."""
+    albedo: wp.array[wp.vec3]
+    """Factor of each instance, linear RGB."""
 
 
 @wp.struct
@@ -92,7 +94,8 @@ def surface_at(
     if surfaces.smooth[instance] != 0:
         smooth = b0 * surfaces.normals[i] + b1 * surfaces.normals[j] + b2 * surfaces.normals[k]
         s.normal = wp.normalize(R * smooth)
-    s.albedo = b0 * surfaces.colors[i] + b1 * surfaces.colors[j] + b2 * surfaces.colors[k]
+    color = b0 * surfaces.colors[i] + b1 * surfaces.colors[j] + b2 * surfaces.colors[k]
+    s.albedo = wp.cw_mul(color, surfaces.albedo[instance])
     return s
 
 

@@ -28,7 +28,7 @@ LENSES = {
     "equidistant": Camera(48, 36, 50.0, 52.0, 23.0, 18.0, (0.05, -0.01, 0.002, -0.0003), "equidistant"),
 }
 FINE = 16 * 16
-STEP_PX = 0.25  # long against the grid of fine samples, short against the smoothness of the adjoints
+STEP_PX = 0.5  # long against the grid of fine samples, short against the smoothness of the adjoints
 
 
 def _adjoint(seed: int, shape: tuple[int, ...]) -> np.ndarray:

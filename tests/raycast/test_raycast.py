@@ -99,8 +99,8 @@ def test_shadow_falls_where_light_is_blocked() -> None:
     poses = np.stack([shapes.pose(z=1.5), shapes.pose(x=0.1, z=0.9)])
     lit = RayCaster([wall, block], lighting=light).render(CAMERA, poses).color.numpy()[0, 30, 40]
     bright = RayCaster([wall], lighting=light).render(CAMERA, poses[:1]).color.numpy()[0, 30, 40]
-    np.testing.assert_allclose(lit, 0.5 * 0.1, rtol=1e-4)
-    np.testing.assert_allclose(bright, 0.5 * (0.1 + np.sqrt(0.5)), rtol=1e-4)
+    np.testing.assert_allclose(lit, 0.1, rtol=1e-4)
+    np.testing.assert_allclose(bright, 0.1 + np.sqrt(0.5), rtol=1e-4)
 
 
 def test_occlusion_between_points() -> None:
@@ -109,6 +109,34 @@ def test_occlusion_between_points() -> None:
     starts = np.zeros((3, 3))
     ends = np.array([[0, 0, 1.0], [0.2, 0, 0.5], [0, 0, 0.45]])
     np.testing.assert_array_equal(caster.occluded(poses, starts, ends), [True, False, False])
+
+
+def test_scene_looks_like_the_raster_renderer_draws_it() -> None:
+    """Two objects, Lambertian, no shadows, through the same scene description: interior pixels agree."""
+    from dr_perception.render import Instance, Lights, Material, Renderer, Scene
+    from dr_perception.render.raycast_scene import render_rays
+
+    rough = {"crease_angle_rad": 0.0}
+    items = [
+        Instance(
+            shapes.cube(0.1, (200, 120, 60)), shapes.pose(0.03, 0.0, 0.5, (0.4, 0.5, 0.1)), Material(**rough)
+        ),
+        Instance(
+            shapes.cube(0.08),
+            shapes.pose(-0.05, 0.02, 0.4, (0.1, 0.9, 0.3)),
+            Material((0.2, 0.7, 0.4), **rough),
+        ),
+    ]
+    scene = Scene(items, Lights((0.2, 0.3, 0.4), [[0.2, -0.5, -0.9]], [[0.7, 0.6, 0.5]]), (0.1, 0.0, 0.2))
+    T_world_cam = shapes.pose(0.01, 0.0, -0.1, (0.02, 0.03, 0.1))
+    rays = render_rays(scene, CAMERA, T_world_cam, samples=16, shadows=False)
+    renderer = Renderer()
+    raster = renderer.render(scene, renderer.parameters(scene, CAMERA, T_world_cam))
+    for name, tolerance in (("depth", 1e-4), ("silhouette", 0.02), ("color", 0.02), ("normal", 0.05)):
+        a, b = getattr(rays, name).numpy(), getattr(raster, name).numpy()
+        difference = np.abs(a - b).reshape(60, 80, -1).max(axis=-1)
+        assert np.percentile(difference, 85) < tolerance, name
+    assert np.mean(rays.instance.numpy() != raster.instance.numpy()) < 0.01
 
 
 def test_free_rays_report_distance_and_instance() -> None:
