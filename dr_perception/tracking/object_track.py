@@ -113,7 +113,7 @@ class ObjectTrack:
     def step(self, occluders: Sequence[Launch]) -> None:
         """Measure the pose in the uploaded frame and judge it."""
         best = self._refine(self._stages, self.predicted, self._covariance, occluders)
-        if not self._is_good(best[1]):
+        if not self._is_good(best[1]) or best[1].score < self.config.health.retry_score:
             tries = [(self.predicted, self._covariance), *((T, _FOUND_COVARIANCE) for T in self._proposals)]
             wide = [self._refine(self._wide_stages, T, covariance, occluders) for T, covariance in tries]
             best = max([best, *wide], key=lambda outcome: outcome[1].score * outcome[1].support)
@@ -165,7 +165,7 @@ class ObjectTrack:
     def _accept(self, refinement: Refinement, agreement: Agreement, prior: NDArray[np.float64]) -> None:
         assert self.T_cam_obj is not None
         T = refinement.T_cam_obj[0]
-        information = refinement.information[0]
+        information = self._uncertainty.credible(T[:3, :3], refinement.information[0])
         posterior = np.linalg.inv(information + prior)
         if self.status is Status.TRACKING:
             self._motion.update(self.T_cam_obj, T, self._dt_s, posterior @ information)

@@ -13,6 +13,8 @@ from dr_perception.geometry.se3 import hat
 
 _SAMPLES = 1000
 _RIGHT_SHARE = 0.1
+_DIRECTION_ERROR_RAD = 0.026
+"""Standard deviation of the normals of meshes and outlines, about a degree and a half: facets, and what was simplified away."""
 
 
 class SurfaceUncertainty:
@@ -31,7 +33,23 @@ class SurfaceUncertainty:
             axis = np.asarray(symmetry.axis, dtype=np.float64)
             axis = axis / np.linalg.norm(axis)
             self._keep = self._keep @ (np.eye(3) - np.outer(axis, axis))
+        self._radius_m = math.sqrt(np.trace(moment))
         self._limit_m = _RIGHT_SHARE * model.diameter_m
+
+    def credible(self, R_cam_obj: NDArray[np.float64], information: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take out of an information matrix (6, 6) about the centre what errors of the model alone would put in.
+
+        With directions uncertain by a small angle, ``sum w J^T J`` exceeds its value without errors by ``sum w Cov(J)`` on average
+        (errors in variables; Fuller 1987, section 2.2), so that even a turn that nothing fixes seems to be measured.
+        """
+        excess = _DIRECTION_ERROR_RAD**2 * np.trace(information[:3, :3])
+        less = information.copy()
+        less[3:, 3:] -= excess * (R_cam_obj @ self._spread @ R_cam_obj.T)
+        # Turns in units of the radius make the eigenvalues comparable.
+        scale = np.repeat([1.0, 1.0 / self._radius_m], 3)
+        values, vectors = np.linalg.eigh(less * scale[:, None] * scale[None, :])
+        kept = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        return kept / scale[:, None] / scale[None, :]
 
     def displacement_m(self, R_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
         """Root mean square displacement of the surface [m] under a covariance (6, 6) along the camera's axes."""
