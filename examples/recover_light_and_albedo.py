@@ -1,6 +1,6 @@
 """Recover the light of a scene and the albedo of its objects from one picture.
 
-Light and albedo can only be told apart up to a common factor, so one object of known albedo (a grey ball) is
+Light and albedo can only be told apart up to a common factor, so one object of known albedo is
 in the picture. Estimated together: ambient light, direction and colour of a lamp, and the albedo of three
 objects.
 

@@ -64,7 +64,7 @@ class SamplingConfig:
     pixel_samples: int = 16
     pixel_pattern: str = "grid"
     edge_samples: int = 4096
-    edge_pattern: str = "antithetic"
+    edge_pattern: str = "stratified"
     step_px: float = 0.001
     all_edges: bool = False
     seed: int = 0
