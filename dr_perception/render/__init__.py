@@ -6,6 +6,8 @@ Names are imported when they are first used, so that parts of the renderer can b
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import Any
 
 _MODULE_OF = {
@@ -44,3 +46,14 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
+
+
+class _CallableModule(types.ModuleType):
+    """Lets ``dr_perception.render`` be both this package and the function, whichever is imported first."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """See `dr_perception.render.renderer.render`."""
+        return __getattr__("render")(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule

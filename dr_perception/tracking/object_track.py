@@ -151,7 +151,10 @@ class ObjectTrack:
         self._motion.stop()
         if hidden:
             self._score *= 0.9
-            if self.status is not Status.LOST:
+            if self._bad_frames >= health.occluded_patience_frames:
+                self.status = Status.LOST
+                self._reason = f"hidden for {self._bad_frames} frames"
+            elif self.status is not Status.LOST:
                 self.status = Status.OCCLUDED
                 self._reason = f"only {100.0 * agreement.visible_fraction:.0f} % of the visible side is not hidden"
             return
