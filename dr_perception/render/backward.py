@@ -197,8 +197,7 @@ def _normals_adjoint(c: Chunk, g_normals: wp.array, R_grad: wp.array | None) -> 
         [w.normals, a.normal_source, a.normal_instance, w.R_cam_obj, g_normals, R_grad, unused, g_mesh],
     )  # fmt: skip
     if wants_vertices:
-        c.launcher.run_adjoint(
-            "smooth_adjoint", vertex_stage.smooth_normals, (a.num_mesh_normals,),
-            [p.vertices, a.mesh_faces, a.group_start, a.group_faces, w.normals],
-            [_wanted(c, "vertices"), None, None, None, g_mesh],
+        c.launcher.run(
+            "smooth_adjoint", vertex_stage.smooth_normals_adjoint, (a.num_mesh_normals,),
+            [p.vertices, a.mesh_faces, a.group_start, a.group_faces, g_mesh, _wanted(c, "vertices")],
         )  # fmt: skip

@@ -72,7 +72,7 @@ def shade(
     for k in range(light_colors.shape[0]):
         n_l = wp.dot(s.normal, light_cam[camera, k])
         if n_l > 0.0:
-            color = color + n_l * wp.cw_mul(diffuse, light_colors[k])
+            color += n_l * wp.cw_mul(diffuse, light_colors[k])
             if s.metallic > 0.0 or s.specular > 0.0:
-                color = color + wp.cw_mul(_specular(s, light_cam[camera, k], f0, n_l), light_colors[k])
+                color += wp.cw_mul(_specular(s, light_cam[camera, k], f0, n_l), light_colors[k])
     return color

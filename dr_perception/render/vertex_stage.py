@@ -151,7 +151,13 @@ def reduce_vectors(
     _flush(view, current, R_sum, t_sum, R_grad, t_grad)
 
 
-@wp.kernel
+@wp.func
+def _area_normal(f: wp.vec3i, vertices: wp.array[wp.vec3]) -> wp.vec3:
+    a = vertices[f[0]]
+    return wp.cross(vertices[f[1]] - a, vertices[f[2]] - a)
+
+
+@wp.kernel(enable_backward=False)
 def smooth_normals(
     vertices: wp.array[wp.vec3],
     model_faces: wp.array[wp.vec3i],
@@ -164,7 +170,36 @@ def smooth_normals(
     g = wp.tid()
     total = wp.vec3()
     for j in range(group_start[g], group_start[g + 1]):
+        total += _area_normal(model_faces[group_faces[j]], vertices)
+    normals[g] = wp.normalize(total)
+
+
+@wp.kernel(enable_backward=False)
+def smooth_normals_adjoint(
+    vertices: wp.array[wp.vec3],
+    model_faces: wp.array[wp.vec3i],
+    group_start: wp.array[int],
+    group_faces: wp.array[int],
+    g_normals: wp.array[wp.vec3],
+    # output
+    g_vertices: wp.array[wp.vec3],
+):
+    """Gradients of the normals to the vertices of their faces."""
+    g = wp.tid()
+    incoming = g_normals[g]
+    total = wp.vec3()
+    for j in range(group_start[g], group_start[g + 1]):
+        total += _area_normal(model_faces[group_faces[j]], vertices)
+    length = wp.length(total)
+    if length == 0.0 or wp.length_sq(incoming) == 0.0:
+        return
+    n = total / length
+    w = (incoming - wp.dot(incoming, n) * n) / length
+    for j in range(group_start[g], group_start[g + 1]):
         f = model_faces[group_faces[j]]
         a = vertices[f[0]]
-        total = total + wp.cross(vertices[f[1]] - a, vertices[f[2]] - a)
-    normals[g] = wp.normalize(total)
+        to_b = wp.cross(vertices[f[2]] - a, w)
+        to_c = wp.cross(w, vertices[f[1]] - a)
+        wp.atomic_add(g_vertices, f[1], to_b)
+        wp.atomic_add(g_vertices, f[2], to_c)
+        wp.atomic_add(g_vertices, f[0], -(to_b + to_c))

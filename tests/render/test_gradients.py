@@ -99,7 +99,8 @@ class Loss:
 
 def scene_of(meshes: Sequence[Mesh], poses: Sequence[NDArray]) -> Scene:
     material = Material(albedo=(0.8, 0.6, 0.5), roughness=0.6, metallic=0.2, specular=0.4)
-    lights = Lights(harmonics=0.1 * np.sin(np.arange(27.0)).reshape(9, 3))
+    two = ((0.3, -0.5, -0.8), (-0.6, 0.2, -0.7))
+    lights = Lights(directions=two, colors=((0.5, 0.6, 0.4), (0.2, 0.1, 0.3)), harmonics=0.1 * np.sin(np.arange(27.0)).reshape(9, 3))
     return Scene([Instance(m, T, material) for m, T in zip(meshes, poses, strict=True)], lights, (0.1, 0.2, 0.4))
 
 
@@ -148,10 +149,12 @@ def test_poses_of_objects_that_hide_each_other(channel: str) -> None:
     scene = scene_of([box(), torus()], [pose(0.25, x=-0.03), pose(0.4, x=0.03)])
     parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=("pose", "camera_pose"))
     loss = Loss(scene, parameters, channel, RenderOptions(channels=(channel,)))
+    # Shading is sampled once a pixel, and the highlights on the ring are a few pixels wide here.
+    tolerance = 0.03 if channel == "silhouette" else 0.06
     for instance in range(2):
         one = [d * (np.arange(2) == instance)[None, :, None] for d in unit((1, 2, 6), 6)]
-        compare(loss, "pose", one, 2e-4, 0.03)
-    compare(loss, "camera_pose", unit((1, 6), 6, 0.5), 2e-4, 0.03)
+        compare(loss, "pose", one, 2e-4, tolerance)
+    compare(loss, "camera_pose", unit((1, 6), 6, 0.5), 2e-4, tolerance)
 
 
 def test_interior_depth_without_boundary() -> None:
