@@ -39,7 +39,8 @@ def _count(
     y = wp.int32(wp.floor(uv[1] + 0.5))
     if x >= 0 and y >= 0 and x < camera.width and y < camera.height:
         z = depth[y, x]
-        if z == 0.0 or z > nearest_m:
+        hidden = z > 0.0 and z <= nearest_m
+        if not hidden:
             wp.atomic_add(bins, problem, color_bin(image[y, x]), 1.0)
             wp.atomic_add(totals, problem, 1.0)
 
@@ -128,6 +129,7 @@ class ColorHistograms:
 
     def __init__(self, view: ModelView, poses: PoseArrays, frame: FrameBuffers, num_problems: int) -> None:
         """Allocate empty histograms."""
+        self._frame = frame
         device, shape = frame.device, (num_problems, NUM_BINS)
         self.log_ratio = wp.zeros(shape, dtype=float, device=device)
         self._means = [wp.zeros(shape, dtype=float, device=device) for _ in range(2)]
@@ -158,7 +160,12 @@ class ColorHistograms:
         self._launch = capture(launches, device)
 
     def learn(self, rate: float) -> None:
-        """Blend the colours at the current poses in, with a weight of 1 for a fresh start and less to follow changes."""
+        """Blend the colours at the current poses in, with a weight of 1 for a fresh start and less to follow changes.
+
+        A frame without a colour image teaches nothing.
+        """
+        if not self._frame.has_color:
+            return
         self._rate.host[0] = rate
         self._rate.push()
         self._launch()
