@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,6 @@ from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
 from dr_perception.render.recording import Launch, capture
 from dr_perception.residuals.color_histogram import ColorHistograms
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
-from dr_perception.residuals.normal_equations import NUM_SUMS
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,40 @@ class Refinement:
 
     T_cam_obj: NDArray[np.float64]
     """Poses (P, 4, 4)."""
-    information: NDArray[np.float64]
-    """Information of the measurements alone (P, 6, 6), without any prior; tangent order of the project, about the model's centre."""
     sums: NDArray[np.float32]
     """Row sums and counts at the poses (P, `NUM_SUMS`)."""
-    cost: NDArray[np.float64]
-    """Robust objective (P,)."""
-    last_step: NDArray[np.float64]
-    """Length of the last step tried (P,), metres plus radians."""
-    surface_samples: NDArray[np.int32]
-    """Visible surface samples (P,)."""
-    contour_samples: NDArray[np.int32]
-    """Visible contour samples (P,)."""
+    problems: NDArray[np.void]
+    """Final state of the solver (P,), see `dr_perception.optim.levenberg_marquardt.Problem`."""
+    counts: NDArray[np.int32]
+    """Visible surface samples, contour samples and covered grid pixels (3, P)."""
+
+    @cached_property
+    def information(self) -> NDArray[np.float64]:
+        """Information of the measurements alone (P, 6, 6), without any prior, about the model's centre.
+
+        Translation [1/m^2], then rotation [1/rad^2], along the camera's axes.
+        """
+        return information_matrix(self.sums)
+
+    @property
+    def cost(self) -> NDArray[np.float64]:
+        """Robust objective (P,)."""
+        return self.problems["cost"].astype(np.float64)
+
+    @property
+    def last_step(self) -> NDArray[np.float64]:
+        """Length of the last step tried (P,), metres plus radians."""
+        return self.problems["step"].astype(np.float64)
+
+    @property
+    def surface_samples(self) -> NDArray[np.int32]:
+        """Visible surface samples (P,)."""
+        return self.counts[0]
+
+    @property
+    def contour_samples(self) -> NDArray[np.int32]:
+        """Visible contour samples (P,)."""
+        return self.counts[1]
 
 
 def prepare_mesh(model: ObjectModel, mesh_error: float) -> Mesh:
@@ -166,13 +188,6 @@ class PoseRefiner:
         R = T[:, :3, :3]
         T[:, :3, :3] = 1.5 * R - 0.5 * R @ R.transpose(0, 2, 1) @ R
         sums, problems = self.solver.pull()
-        counts = self.view.pull_counts()
-        return Refinement(
-            T_cam_obj=T @ self._uncenter,
-            information=information_matrix(sums),
-            sums=sums.reshape(-1, NUM_SUMS).copy(),
-            cost=problems["cost"].astype(np.float64),
-            last_step=problems["step"].astype(np.float64),
-            surface_samples=np.minimum(counts[0], self.view.surface.shape[1]),
-            contour_samples=np.minimum(counts[1], self.view.contour.shape[1]),
-        )
+        counts = self.view.pull_counts().copy()
+        np.minimum(counts[1], self.view.contour.shape[1], out=counts[1])
+        return Refinement(T @ self._uncenter, sums.copy(), problems.copy(), counts)

@@ -19,6 +19,11 @@ _TOLERANCE = 3.0e-5
 """Steps below this many metres plus radians end the search: a tenth of what sensors allow."""
 
 
+_PLACE_IN_SUMS = np.zeros((6, 6), dtype=np.intp)
+_PLACE_IN_SUMS[np.triu_indices(6)] = np.arange(21)
+_PLACE_IN_SUMS = np.maximum(_PLACE_IN_SUMS, _PLACE_IN_SUMS.T)
+
+
 class PoseSolver:
     """Moves a batch of poses down the sum of robust rows and a Gaussian prior.
 
@@ -67,8 +72,4 @@ class PoseSolver:
 
 def information_matrix(sums: NDArray[np.float32]) -> NDArray[np.float64]:
     """Symmetric (P, 6, 6) information in float64 from rows of sums (P, `NUM_SUMS`)."""
-    rows, columns = np.triu_indices(6)
-    H = np.zeros((len(sums), 6, 6))
-    H[:, rows, columns] = sums[:, :21]
-    H[:, columns, rows] = sums[:, :21]
-    return H
+    return sums[:, _PLACE_IN_SUMS].astype(np.float64)

@@ -16,6 +16,8 @@ class MotionModel:
         """Start at rest."""
         self.config = config
         self.velocity = np.zeros(6)
+        sigma = np.repeat([config.translation_sigma_m, config.rotation_sigma_rad], 3)
+        self._frame_covariance = np.diag(sigma**2)
 
     def stop(self) -> None:
         """Forget the velocity."""
@@ -36,8 +38,7 @@ class MotionModel:
     def process_covariance(self, dt_s: float) -> NDArray[np.float64]:
         """Covariance (6, 6) that a prediction over a time adds."""
         frames = dt_s / self.config.nominal_period_s
-        sigma = np.repeat([self.config.translation_sigma_m, self.config.rotation_sigma_rad], 3) * frames
-        return np.diag(sigma**2)
+        return self._frame_covariance * (frames * frames)
 
     def update(
         self,

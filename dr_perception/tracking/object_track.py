@@ -21,12 +21,14 @@ from dr_perception.tracking.uncertainty import SurfaceUncertainty, covariance_ab
 _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
 _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
 """Belief in a pose that a search found: a turn that nothing measures is not known, however well the rest fits."""
-_LARGEST_COVARIANCE = np.diag(np.repeat([0.5, np.pi], 3) ** 2)
+_LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
 
 
 def _bounded(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shrink the directions whose standard deviation exceeds the largest one that is reported."""
-    scale = np.minimum(1.0, np.sqrt(np.diag(_LARGEST_COVARIANCE) / np.diag(covariance)))
+    if (covariance.diagonal() <= _LARGEST_VARIANCES).all():
+        return covariance
+    scale = np.minimum(1.0, np.sqrt(_LARGEST_VARIANCES / covariance.diagonal()))
     return covariance * scale[:, None] * scale[None, :]
 
 
@@ -56,7 +58,7 @@ class ObjectTrack:
         self.T_cam_obj: NDArray[np.float64] | None = None
         self.predicted = np.eye(4)
         self.status = Status.LOST
-        self._covariance = _LARGEST_COVARIANCE
+        self._covariance = np.diag(_LARGEST_VARIANCES)
         self._bad_frames = 0
         self._score = 0.0
         self._visible_fraction = 0.0

@@ -172,7 +172,8 @@ class Tracker:
         for name, track in active.items():
             before = stamp_ns if self._stamp_ns is None else self._stamp_ns
             track.predict(track.elapsed_s(stamp_ns, before))
-            self._predicted[name].set(track.predicted_center()[None])
+            if len(active) > 1:
+                self._predicted[name].set(track.predicted_center()[None])
 
     def _take_up_search(self) -> None:
         """Let an object that a search found be tried where it was found."""

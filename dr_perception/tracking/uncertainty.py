@@ -17,6 +17,18 @@ _DIRECTION_ERROR_RAD = 0.026
 """Standard deviation of the normals of meshes and outlines, about a degree and a half: facets, and what was simplified away."""
 
 
+def _positive_part(information: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:
+    """Nearest positive semidefinite matrix, with turns in units of a radius so that its eigenvalues compare."""
+    try:
+        np.linalg.cholesky(information)
+    except np.linalg.LinAlgError:
+        scale = np.repeat([1.0, 1.0 / radius_m], 3)
+        outer = np.outer(scale, scale)
+        values, vectors = np.linalg.eigh(information * outer)
+        return (vectors * np.maximum(values, 0.0)) @ vectors.T / outer
+    return information
+
+
 class SurfaceUncertainty:
     """Turns covariances about a model's centre into the expected displacement of its surface.
 
@@ -45,11 +57,7 @@ class SurfaceUncertainty:
         excess = _DIRECTION_ERROR_RAD**2 * np.trace(information[:3, :3])
         less = information.copy()
         less[3:, 3:] -= excess * (R_cam_obj @ self._spread @ R_cam_obj.T)
-        # Turns in units of the radius make the eigenvalues comparable.
-        scale = np.repeat([1.0, 1.0 / self._radius_m], 3)
-        values, vectors = np.linalg.eigh(less * scale[:, None] * scale[None, :])
-        kept = (vectors * np.maximum(values, 0.0)) @ vectors.T
-        return kept / scale[:, None] / scale[None, :]
+        return _positive_part(less, self._radius_m)
 
     def displacement_m(self, R_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
         """Root mean square displacement of the surface [m] under a covariance (6, 6) along the camera's axes."""
