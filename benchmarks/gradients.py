@@ -1,8 +1,10 @@
 """Gradients of image losses against central differences of a 16x supersampled render.
 
-For every mesh, pose and parameter group the loss is the mean squared difference between the image and that of a displaced scene.
+For every mesh, pose and parameter group the loss is the mean squared difference between the image and that of
+a displaced scene.
 The reference renders every image at 16 x 16 samples a pixel, averages, and takes central differences along a
-few directions of the group; the error is the norm of the differences over the norm of the reference, both over these directions.
+few directions of the group; the error is the norm of the differences over the norm of the reference, both
+over these directions.
 
     python benchmarks/gradients.py --poses 20
 """
@@ -15,10 +17,20 @@ from collections.abc import Iterator
 
 import numpy as np
 import warp as wp
-from dr_perception.geometry import Camera, Mesh, make_transform, perturb, random_rotation
-from dr_perception.render import Images, Instance, Lights, Material, Renderer, RenderOptions, Scene, SceneParameters
 from numpy.typing import NDArray
 from render_meshes import MESHES
+
+from dr_perception.geometry import Camera, Mesh, make_transform, perturb, random_rotation
+from dr_perception.render import (
+    Images,
+    Instance,
+    Lights,
+    Material,
+    Renderer,
+    RenderOptions,
+    Scene,
+    SceneParameters,
+)
 
 SUPERSAMPLING = 16
 VECTOR = ("color", "normal")
@@ -39,7 +51,14 @@ GROUPS = {
     "harmonics": ("color",),
 }
 """Which images each parameter group is tested with."""
-STEPS = {"vertices": 1e-4, "pose": 1e-4, "camera_pose": 1e-4, "intrinsics": 0.03, "texels": 0.05, "vertex_colors": 0.05}
+STEPS = {
+    "vertices": 1e-4,
+    "pose": 1e-4,
+    "camera_pose": 1e-4,
+    "intrinsics": 0.03,
+    "texels": 0.05,
+    "vertex_colors": 0.05,
+}
 """Half the distance of the central differences: about 0.05 px for what moves things."""
 
 
@@ -51,7 +70,9 @@ def squared_scalar(a: wp.array3d(dtype=float), b: wp.array3d(dtype=float), total
 
 
 @wp.kernel
-def squared_vector(a: wp.array3d(dtype=wp.vec3), b: wp.array3d(dtype=wp.vec3), total: wp.array(dtype=wp.float64)):
+def squared_vector(
+    a: wp.array3d(dtype=wp.vec3), b: wp.array3d(dtype=wp.vec3), total: wp.array(dtype=wp.float64)
+):
     v, y, x = wp.tid()
     d = a[v, y, x] - b[v, y, x]
     wp.atomic_add(total, 0, wp.float64(wp.dot(d, d)))
@@ -79,8 +100,10 @@ def options(channel: str, antialias: bool) -> RenderOptions:
 class Reference:
     """Supersampled images of a scene.
 
-    ``smooth`` also integrates outlines over the sixteenth of a pixel that a sample stands for. It changes the images by less than
-    1/256, but takes away the steps in which hard samples change, whose noise would be the larger part of the differences.
+    ``smooth`` also integrates outlines over the sixteenth of a pixel that a sample stands for. It changes the
+    images by less than
+    1/256, but takes away the steps in which hard samples change, whose noise would be the larger part of the
+    differences.
     """
 
     smooth = True
@@ -140,7 +163,9 @@ def gradient(
     return parameters.gradients()
 
 
-def directions(group: str, array: wp.array, radius: float, count: int, rng: np.random.Generator) -> Iterator[NDArray]:
+def directions(
+    group: str, array: wp.array, radius: float, count: int, rng: np.random.Generator
+) -> Iterator[NDArray]:
     """Directions to differentiate along; rotations and translations move points alike."""
     shape = array.numpy().shape
     if group in ("pose", "camera_pose"):
@@ -228,7 +253,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(160, 120))
     parser.add_argument("--hard-reference", action="store_true", help="point samples only (and larger steps)")
     parser.add_argument("--fill", action="store_true", help="surfaces that fill the image")
-    parser.add_argument("--lens", choices=("pinhole", "plumb_bob", "rational_polynomial", "equidistant"), default="pinhole")
+    parser.add_argument(
+        "--lens", choices=("pinhole", "plumb_bob", "rational_polynomial", "equidistant"), default="pinhole"
+    )
     arguments = parser.parse_args()
     if arguments.hard_reference:
         Reference.smooth = False
@@ -245,7 +272,9 @@ def main() -> None:
     focal = 1.25 * width
     camera = Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, k, model)
     groups = {g: GROUPS[g] for g in arguments.groups}
-    print(f"{'mesh':10s}{'group':18s}{'image':12s}{'median %':>10s}{'p90 %':>10s}{'max %':>10s}{'pooled %':>10s}  s")
+    print(
+        f"{'mesh':10s}{'group':18s}{'image':12s}{'median %':>10s}{'p90 %':>10s}{'max %':>10s}{'pooled %':>10s}  s"
+    )
     for name in arguments.meshes:
         start = time.time()
         rows: dict[tuple[str, str], list[tuple[float, float]]] = {}

@@ -1,6 +1,7 @@
 """Time of the renderer on one core: forward, and forward with backward to the pose, for image sizes and mesh sizes.
 
-    taskset -c 0 python benchmarks/render.py             # table; with --mitsuba beside Mitsuba 3, if it is installed
+taskset -c 0 python benchmarks/render.py             # table; with --mitsuba beside Mitsuba 3, if it is
+installed
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 import warp as wp
+from render_meshes import torus
+
 from dr_perception.geometry import Camera, Mesh, make_transform
 from dr_perception.render import Instance, Material, Renderer, RenderOptions, Scene
-from render_meshes import torus
 
 SIZES = ((160, 120), (320, 240), (640, 480))
 CASES = {
@@ -85,12 +87,16 @@ def main() -> None:
     parser.add_argument("--faces", type=int, nargs="*", default=[1000, 10000, 100000])
     parser.add_argument("--cases", nargs="*", default=list(CASES))
     parser.add_argument("--mitsuba", action="store_true", help="also time Mitsuba 3 on like scenes")
-    parser.add_argument("--cpu-time", action="store_true", help="count processor time: for machines that do other work too")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count processor time: for machines that do other work too"
+    )
     arguments = parser.parse_args()
     if arguments.cpu_time:
         global clock
         clock = time.process_time
-    print(f"{'images':28s}{'size':>9s}{'faces':>8s}{'covered':>9s}{'fwd ms':>9s}{'fwd+bwd':>9s}{'ns/px':>8s}{'ns/face':>8s}")
+    print(
+        f"{'images':28s}{'size':>9s}{'faces':>8s}{'covered':>9s}{'fwd ms':>9s}{'fwd+bwd':>9s}{'ns/px':>8s}{'ns/face':>8s}"
+    )
     for name in arguments.cases:
         for faces in arguments.faces:
             for size in SIZES:

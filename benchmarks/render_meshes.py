@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from dr_perception.geometry import Mesh, weld
 from numpy.typing import NDArray
+
+from dr_perception.geometry import Mesh, weld
 
 
 def _grid_faces(rows: int, columns: int) -> NDArray[np.int64]:
@@ -18,7 +19,9 @@ def _grid_faces(rows: int, columns: int) -> NDArray[np.int64]:
 def torus(radius: float = 0.06, tube: float = 0.025, rows: int = 48, columns: int = 24) -> Mesh:
     """A ring."""
     u, v = np.meshgrid(
-        np.linspace(0, 2 * np.pi, rows, endpoint=False), np.linspace(0, 2 * np.pi, columns, endpoint=False), indexing="ij"
+        np.linspace(0, 2 * np.pi, rows, endpoint=False),
+        np.linspace(0, 2 * np.pi, columns, endpoint=False),
+        indexing="ij",
     )
     ring = radius + tube * np.cos(v)
     vertices = np.stack([ring * np.cos(u), ring * np.sin(u), tube * np.sin(v)], -1).reshape(-1, 3)
@@ -43,7 +46,9 @@ def ellipsoid(size: tuple[float, float, float] = (0.08, 0.06, 0.05), rows: int =
     return weld(Mesh(unit.reshape(-1, 3) * np.asarray(size), np.asarray(faces), vertex_colors=colors))
 
 
-def textured_box(size: tuple[float, float, float] = (0.12, 0.09, 0.06), cells: int = 6, texels: int = 48) -> Mesh:
+def textured_box(
+    size: tuple[float, float, float] = (0.12, 0.09, 0.06), cells: int = 6, texels: int = 48
+) -> Mesh:
     """A box with a smooth texture that differs on each side, sides of cells x cells squares."""
     half = 0.5 * np.asarray(size)
     s = np.linspace(-1.0, 1.0, cells + 1)
@@ -56,7 +61,9 @@ def textured_box(size: tuple[float, float, float] = (0.12, 0.09, 0.06), cells: i
             start = sum(len(v) for v in vertices)
             vertices.append((p * half).reshape(-1, 3))
             place = 0.17 * axis + 0.5 * (sign > 0)
-            coordinates = np.stack([(a + 1) * 0.2 + place * 0.5, (b + 1) * 0.2 + 0.3 * (sign > 0) + 0.1], -1).reshape(-1, 2)
+            coordinates = np.stack(
+                [(a + 1) * 0.2 + place * 0.5, (b + 1) * 0.2 + 0.3 * (sign > 0) + 0.1], -1
+            ).reshape(-1, 2)
             for i in range(cells):
                 for j in range(cells):
                     k = i * (cells + 1) + j
@@ -65,7 +72,13 @@ def textured_box(size: tuple[float, float, float] = (0.12, 0.09, 0.06), cells: i
                         uv.append(coordinates[list(f)])
     y, x = np.mgrid[:texels, :texels] / texels
     texture = 128 + 90 * np.stack([np.sin(9 * x + 3 * y), np.cos(8 * y - 4 * x), np.sin(7 * (x + y))], -1)
-    mesh = Mesh(np.concatenate(vertices), np.asarray(faces), None, np.asarray(uv, np.float32), texture.astype(np.uint8))
+    mesh = Mesh(
+        np.concatenate(vertices),
+        np.asarray(faces),
+        None,
+        np.asarray(uv, np.float32),
+        texture.astype(np.uint8),
+    )
     return weld(mesh)
 
 
@@ -74,11 +87,19 @@ def frame(width: float = 0.12, height: float = 0.09, bar: float = 0.006) -> Mesh
     x, y, b = 0.5 * width, 0.5 * height, 0.5 * bar
     corners = np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
     inwards = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * b
-    ring = [np.column_stack([corners - inwards, np.full(4, -b)]), np.column_stack([corners + inwards, np.full(4, -b)])]
-    ring += [np.column_stack([corners + inwards, np.full(4, b)]), np.column_stack([corners - inwards, np.full(4, b)])]
+    ring = [
+        np.column_stack([corners - inwards, np.full(4, -b)]),
+        np.column_stack([corners + inwards, np.full(4, -b)]),
+    ]
+    ring += [
+        np.column_stack([corners + inwards, np.full(4, b)]),
+        np.column_stack([corners - inwards, np.full(4, b)]),
+    ]
     vertices = np.stack(ring, 1).reshape(-1, 3)
     faces = _grid_faces(4, 4)
-    volume = np.einsum("ij,ij->", vertices[faces[:, 0]], np.cross(vertices[faces[:, 1]], vertices[faces[:, 2]]))
+    volume = np.einsum(
+        "ij,ij->", vertices[faces[:, 0]], np.cross(vertices[faces[:, 1]], vertices[faces[:, 2]])
+    )
     return Mesh(vertices, faces if volume > 0 else faces[:, ::-1])
 
 

@@ -1,6 +1,7 @@
 """The differentiable renderer: scenes of posed models to images, with gradients; see docs/renderer.md.
 
-Names are imported when they are first used, so that parts of the renderer can be had without compiling the others.
+Names are imported when they are first used, so that parts of the renderer can be had without compiling the
+others.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MODULE_OF = {
     "render": "renderer",
 }
 
-__all__ = [  # noqa: RUF022
+__all__ = [
     "CHANNELS",
     "DIFFERENTIABLE",
     "Images",

@@ -1,7 +1,9 @@
 """Blend the jumps of the outline into the images, and send image gradients back along the outline.
 
-See `outline` for the construction. All kernels run over the list of pieces, so their cost follows the length of the outline.
-Blending adds ``area * (inner - outer)`` to a pixel; its adjoint needs three things of the same list: gradients of the inner and
+See `outline` for the construction. All kernels run over the list of pieces, so their cost follows the length
+of the outline.
+Blending adds ``area * (inner - outer)`` to a pixel; its adjoint needs three things of the same list:
+gradients of the inner and
 outer values (weighted by the area) and the motion of the boundary (weighted by the jump).
 """
 

@@ -11,7 +11,13 @@ import warp as wp
 
 from dr_perception.render import antialias, intrinsics, soft_silhouette, surface, vertex_stage
 from dr_perception.render.images import Images
-from dr_perception.render.pipeline import Chunk, color_jump_arguments, material_inputs, normal_jump_arguments, pixel_inputs
+from dr_perception.render.pipeline import (
+    Chunk,
+    color_jump_arguments,
+    material_inputs,
+    normal_jump_arguments,
+    pixel_inputs,
+)
 
 GEOMETRY = frozenset({"vertices", "pose", "camera_pose", "intrinsics"})
 """Parameters that move things on the image."""
@@ -114,8 +120,20 @@ def _soft_adjoint(c: Chunk, g_soft: wp.array, g: Gradients) -> None:
 
 def _material_gradients(c: Chunk, g: Gradients) -> list:
     """Gradients beside `material_inputs`."""
-    names = ("vertex_colors", "texels", "albedo", "roughness", "metallic", "specular", "ambient", "light_colors", "harmonics")
-    colors, texels, albedo, roughness, metallic, specular, ambient, lights, harmonics = (_wanted(c, n) for n in names)
+    names = (
+        "vertex_colors",
+        "texels",
+        "albedo",
+        "roughness",
+        "metallic",
+        "specular",
+        "ambient",
+        "light_colors",
+        "harmonics",
+    )
+    colors, texels, albedo, roughness, metallic, specular, ambient, lights, harmonics = (
+        _wanted(c, n) for n in names
+    )
     return [
         None, None, colors, None, None, texels, albedo, roughness, metallic, specular, ambient, g.lights, lights,
         harmonics, g.R_world_cam,
@@ -129,7 +147,12 @@ def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -
     material = _material_gradients(c, g)
     if c.options.antialias:
         jumps = w.scratch("g_color_jumps", w.color_jumps, zero=False)
-        c.launcher.run("blend_color_adjoint", antialias.blend_vectors_adjoint, g.room, [w.pieces, w.piece_count, g_color, jumps])
+        c.launcher.run(
+            "blend_color_adjoint",
+            antialias.blend_vectors_adjoint,
+            g.room,
+            [w.pieces, w.piece_count, g_color, jumps],
+        )
         gradients = [None, None, g.cam, g.normals, None, None, *material, None, None, 0, sampled, jumps]
         c.launcher.run_adjoint(
             "color_jumps_adjoint", antialias.color_jumps, g.room, color_jump_arguments(c, color), gradients
@@ -145,10 +168,19 @@ def _normal_adjoint(c: Chunk, normal: wp.array, g_normal: wp.array, g: Gradients
     wp.copy(sampled, g_normal)
     if c.options.antialias:
         jumps = w.scratch("g_normal_jumps", w.normal_jumps, zero=False)
-        c.launcher.run("blend_normal_adjoint", antialias.blend_vectors_adjoint, g.room, [w.pieces, w.piece_count, g_normal, jumps])
+        c.launcher.run(
+            "blend_normal_adjoint",
+            antialias.blend_vectors_adjoint,
+            g.room,
+            [w.pieces, w.piece_count, g_normal, jumps],
+        )
         gradients = [None, None, g.cam, g.normals, None, None, sampled, jumps]
         c.launcher.run_adjoint(
-            "normal_jumps_adjoint", antialias.normal_jumps, g.room, normal_jump_arguments(c, normal), gradients
+            "normal_jumps_adjoint",
+            antialias.normal_jumps,
+            g.room,
+            normal_jump_arguments(c, normal),
+            gradients,
         )
     arguments = [*pixel_inputs(c), c.first_view, normal]
     gradients = [None, g.rays, None, g.cam, g.normals, None, None, 0, sampled]

@@ -45,7 +45,9 @@ class RenderOptions:
         unknown = set(self.channels) - set(CHANNELS)
         if unknown:
             raise ValueError(f"unknown channels {sorted(unknown)}, expected names out of {list(CHANNELS)}")
-        if self.crop is not None and (len(self.crop) != 4 or min(self.crop[2:]) < 0 or min(self.crop[:2]) < 0):
+        if self.crop is not None and (
+            len(self.crop) != 4 or min(self.crop[2:]) < 0 or min(self.crop[:2]) < 0
+        ):
             raise ValueError(f"crop must be x0, y0, width, height with none negative, got {self.crop}")
         if not self.near > 0.0:
             raise ValueError(f"near must be a positive distance in metres, got {self.near}")

@@ -1,6 +1,7 @@
 """From a pixel's ray to the point it sees: barycentric coordinates recomputed from the vertices of a fixed face.
 
-The face seen at a pixel is held fixed, and everything else is a smooth function of vertices and ray, so the derivative inside
+The face seen at a pixel is held fixed, and everything else is a smooth function of vertices and ray, so the
+derivative inside
 a surface is exact. What is missing, the motion of the boundaries between faces, is added by `antialias`.
 """
 
@@ -11,7 +12,8 @@ import warp as wp
 def intersect(d: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.vec4:
     """Barycentric coordinates (of the point in space, so perspective-correct) and depth along z of a ray and a face.
 
-    Moeller and Trumbore 1997. Works on the differences of the corners, which keeps single precision for small faces far away.
+    Moeller and Trumbore 1997. Works on the differences of the corners, which keeps single precision for small
+    faces far away.
 
     Args:
         d: Ray (x, y, 1).

@@ -1,8 +1,10 @@
 """Intrinsics as a differentiable array: rays of pixels, and how gradients come back to the parameters.
 
 A row of intrinsics is ``fx, fy, cx, cy, k[0..7]`` in pixels, with the coefficients ordered as in
-`dr_perception.geometry.camera_warp.CameraParams`. The ray of a fixed pixel solves ``project(theta, d) = uv``, so by the
-implicit function theorem ``dd/dtheta = -(dproject/dd)^-1 dproject/dtheta``: no Newton iteration is differentiated.
+`dr_perception.geometry.camera_warp.CameraParams`. The ray of a fixed pixel solves ``project(theta, d) = uv``,
+so by the
+implicit function theorem ``dd/dtheta = -(dproject/dd)^-1 dproject/dtheta``: no Newton iteration is
+differentiated.
 """
 
 import warp as wp
@@ -42,7 +44,9 @@ def camera_from_row(intrinsics: wp.array2d[float], models: wp.array[int], camera
 
 
 @wp.func
-def add_intrinsics_gradient(cam: CameraParams, xn: wp.vec2, g_uv: wp.vec2, camera: int, grad: wp.array2d[float]):
+def add_intrinsics_gradient(
+    cam: CameraParams, xn: wp.vec2, g_uv: wp.vec2, camera: int, grad: wp.array2d[float]
+):
     """Add ``g_uv . d project / d theta`` at the normalised ideal point ``xn`` to one row of gradients."""
     xd = distort(cam, xn)
     wp.atomic_add(grad, camera, 0, g_uv[0] * xd[0])

@@ -46,13 +46,21 @@ class Launcher:
         """Launch the adjoint of a kernel; ``gradients`` has an array or None for every argument."""
         self._launch(slot, kernel, tuple(dim), arguments, gradients)
 
-    def _launch(self, slot: str, kernel: wp.Kernel, dim: tuple[int, ...], args: list[Any], grads: list[Any]) -> None:
+    def _launch(
+        self, slot: str, kernel: wp.Kernel, dim: tuple[int, ...], args: list[Any], grads: list[Any]
+    ) -> None:
         if 0 in dim:
             return
         found = self._slots.get(slot)
         if found is None or len(found.gradients) != len(grads):
             command = wp.launch(
-                kernel, dim, inputs=args, adj_inputs=grads, adjoint=bool(grads), device=self.device, record_cmd=True
+                kernel,
+                dim,
+                inputs=args,
+                adj_inputs=grads,
+                adjoint=bool(grads),
+                device=self.device,
+                record_cmd=True,
             )
             found = self._slots[slot] = _Recorded(command, dim, args, grads)
         else:

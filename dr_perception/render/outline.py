@@ -1,20 +1,31 @@
 """The visible outline as a list of pieces: one for every pixel that a visible discontinuity edge passes through.
 
-A pixel's true value is the integral of the scene over its square, and what differs between that and the sample at its centre lies
-behind the edges as seen from the centre. With ``J`` the jump across an edge (inner minus outer side), each piece of edge inside
-the pixel contributes ``J`` times the area of its *shadow*: the part of the square that the piece hides from the centre. Summed
-over all pieces this is exact for piecewise constant images, also where several edges cross a pixel or an object is thinner than
-one. The derivative is the boundary integral ``J * int (velocity . normal) dl`` over the piece (Reynolds' transport theorem, as
-used by Li et al. 2018 for edge sampling), here in closed form. The idea to correct only the pixels at detected silhouette edges
+A pixel's true value is the integral of the scene over its square, and what differs between that and the
+sample at its centre lies
+behind the edges as seen from the centre. With ``J`` the jump across an edge (inner minus outer side), each
+piece of edge inside
+the pixel contributes ``J`` times the area of its *shadow*: the part of the square that the piece hides from
+the centre. Summed
+over all pieces this is exact for piecewise constant images, also where several edges cross a pixel or an
+object is thinner than
+one. The derivative is the boundary integral ``J * int (velocity . normal) dl`` over the piece (Reynolds'
+transport theorem, as
+used by Li et al. 2018 for edge sampling), here in closed form. The idea to correct only the pixels at
+detected silhouette edges
 is that of Laine et al. 2020, section 3.4; area and visibility are decided differently.
 
-Edges are those between a face towards and a face away from the camera, open ones, and those at which an attribute jumps
-(creases, texture seams). Whether an edge is seen is decided per piece from the faces at the pixel centres on both of its sides.
+Edges are those between a face towards and a face away from the camera, open ones, and those at which an
+attribute jumps
+(creases, texture seams). Whether an edge is seen is decided per piece from the faces at the pixel centres on
+both of its sides.
 
-Where several edges pass through one pixel, `outline_visibility` cuts them at their crossings and decides part by part.
+Where several edges pass through one pixel, `outline_visibility` cuts them at their crossings and decides part
+by part.
 
-Bias, by construction: the jump is taken as constant over a piece, and the shading of a pixel as that of its centre (of the
-edge, on the far side of it); where two meshes or faces intersect there is no edge, hence no boundary term along the crossing.
+Bias, by construction: the jump is taken as constant over a piece, and the shading of a pixel as that of its
+centre (of the
+edge, on the far side of it); where two meshes or faces intersect there is no edge, hence no boundary term
+along the crossing.
 """
 
 import warp as wp
@@ -144,7 +155,8 @@ def _face_below(
 ) -> int:
     """Face that a ray meets on the sheet of surface inside the edge, found by walking from face to face.
 
-    Returns -1 if the sheet ends on the way, -2 if the walk does not arrive (Devillers et al. 2001, the visibility walk).
+    Returns -1 if the sheet ends on the way, -2 if the walk does not arrive (Devillers et al. 2001, the
+    visibility walk).
     """
     f = s.face
     came_from = wp.int32(-1)
@@ -312,7 +324,6 @@ def _add_piece(
 
     center = wp.vec2(float(x), float(y))
     a = start - center
-    b = end - center
     distance = wp.dot(outward, a) / length  # of the centre from the edge; positive: the centre lies inside
     beyond = _pixel(s, x + step_x, y + step_y)
     here = face_index[s.view, y, x]
@@ -341,7 +352,9 @@ def _add_piece(
     d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
     at_inside = wp.int32(0)
     if within[0] >= 0:
-        at_inside = _at_inside(s, p[2], within[0], within[1], face_index, depth, rays, p_cam, faces, neighbors)
+        at_inside = _at_inside(
+            s, p[2], within[0], within[1], face_index, depth, rays, p_cam, faces, neighbors
+        )
     hidden_out = False
     if out[0] >= 0:
         hidden_out = _hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces)
@@ -471,7 +484,26 @@ def _trace(
     a = project(cam, p0) - origin
     b = project(cam, p1) - origin
     if cam.model == 0:
-        _walk(s, a, b, first, last, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count)
+        _walk(
+            s,
+            a,
+            b,
+            first,
+            last,
+            p0[2],
+            p1[2],
+            pa,
+            pb,
+            face_index,
+            depth,
+            rays,
+            p_cam,
+            faces,
+            neighbors,
+            heads,
+            candidates,
+            count,
+        )
         return
     n = wp.clamp(wp.int32(wp.length(b - a) / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
     for i in range(n):
@@ -481,7 +513,26 @@ def _trace(
         p1 = pa + t1 * (pb - pa)
         a = project(cam, p0) - origin
         b = project(cam, p1) - origin
-        _walk(s, a, b, t0, t1, p0[2], p1[2], pa, pb, face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count)
+        _walk(
+            s,
+            a,
+            b,
+            t0,
+            t1,
+            p0[2],
+            p1[2],
+            pa,
+            pb,
+            face_index,
+            depth,
+            rays,
+            p_cam,
+            faces,
+            neighbors,
+            heads,
+            candidates,
+            count,
+        )
 
 
 @wp.kernel(enable_backward=False)

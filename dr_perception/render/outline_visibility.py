@@ -1,8 +1,11 @@
 """Which of the candidate pieces of `outline` are seen, and which parts of them.
 
-Where a pixel has one candidate, the surfaces at the pixel centres on both of its sides decide. Where it has several, each is cut
-at its crossings with the others, and layers of surface are counted along the way from the pixel's centre to the part: every
-edge at which two faces fold over begins (or ends) a layer, and the number of layers at the centre is known from what the
+Where a pixel has one candidate, the surfaces at the pixel centres on both of its sides decide. Where it has
+several, each is cut
+at its crossings with the others, and layers of surface are counted along the way from the pixel's centre to
+the part: every
+edge at which two faces fold over begins (or ends) a layer, and the number of layers at the centre is known
+from what the
 z-buffer shows there. A part of an outline is seen if just outside it no layer at its depth or nearer is left
 (Appel 1967, "The notion of quantitative invisibility", here within one pixel).
 """
@@ -77,7 +80,8 @@ def _layers(
         if c.inside != 0:
             count = wp.where(c.at_inside == 1, 1, 0)
     elif c.inside != 0:
-        # The layer that ends at the edge itself does not count; unless it covers the centre, one too many was taken off.
+        # The layer that ends at the edge itself does not count; unless it covers the centre, one too many was
+        # taken off.
         count = wp.where(c.at_inside == 1, 1, 0)
         if c.at_inside == 2 and (face_index[p.view, p.y, p.x] < 0 or depth[p.view, p.y, p.x] > limit):
             count = -1
@@ -124,7 +128,9 @@ def _beyond(
                 if at > last:
                     entering = wp.dot(o.piece.outward, o.start - origin) < 0.0
                     last = at
-                    found = wp.vec2i(wp.where(entering, o.in_x, o.piece.out_x), wp.where(entering, o.in_y, o.piece.out_y))
+                    found = wp.vec2i(
+                        wp.where(entering, o.in_x, o.piece.out_x), wp.where(entering, o.in_y, o.piece.out_y)
+                    )
             j = o.next
     return found
 

@@ -42,7 +42,8 @@ DIFFERENTIABLE = (
 class SceneParameters:
     """Everything that makes the picture, as Warp arrays; H hypotheses, C cameras, I instances.
 
-    Arrays named in `DIFFERENTIABLE` carry gradients if they were asked for. ``pose`` and ``camera_pose`` are tangent vectors
+    Arrays named in `DIFFERENTIABLE` carry gradients if they were asked for. ``pose`` and ``camera_pose`` are
+    tangent vectors
     (v, w) about the base poses, zero at first: ``t' = t + v``, ``R' = exp(w) R`` along the axes of the scene.
     """
 
@@ -120,16 +121,20 @@ def make_parameters(
         topology: Its topology.
         cameras: One or C cameras with images of one size.
         T_world_cam: Their poses, shape (4, 4) or (C, 4, 4); None: the scene frame.
-        poses: T_world_obj of every instance in H hypotheses, shape (H, I, 4, 4); None: those of the scene, H = 1.
+        poses: T_world_obj of every instance in H hypotheses, shape (H, I, 4, 4); None: those of the scene, H
+        = 1.
         requires_grad: Names out of `DIFFERENTIABLE`.
         device: Where to.
 
     Raises:
-        ValueError: Unknown names, shapes that do not fit, cameras of different size, poses that are not rigid.
+        ValueError: Unknown names, shapes that do not fit, cameras of different size, poses that are not
+        rigid.
     """
     unknown = set(requires_grad) - set(DIFFERENTIABLE)
     if unknown:
-        raise ValueError(f"unknown parameters {sorted(unknown)}, expected names out of {list(DIFFERENTIABLE)}")
+        raise ValueError(
+            f"unknown parameters {sorted(unknown)}, expected names out of {list(DIFFERENTIABLE)}"
+        )
     cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
     sizes = {(c.width, c.height) for c in cameras}
     if len(sizes) != 1:
@@ -161,7 +166,11 @@ def make_parameters(
         "light_directions": (scene.lights.directions, wp.vec3, (-1, 3)),
         "light_colors": (scene.lights.colors, wp.vec3, (-1, 3)),
         "harmonics": (harmonics, wp.vec3, (-1, 3)),
-        "background": (background[None] if background.ndim == 3 else background[None, None, None], wp.vec3, ()),
+        "background": (
+            background[None] if background.ndim == 3 else background[None, None, None],
+            wp.vec3,
+            (),
+        ),
     }
     made = {}
     for name, (values, dtype, shape) in arrays.items():
@@ -225,5 +234,3 @@ def _texels(topology: SceneTopology) -> tuple[NDArray[np.float32], NDArray[np.in
         start += len(parts[-1])
     textures = np.array([places[k] for k in topology.mesh_of_instance], dtype=np.int32).reshape(-1, 3)
     return (np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)), textures
-
-

@@ -6,7 +6,16 @@ from dataclasses import dataclass, fields
 
 import warp as wp
 
-from dr_perception.render import antialias, intrinsics, outline, outline_visibility, raster, soft_silhouette, surface, vertex_stage
+from dr_perception.render import (
+    antialias,
+    intrinsics,
+    outline,
+    outline_visibility,
+    raster,
+    soft_silhouette,
+    surface,
+    vertex_stage,
+)
 from dr_perception.render.images import Images, RenderOptions
 from dr_perception.render.launcher import Launcher
 from dr_perception.render.parameters import SceneParameters
@@ -174,17 +183,37 @@ def blend(c: Chunk) -> None:
     """Blend the jumps over the outline into the images."""
     w, images, run = c.work, c.images, c.launcher.run
     room = (w.pieces.shape[0] if not w.device.is_cpu else int(w.piece_count.numpy()[0]),)
-    run("scalar_jumps", antialias.scalar_jumps, room, [w.pieces, w.piece_count, w.face_index, w.depth, c.options.far_depth, w.scalar_jumps])
+    run(
+        "scalar_jumps",
+        antialias.scalar_jumps,
+        room,
+        [w.pieces, w.piece_count, w.face_index, w.depth, c.options.far_depth, w.scalar_jumps],
+    )
     silhouette = images.silhouette if c.options.antialias else None
     depth = images.depth if c.options.antialias_depth else None
     if silhouette is not None or depth is not None:
-        run("blend", antialias.blend_scalars, room, [w.pieces, w.piece_count, w.scalar_jumps, silhouette, depth])
+        run(
+            "blend",
+            antialias.blend_scalars,
+            room,
+            [w.pieces, w.piece_count, w.scalar_jumps, silhouette, depth],
+        )
     if c.options.antialias and images.color is not None:
         run("color_jumps", antialias.color_jumps, room, color_jump_arguments(c, images.color))
-        run("blend_color", antialias.blend_vectors, room, [w.pieces, w.piece_count, w.color_jumps, images.color])
+        run(
+            "blend_color",
+            antialias.blend_vectors,
+            room,
+            [w.pieces, w.piece_count, w.color_jumps, images.color],
+        )
     if c.options.antialias and images.normal is not None:
         run("normal_jumps", antialias.normal_jumps, room, normal_jump_arguments(c, images.normal))
-        run("blend_normal", antialias.blend_vectors, room, [w.pieces, w.piece_count, w.normal_jumps, images.normal])
+        run(
+            "blend_normal",
+            antialias.blend_vectors,
+            room,
+            [w.pieces, w.piece_count, w.normal_jumps, images.normal],
+        )
     if images.soft_silhouette is not None:
         soften(c, room)
 
@@ -193,7 +222,15 @@ def color_jump_arguments(c: Chunk, color: wp.array) -> list:
     """Arguments of `antialias.color_jumps`."""
     w, a = c.work, c.arrays
     leading = [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index]
-    return [*leading, *material_inputs(c), c.parameters.background, w.viewports, c.first_view, color, w.color_jumps]
+    return [
+        *leading,
+        *material_inputs(c),
+        c.parameters.background,
+        w.viewports,
+        c.first_view,
+        color,
+        w.color_jumps,
+    ]
 
 
 def normal_jump_arguments(c: Chunk, normal: wp.array) -> list:
@@ -205,7 +242,10 @@ def normal_jump_arguments(c: Chunk, normal: wp.array) -> list:
 def soften(c: Chunk, room: tuple[int]) -> None:
     """Soft silhouette: nearest piece of every pixel by jump flooding."""
     w = c.work
-    buffers = [w.scratch("nearest_a", w.face_index, zero=False), w.scratch("nearest_b", w.face_index, zero=False)]
+    buffers = [
+        w.scratch("nearest_a", w.face_index, zero=False),
+        w.scratch("nearest_b", w.face_index, zero=False),
+    ]
     buffers[0].fill_(-1)
     c.launcher.run("seed", soft_silhouette.seed, room, [w.pieces, w.piece_count, w.face_index, buffers[0]])
     reach = 1

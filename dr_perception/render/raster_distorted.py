@@ -1,7 +1,9 @@
 """The rasteriser for lenses with distortion: coverage is tested at the undistorted position of each pixel centre.
 
-A triangle is straight in the ideal plane and bent on the image. Which pixels to test is bounded by the image of points along its
-edges (a lens is one-to-one, so the border of the image of a triangle is the image of its border); a triangle that reaches
+A triangle is straight in the ideal plane and bent on the image. Which pixels to test is bounded by the image
+of points along its
+edges (a lens is one-to-one, so the border of the image of a triangle is the image of its border); a triangle
+that reaches
 beyond the corners of the image, where lens polynomials may fold back, is tested everywhere.
 """
 

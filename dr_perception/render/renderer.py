@@ -40,8 +40,10 @@ class _Request:
 class Renderer:
     """Draws scenes; keeps topology, buffers and recorded launches for the next call.
 
-    Views beyond the memory budget are drawn in chunks, and the backward pass draws each chunk again instead of keeping its
-    buffers. The same happens when another render has used the buffers in between, so any order of calls is right; going back
+    Views beyond the memory budget are drawn in chunks, and the backward pass draws each chunk again instead
+    of keeping its
+    buffers. The same happens when another render has used the buffers in between, so any order of calls is
+    right; going back
     right after going forward is fastest. Not thread-safe: give each thread its own.
 
         renderer = Renderer()
@@ -50,7 +52,8 @@ class Renderer:
             images = renderer.render(scene, parameters)
             wp.launch(loss_kernel, ...)          # from images.depth, .silhouette, .color, .normal to a scalar
         tape.backward(loss)
-        parameters.pose.grad                     # (v, w) of DESIGN section 2, for every hypothesis and instance
+        parameters.pose.grad                     # (v, w) of DESIGN section 2, for every hypothesis and
+        instance
     """
 
     def __init__(self, device: wp.DeviceLike = None, memory_budget_mb: float = 256.0) -> None:
@@ -98,7 +101,8 @@ class Renderer:
             out: Images of an earlier call with the same sizes, to be overwritten; None: new ones.
 
         Returns:
-            Images of all views. When a ``wp.Tape`` is recording and parameters require gradients, gradients of the float
+            Images of all views. When a ``wp.Tape`` is recording and parameters require gradients, gradients
+            of the float
             images flow back to the parameters in ``tape.backward``.
 
         Raises:
@@ -113,7 +117,9 @@ class Renderer:
         request = _Request(scene, parameters, options, images)
         if width > 0 and height > 0:
             for first, count in self._chunks(request, width, height):
-                chunk = self._chunk(request, first, count, pipeline.slice_views(images, first, count, parameters.num_views))
+                chunk = self._chunk(
+                    request, first, count, pipeline.slice_views(images, first, count, parameters.num_views)
+                )
                 pipeline.draw(chunk)
                 chunk.work.token = (images, first)
             self._record(request, width, height)
@@ -131,17 +137,28 @@ class Renderer:
     def _check(self, scene: Scene, parameters: SceneParameters) -> None:
         count = len(scene.instances)
         if parameters.pose.shape[1] != count:
-            raise ValueError(f"the parameters have {parameters.pose.shape[1]} instances, the scene has {count}")
+            raise ValueError(
+                f"the parameters have {parameters.pose.shape[1]} instances, the scene has {count}"
+            )
         expected = self._scene_arrays(scene).topology.vertex_offset[-1]
         if parameters.vertices.shape[0] != expected:
-            raise ValueError(f"the parameters have {parameters.vertices.shape[0]} vertices, the scene has {expected}")
+            raise ValueError(
+                f"the parameters have {parameters.vertices.shape[0]} vertices, the scene has {expected}"
+            )
         if parameters.vertices.device != self.device:
-            raise ValueError(f"the parameters are on {parameters.vertices.device}, the renderer on {self.device}")
+            raise ValueError(
+                f"the parameters are on {parameters.vertices.device}, the renderer on {self.device}"
+            )
 
     def _new_images(self, p: SceneParameters, options: RenderOptions, width: int, height: int) -> Images:
         shape = (p.num_views, height, width)
         differentiable = bool(p.requires_grad)
-        dtypes: dict[str, Any] = {"depth": wp.float32, "silhouette": wp.float32, "color": wp.vec3, "normal": wp.vec3}
+        dtypes: dict[str, Any] = {
+            "depth": wp.float32,
+            "silhouette": wp.float32,
+            "color": wp.vec3,
+            "normal": wp.vec3,
+        }
         made = {
             name: wp.empty(shape, dtype=dtype, device=self.device, requires_grad=differentiable)
             for name, dtype in dtypes.items()
@@ -150,7 +167,9 @@ class Renderer:
         if "instance" in options.channels:
             made["instance"] = wp.empty(shape, dtype=wp.int32, device=self.device)
         if options.soft_silhouette_px > 0.0:
-            made["soft_silhouette"] = wp.empty(shape, dtype=wp.float32, device=self.device, requires_grad=differentiable)
+            made["soft_silhouette"] = wp.empty(
+                shape, dtype=wp.float32, device=self.device, requires_grad=differentiable
+            )
         return Images(**made)
 
     def _chunks(self, request: _Request, width: int, height: int) -> list[tuple[int, int]]:
@@ -169,8 +188,12 @@ class Renderer:
         self._prepare(chunk, box)
         return chunk
 
-    def _workspace(self, arrays: SceneArrays, p: SceneParameters, box: tuple, views: int) -> tuple[Workspace, Launcher]:
-        key = WorkspaceKey(views, p.intrinsics.shape[0], box[2], box[3], *p.image_size, p.light_directions.shape[0])
+    def _workspace(
+        self, arrays: SceneArrays, p: SceneParameters, box: tuple, views: int
+    ) -> tuple[Workspace, Launcher]:
+        key = WorkspaceKey(
+            views, p.intrinsics.shape[0], box[2], box[3], *p.image_size, p.light_directions.shape[0]
+        )
         found = self._workspaces.get((id(arrays), key))
         if found is None:
             if len(self._workspaces) >= _MAX_CACHED:
@@ -193,7 +216,10 @@ class Renderer:
             w.ideal_positions = wp.zeros(shape, dtype=wp.vec2, device=self.device) if distorted else None
         if not same or live:
             c.launcher.run(
-                "rays", intrinsics.cast_rays, w.rays.shape, [p.intrinsics, p.camera_models, w.rays, w.ideal_positions]
+                "rays",
+                intrinsics.cast_rays,
+                w.rays.shape,
+                [p.intrinsics, p.camera_models, w.rays, w.ideal_positions],
             )
         if not same or "vertices" in p.requires_grad:
             c.launcher.run(
@@ -220,7 +246,9 @@ class Renderer:
             box = crop_box(request.options, request.parameters.image_size)
             work, launcher = self._workspace(arrays, request.parameters, box, count)
             if work.token == (images, first):
-                chunk = pipeline.Chunk(arrays, request.parameters, request.options, work, launcher, part, first, count)
+                chunk = pipeline.Chunk(
+                    arrays, request.parameters, request.options, work, launcher, part, first, count
+                )
             else:
                 chunk = self._chunk(request, first, count, part)
                 pipeline.draw(chunk)
@@ -267,5 +295,7 @@ def render(
     """
     name = str(wp.get_device(device))
     renderer = _shared.setdefault(name, Renderer(name))
-    parameters = camera if isinstance(camera, SceneParameters) else renderer.parameters(scene, camera, T_world_cam)
+    parameters = (
+        camera if isinstance(camera, SceneParameters) else renderer.parameters(scene, camera, T_world_cam)
+    )
     return renderer.render(scene, parameters, options)

@@ -14,7 +14,9 @@ from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
 
 
-def _vector(values: ArrayLike, shape: tuple[int, ...], what: str, low: float | None = None) -> NDArray[np.float64]:
+def _vector(
+    values: ArrayLike, shape: tuple[int, ...], what: str, low: float | None = None
+) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
     if array.shape != shape:
         raise ValueError(f"{what} must have shape {shape}, got {array.shape}")
@@ -47,7 +49,12 @@ class Material:
     def __post_init__(self) -> None:
         """Validate."""
         object.__setattr__(self, "albedo", _vector(self.albedo, (3,), "albedo", 0.0))
-        for name, high in (("roughness", 1.0), ("metallic", 1.0), ("specular", 1.0), ("crease_angle_rad", np.pi)):
+        for name, high in (
+            ("roughness", 1.0),
+            ("metallic", 1.0),
+            ("specular", 1.0),
+            ("crease_angle_rad", np.pi),
+        ):
             value = float(getattr(self, name))
             if not 0.0 <= value <= high:
                 raise ValueError(f"material {name} must lie between 0 and {high:g}, got {value}")
@@ -74,7 +81,9 @@ class Lights:
     def __post_init__(self) -> None:
         """Validate."""
         count = len(np.atleast_2d(np.asarray(self.directions))) if np.size(self.directions) else 0
-        directions = np.asarray(self.directions, dtype=np.float64).reshape(count, -1) if count else np.zeros((0, 3))
+        directions = (
+            np.asarray(self.directions, dtype=np.float64).reshape(count, -1) if count else np.zeros((0, 3))
+        )
         colors = np.asarray(self.colors, dtype=np.float64) if np.size(self.colors) else np.zeros((0, 3))
         object.__setattr__(self, "ambient", _vector(self.ambient, (3,), "ambient light"))
         object.__setattr__(self, "directions", _vector(directions, (count, 3), "light directions"))
@@ -104,9 +113,13 @@ class Instance:
     def __post_init__(self) -> None:
         """Validate."""
         if not isinstance(self.model, ObjectModel | Mesh):
-            raise TypeError(f"the model of an instance must be ObjectModel or Mesh, got {type(self.model).__name__}")
+            raise TypeError(
+                f"the model of an instance must be ObjectModel or Mesh, got {type(self.model).__name__}"
+            )
         validate_mesh(self.mesh, self.name)
-        object.__setattr__(self, "T_world_obj", check_transform(self.T_world_obj, f"T_world_obj of {self.name}"))
+        object.__setattr__(
+            self, "T_world_obj", check_transform(self.T_world_obj, f"T_world_obj of {self.name}")
+        )
 
     @property
     def mesh(self) -> Mesh:

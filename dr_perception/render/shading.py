@@ -1,10 +1,15 @@
 """A small physically based model of what a lit surface point looks like, in linear RGB.
 
-Diffuse: Lambert. Specular: microfacets with the GGX distribution (Walter et al. 2007, eq. 33), the separable Smith term in the
-form of Karis 2013 and Schlick's Fresnel approximation (1994). Metallic workflow: a dielectric reflects ``0.08 * specular`` at
-normal incidence and a metal its base colour. Lights have no distance and cast no shadow here (see the ray caster); a light's
-colour is the radiance of a white Lambertian surface that faces it. Ambient light and spherical harmonics reach every point
-without occlusion; a harmonic light is given by the nine coefficients of that same radiance over the normal (Ramamoorthi and
+Diffuse: Lambert. Specular: microfacets with the GGX distribution (Walter et al. 2007, eq. 33), the separable
+Smith term in the
+form of Karis 2013 and Schlick's Fresnel approximation (1994). Metallic workflow: a dielectric reflects ``0.08
+* specular`` at
+normal incidence and a metal its base colour. Lights have no distance and cast no shadow here (see the ray
+caster); a light's
+colour is the radiance of a white Lambertian surface that faces it. Ambient light and spherical harmonics
+reach every point
+without occlusion; a harmonic light is given by the nine coefficients of that same radiance over the normal
+(Ramamoorthi and
 Hanrahan 2001, order 2, already convolved with the cosine lobe), in the axes of the scene.
 """
 

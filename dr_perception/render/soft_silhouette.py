@@ -1,11 +1,16 @@
 """A silhouette with a soft edge of chosen width, for gradients that reach far from the outline.
 
-``S = sigmoid(d / width)`` with the signed distance d of a pixel's centre to the nearest point of the visible outline [px],
-positive inside. It is the soft rasteriser of Liu et al. 2019 (eq. 1) and the soft background of Chen et al. 2019 (DIB-R, eq. 7) with
-the union of all faces in the place of single triangles: the nearest outline piece decides instead of a product over faces, so the
-cost follows pixels and outline, not faces x pixels, and the silhouette does not swell where triangles are small.
+``S = sigmoid(d / width)`` with the signed distance d of a pixel's centre to the nearest point of the visible
+outline [px],
+positive inside. It is the soft rasteriser of Liu et al. 2019 (eq. 1) and the soft background of Chen et al.
+2019 (DIB-R, eq. 7) with
+the union of all faces in the place of single triangles: the nearest outline piece decides instead of a
+product over faces, so the
+cost follows pixels and outline, not faces x pixels, and the silhouette does not swell where triangles are
+small.
 
-Bias: the image is not the coverage of the pixels (at ``width`` w the edge is blurred over about 5 w), the gradient looks only
+Bias: the image is not the coverage of the pixels (at ``width`` w the edge is blurred over about 5 w), the
+gradient looks only
 at the nearest piece, and it jumps on the medial axis, where two pieces are equally near. Anneal the width.
 """
 

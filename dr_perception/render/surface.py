@@ -1,6 +1,7 @@
 """Kernels that turn visible faces into pixels: depth, silhouette, instance, colour and normal, at pixel centres.
 
-`resolve` is written with its adjoint by hand (`resolve_adjoint`); colour and normals use the adjoint that Warp derives.
+`resolve` is written with its adjoint by hand (`resolve_adjoint`); colour and normals use the adjoint that
+Warp derives.
 """
 
 import warp as wp

@@ -1,6 +1,7 @@
 """Texture look-up: bilinear, v up, edges repeated outwards; texels are linear RGB.
 
-One texel per pixel is read: where a texture is much finer than the pixels the image aliases, and its derivative is that of
+One texel per pixel is read: where a texture is much finer than the pixels the image aliases, and its
+derivative is that of
 the aliased image. Pre-filter such a texture, or render larger and average.
 """
 

@@ -42,7 +42,9 @@ class MeshTopology:
         """Analyse a mesh; edges with a larger dihedral angle than given are creases."""
         found = edges(mesh)
         first, second = found.faces[:, 0], found.faces[:, 1]
-        opposite = np.stack([_third_vertex(mesh, found.vertices, first), _third_vertex(mesh, found.vertices, second)], 1)
+        opposite = np.stack(
+            [_third_vertex(mesh, found.vertices, first), _third_vertex(mesh, found.vertices, second)], 1
+        )
         creases = _creases(mesh, found.faces, crease_angle_rad)
         seams = _seams(mesh, found.vertices, found.faces)
         closed = bool((second >= 0).all()) and _signed_volume(mesh) > 0.0
@@ -104,7 +106,9 @@ def _neighbors(mesh: Mesh, pairs: Ints, faces: Ints) -> Ints:
     return found
 
 
-def _smoothing_groups(mesh: Mesh, pairs: Ints, faces: Ints, creases: NDArray[np.bool_]) -> tuple[Ints, Ints, Ints]:
+def _smoothing_groups(
+    mesh: Mesh, pairs: Ints, faces: Ints, creases: NDArray[np.bool_]
+) -> tuple[Ints, Ints, Ints]:
     """Corners of one vertex whose faces are joined by smooth edges share a normal."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -234,7 +238,9 @@ def _join(instances: Sequence[Instance]) -> SceneTopology:
         edges=_stack([moved_edges(i) for i in numbers], 4),
         opposite=_stack([parts[k].opposite + v[i] for i, k in enumerate(index)], 2),
         flags=_stack([parts[k].flags for k in index], 0),
-        corner_uv=np.concatenate([uv(meshes[k]) for k in index]) if index else np.zeros((0, 3, 2), np.float32),
+        corner_uv=np.concatenate([uv(meshes[k]) for k in index])
+        if index
+        else np.zeros((0, 3, 2), np.float32),
         vertex_offset=tuple(int(n) for n in mesh_v),
         radius=tuple(float(np.linalg.norm(meshes[k].vertices, axis=1).max()) for k in index),
         closed=bool(parts) and all(bool((p.flags & EDGE_CLOSED).all()) for p in parts),

@@ -1,6 +1,7 @@
 """Poses, vertices and normals to the cameras, with their derivatives.
 
-Views are hypotheses x cameras: view ``v`` shows hypothesis ``v // C`` through camera ``v % C``. The tangent vectors are those
+Views are hypotheses x cameras: view ``v`` shows hypothesis ``v // C`` through camera ``v % C``. The tangent
+vectors are those
 of DESIGN section 2: ``t' = t + v``, ``R' = exp(w) R``, along the axes of the scene (world) frame.
 """
 

@@ -66,7 +66,12 @@ def bytes_per_view(arrays: SceneArrays, width: int, height: int) -> int:
     """Scratch memory that one view needs, with all channels and their gradients [bytes]."""
     pixel = 8 + 4 + 4 + 4 + 4 + 12 + 12 + 4 + 4 + 4
     vertex = 12 + 8 + 12
-    return width * height * pixel + arrays.num_vertices * vertex + arrays.num_normals * 24 + piece_room(width, height) * 280
+    return (
+        width * height * pixel
+        + arrays.num_vertices * vertex
+        + arrays.num_normals * 24
+        + piece_room(width, height) * 280
+    )
 
 
 def piece_room(width: int, height: int) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from dr_perception.geometry import Camera, Mesh, make_transform
 from dr_perception.geometry.se3 import exp_so3
-from numpy.typing import NDArray
 
 CAMERA = Camera(96, 72, 120.0, 118.0, 46.3, 36.9)
 
@@ -19,7 +20,9 @@ def box(size: tuple[float, float, float] = (0.1, 0.07, 0.05)) -> Mesh:
 
 def torus(radius: float = 0.06, tube: float = 0.025, rows: int = 32, columns: int = 20) -> Mesh:
     """A ring."""
-    u, v = np.meshgrid(np.arange(rows) * 2 * np.pi / rows, np.arange(columns) * 2 * np.pi / columns, indexing="ij")
+    u, v = np.meshgrid(
+        np.arange(rows) * 2 * np.pi / rows, np.arange(columns) * 2 * np.pi / columns, indexing="ij"
+    )
     r = radius + tube * np.cos(v)
     vertices = np.stack([r * np.cos(u), r * np.sin(u), tube * np.sin(v)], -1).reshape(-1, 3)
     i, j = (a.reshape(-1) for a in np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"))
@@ -28,6 +31,8 @@ def torus(radius: float = 0.06, tube: float = 0.025, rows: int = 32, columns: in
     return Mesh(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]))
 
 
-def pose(z: float = 0.3, w: tuple[float, float, float] = (0.6, 0.4, 0.2), x: float = 0.0, y: float = 0.0) -> NDArray:
+def pose(
+    z: float = 0.3, w: tuple[float, float, float] = (0.6, 0.4, 0.2), x: float = 0.0, y: float = 0.0
+) -> NDArray:
     """A pose in front of the camera."""
     return make_transform(exp_so3(np.array(w)), np.array([x, y, z]))

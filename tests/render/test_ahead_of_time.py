@@ -6,9 +6,10 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-import dr_perception.render
 import pytest
 import warp as wp
+
+import dr_perception.render
 
 ARCHITECTURES = (75, 86, 90)
 
@@ -27,10 +28,14 @@ def kernel_modules() -> list[str]:
 def test_kernels_compile_for_cuda(name: str, tmp_path: Path) -> None:
     module = importlib.import_module(name)
     try:
-        wp.compile_aot_module(module, device=None, arch=list(ARCHITECTURES), module_dir=tmp_path, use_ptx=True)
+        wp.compile_aot_module(
+            module, device=None, arch=list(ARCHITECTURES), module_dir=tmp_path, use_ptx=True
+        )
     except RuntimeError as error:
         if "NVRTC" in str(error) or "CUDA" in str(error):
             pytest.skip(f"this Warp has no CUDA compiler: {error}")
         raise
     for arch in ARCHITECTURES:
-        assert list(tmp_path.glob(f"*sm{arch}*")), f"nothing compiled for sm_{arch}: {list(tmp_path.iterdir())}"
+        assert list(tmp_path.glob(f"*sm{arch}*")), (
+            f"nothing compiled for sm_{arch}: {list(tmp_path.iterdir())}"
+        )

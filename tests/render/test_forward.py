@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dr_perception.geometry import Camera, Mesh
-from dr_perception.render import Images, Instance, Lights, Material, Renderer, RenderOptions, Scene, render
 from numpy.typing import NDArray
 from render_cases import CAMERA, box, pose, torus
+
+from dr_perception.geometry import Camera, Mesh
+from dr_perception.render import Images, Instance, Lights, Material, Renderer, RenderOptions, Scene, render
 
 LENSES = {
     "pinhole": ((), "plumb_bob"),
@@ -48,7 +49,8 @@ def test_depth_agrees_with_ray_casting(mesh: Mesh, name: str) -> None:
     expected = cast(mesh, T, camera)
     both = (depth > 0) & (expected > 0)
     assert both.sum() > 500
-    # At grazing pixels a rounding of the ray moves the depth; a centre on an edge may fall on either side of it.
+    # At grazing pixels a rounding of the ray moves the depth; a centre on an edge may fall on either side of
+    # it.
     assert np.quantile(np.abs(depth - expected)[both], 0.995) < 1e-4
     assert ((depth > 0) != (expected > 0)).sum() <= 2
 
@@ -57,7 +59,9 @@ def test_depth_agrees_with_ray_casting(mesh: Mesh, name: str) -> None:
 @pytest.mark.parametrize("mesh", [box(), torus()], ids=["box", "torus"])
 def test_coverage_is_the_area_that_is_covered(mesh: Mesh, name: str) -> None:
     camera, T = lens(name), pose()
-    coverage = render(Scene.of(mesh, T), camera, options=RenderOptions(channels=("silhouette",))).numpy()["silhouette"]
+    coverage = render(Scene.of(mesh, T), camera, options=RenderOptions(channels=("silhouette",))).numpy()[
+        "silhouette"
+    ]
     samples = 16
     fine = (cast(mesh, T, camera, samples) > 0).astype(float)
     expected = fine.reshape(camera.height, samples, camera.width, samples).mean((1, 3))
@@ -116,7 +120,9 @@ def test_a_flat_white_surface_shows_the_light() -> None:
 
 
 def test_normals_point_to_the_camera() -> None:
-    normal = render(Scene.of(torus(), pose()), CAMERA, options=RenderOptions(antialias=False)).numpy()["normal"]
+    normal = render(Scene.of(torus(), pose()), CAMERA, options=RenderOptions(antialias=False)).numpy()[
+        "normal"
+    ]
     rays = np.concatenate([CAMERA.rays(), np.ones((CAMERA.height, CAMERA.width, 1))], -1)
     length = np.linalg.norm(normal, axis=-1)
     assert set(np.round(length, 4).ravel().tolist()) == {0.0, 1.0}
@@ -126,7 +132,11 @@ def test_normals_point_to_the_camera() -> None:
 @pytest.mark.parametrize(("z", "x"), [(-0.3, 0.0), (0.3, 2.0)])
 def test_what_is_not_in_view_draws_nothing(z: float, x: float) -> None:
     images = render(Scene.of(box(), pose(z, x=x)), CAMERA).numpy()
-    assert (images["instance"] == -1).all() and (images["depth"] == 0).all() and (images["silhouette"] == 0).all()
+    assert (
+        (images["instance"] == -1).all()
+        and (images["depth"] == 0).all()
+        and (images["silhouette"] == 0).all()
+    )
 
 
 def test_a_surface_through_the_near_plane_is_cut() -> None:
@@ -143,7 +153,9 @@ def test_an_object_smaller_than_a_pixel_keeps_its_area() -> None:
 
 def test_empty_scene_and_empty_crop() -> None:
     images = render(Scene(background=(0.1, 0.2, 0.3)), CAMERA).numpy()
-    np.testing.assert_allclose(images["color"], np.broadcast_to((0.1, 0.2, 0.3), images["color"].shape), rtol=1e-6)
+    np.testing.assert_allclose(
+        images["color"], np.broadcast_to((0.1, 0.2, 0.3), images["color"].shape), rtol=1e-6
+    )
     empty = render(Scene.of(box(), pose()), CAMERA, options=RenderOptions(crop=(0, 0, 0, 0)))
     assert empty.numpy()["depth"].shape == (0, 0)
 

@@ -10,14 +10,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import warp as wp
-from dr_perception.geometry import Camera, Mesh
-from dr_perception.render import Instance, Lights, Material, Renderer, RenderOptions, Scene, SceneParameters
 from numpy.typing import NDArray
 from render_cases import CAMERA, box, pose, torus
 
+from dr_perception.geometry import Camera, Mesh
+from dr_perception.render import Instance, Lights, Material, Renderer, RenderOptions, Scene, SceneParameters
+
 
 @wp.kernel
-def weigh_scalar(image: wp.array3d(dtype=float), weight: wp.array3d(dtype=float), total: wp.array(dtype=wp.float64)):
+def weigh_scalar(
+    image: wp.array3d(dtype=float), weight: wp.array3d(dtype=float), total: wp.array(dtype=wp.float64)
+):
     v, y, x = wp.tid()
     wp.atomic_add(total, 0, wp.float64(image[v, y, x] * weight[v, y, x]))
 
@@ -55,7 +58,12 @@ class Loss:
     """A weighted sum over one image."""
 
     def __init__(
-        self, scene: Scene, parameters: SceneParameters, channel: str, options: RenderOptions, camera: Camera = CAMERA
+        self,
+        scene: Scene,
+        parameters: SceneParameters,
+        channel: str,
+        options: RenderOptions,
+        camera: Camera = CAMERA,
     ) -> None:
         self.renderer, self.scene, self.parameters = Renderer("cpu"), scene, parameters
         self.fine = self.renderer.parameters(scene, enlarged(camera), requires_grad=parameters.requires_grad)
@@ -100,8 +108,14 @@ class Loss:
 def scene_of(meshes: Sequence[Mesh], poses: Sequence[NDArray]) -> Scene:
     material = Material(albedo=(0.8, 0.6, 0.5), roughness=0.6, metallic=0.2, specular=0.4)
     two = ((0.3, -0.5, -0.8), (-0.6, 0.2, -0.7))
-    lights = Lights(directions=two, colors=((0.5, 0.6, 0.4), (0.2, 0.1, 0.3)), harmonics=0.1 * np.sin(np.arange(27.0)).reshape(9, 3))
-    return Scene([Instance(m, T, material) for m, T in zip(meshes, poses, strict=True)], lights, (0.1, 0.2, 0.4))
+    lights = Lights(
+        directions=two,
+        colors=((0.5, 0.6, 0.4), (0.2, 0.1, 0.3)),
+        harmonics=0.1 * np.sin(np.arange(27.0)).reshape(9, 3),
+    )
+    return Scene(
+        [Instance(m, T, material) for m, T in zip(meshes, poses, strict=True)], lights, (0.1, 0.2, 0.4)
+    )
 
 
 def compare(loss: Loss, name: str, directions: Sequence[NDArray], step: float, tolerance: float) -> None:
@@ -109,7 +123,9 @@ def compare(loss: Loss, name: str, directions: Sequence[NDArray], step: float, t
     ours = np.array([(gradient * d).sum() for d in directions])
     theirs = np.array([loss.difference(name, d, step) for d in directions])
     assert np.linalg.norm(theirs) > 0.0
-    assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs), f"{name}: {ours} against {theirs}"
+    assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs), (
+        f"{name}: {ours} against {theirs}"
+    )
 
 
 def unit(shape: tuple[int, ...], size: int, scale: float = 1.0) -> list[NDArray]:
@@ -169,7 +185,10 @@ def test_vertices(channel: str) -> None:
     scene = scene_of([torus()], [pose()])
     parameters = Renderer("cpu").parameters(scene, CAMERA, requires_grad=("vertices",))
     x = parameters.vertices.numpy()
-    fields = [np.cos(x @ np.array(m).reshape(3, 3) * 12.0) for m in ([1, 2, 0, -1, 1, 3, 2, 0, 1], [0, 1, 1, 2, -1, 0, 1, 1, 1])]
+    fields = [
+        np.cos(x @ np.array(m).reshape(3, 3) * 12.0)
+        for m in ([1, 2, 0, -1, 1, 3, 2, 0, 1], [0, 1, 1, 2, -1, 0, 1, 1, 1])
+    ]
     loss = Loss(scene, parameters, channel, RenderOptions(channels=(channel,), antialias_depth=True))
     compare(loss, "vertices", fields, 2e-4, 0.03)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from render_cases import CAMERA, box, pose
+
 from dr_perception.render import Renderer, Scene
 from dr_perception.render.workspace import bytes_per_view
-from render_cases import CAMERA, box, pose
 
 
 def test_scratch_memory_is_that_of_a_chunk() -> None:
