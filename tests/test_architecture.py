@@ -1,0 +1,139 @@
+"""Imports point one way through the rooms of the package, and heavy libraries are imported where they are used."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dr_perception"
+CORE = ("geometry", "render", "losses", "residuals", "optim", "fitting", "tracking")
+MAY_IMPORT = {
+    "geometry": set(),
+    "render": {"geometry"},
+    "losses": {"geometry", "render"},
+    "residuals": {"geometry", "render"},
+    "optim": {"geometry", "render", "losses", "residuals"},
+    "fitting": {"geometry", "render", "losses", "residuals", "optim"},
+    "tracking": set(CORE) - {"tracking"},
+    "config": set(CORE),
+    "data": set(CORE),
+    "viz": set(CORE),
+    "evaluation": {*CORE, "config", "data", "viz"},
+    "ros": {*CORE, "config", "data", "viz", "evaluation"},
+    "doctor": {*CORE, "config", "data", "viz", "evaluation", "ros", "dr_perception"},
+    "cli": {*CORE, "config", "data", "viz", "evaluation", "ros", "doctor", "dr_perception"},
+    "dr_perception": {*CORE, "config", "data"},
+}
+"""Rooms by name; ``dr_perception`` is the facade, ``__init__.py``. docs/architecture.md draws it."""
+
+HEAVY = {"open3d", "matplotlib", "rosbags", "cv2", "torch", "rclpy", "rerun", "PIL", "jinja2"}
+ROS = {
+    "rclpy",
+    "sensor_msgs",
+    "geometry_msgs",
+    "diagnostic_msgs",
+    "visualization_msgs",
+    "tf2_msgs",
+    "std_srvs",
+    "std_msgs",
+}
+
+
+def room_of(path: Path) -> str:
+    """Room that a file belongs to."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "dr_perception" if first == "__init__" else first
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(tree: ast.AST, inside_functions: bool = True) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything that is imported at run time."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            if node.module == "dr_perception":
+                yield from ((node.lineno, f"dr_perception.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, str(node.module)
+        elif _is_type_checking(node) or (
+            not inside_functions and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        ):
+            continue
+        else:
+            yield from imports(node, inside_functions)
+
+
+def target_room(name: str) -> str | None:
+    """Room of an imported name, None if it is not of this package."""
+    parts = name.split(".")
+    if parts[0] != "dr_perception":
+        return None
+    return parts[1] if len(parts) > 1 and parts[1] in MAY_IMPORT else "dr_perception"
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", sorted({room_of(path) for path in FILES}))
+def test_imports_point_one_way(room: str) -> None:
+    assert room in MAY_IMPORT, f"the room {room!r} is new: say in this table what it may import"
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)}:{line}: {room} may not import {name}"
+        for path in FILES
+        if room_of(path) == room
+        for line, name in imports(ast.parse(path.read_text(encoding="utf-8")))
+        if (target := target_room(name)) is not None and target != room and target not in MAY_IMPORT[room]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_table_has_no_circle() -> None:
+    done: set[str] = set()
+    while rest := {room for room in MAY_IMPORT if room not in done}:
+        free = {room for room in rest if MAY_IMPORT[room] <= done}
+        assert free, f"these rooms may import each other in a circle: {sorted(rest)}"
+        done |= free
+
+
+def test_only_the_ros_room_knows_ros() -> None:
+    wrong = [
+        f"{path.name}:{line}: {name}"
+        for path in FILES
+        if room_of(path) not in ("ros", "doctor")
+        for line, name in imports(ast.parse(path.read_text(encoding="utf-8")))
+        if name.split(".")[0] in ROS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_heavy_libraries_are_imported_inside_functions() -> None:
+    """So that `import dr_perception` and `dr-perception --help` stay fast; the ROS room needs rclpy to begin with."""
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)}:{line}: {name}"
+        for path in FILES
+        if room_of(path) != "ros"
+        for line, name in imports(ast.parse(path.read_text(encoding="utf-8")), inside_functions=False)
+        if name.split(".")[0] in HEAVY
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import dr_perception.ros.node", ["dr_perception.ros.node"]),
+        ("from dr_perception import cli", ["dr_perception.cli"]),
+        ("def f():\n    from dr_perception.data.bop import BopScene", ["dr_perception.data.bop"]),
+        ("if TYPE_CHECKING:\n    from dr_perception.data.bop import BopScene", []),
+    ],
+)
+def test_the_reader_of_imports_sees_them(source: str, names: list[str]) -> None:
+    assert [name for _, name in imports(ast.parse(source))] == names
