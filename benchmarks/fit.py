@@ -4,7 +4,8 @@
     python benchmarks/fit.py refine search       # parts: refine, search, real
     python benchmarks/fit.py search --step 30    # every 30th frame instead of every 10th
 
-Right means ADD, over the declared symmetries, below a tenth of the diameter; for the real sets the poses are references and not exact.
+Right means ADD, over the declared symmetries, below a tenth of the diameter; for the real sets the poses are
+references and not exact.
 Results are also written as JSON, with the machine and the date.
 """
 
@@ -56,7 +57,10 @@ class Case:
 
 
 def cases(root: Path, models: dict[str, ObjectModel], step: int, single: bool = False) -> Iterator[Case]:
-    """Objects of every ``step``-th frame of the scenes below a folder; ``single``: of scenes with one object."""
+    """Objects of every ``step``-th frame of the scenes below a folder.
+
+    ``single``: of scenes with one object.
+    """
     by_id = {model.object_id: model for model in models.values()}
     for folder in sorted(p for p in root.iterdir() if (p / "scene_gt.json").is_file()):
         scene = BopScene(folder, masks=False)
@@ -74,13 +78,21 @@ def cases(root: Path, models: dict[str, ObjectModel], step: int, single: bool = 
                 yield Case(f"{root.name}/{folder.name}", ids[index], name, model, frame, T, masks[name], seen)
 
 
-def add_error(model: ObjectModel, points: NDArray[np.float64], T: NDArray[np.float64], T_ref: NDArray[np.float64]) -> float:
+def add_error(
+    model: ObjectModel, points: NDArray[np.float64], T: NDArray[np.float64], T_ref: NDArray[np.float64]
+) -> float:
     """ADD [m] against the nearest pose that looks like the reference."""
     closest = model.symmetries.closest(T, T_ref)
-    return float(np.linalg.norm((T[:3, :3] - closest[:3, :3]) @ points.T + (T[:3, 3:] - closest[:3, 3:]), axis=0).mean())
+    return float(
+        np.linalg.norm(
+            (T[:3, :3] - closest[:3, :3]) @ points.T + (T[:3, 3:] - closest[:3, 3:]), axis=0
+        ).mean()
+    )
 
 
-def moved(T: NDArray[np.float64], distance_m: float, angle_deg: float, rng: np.random.RandomState) -> NDArray[np.float64]:
+def moved(
+    T: NDArray[np.float64], distance_m: float, angle_deg: float, rng: np.random.RandomState
+) -> NDArray[np.float64]:
     """A pose moved by exactly a distance and an angle, in random directions."""
     d, w = rng.normal(size=3), rng.normal(size=3)
     xi = np.concatenate([distance_m * d / np.linalg.norm(d), np.radians(angle_deg) * w / np.linalg.norm(w)])
@@ -99,7 +111,9 @@ def depth_residual(case: Case, T: NDArray[np.float64]) -> float:
     y, x = np.nonzero(case.mask & (depth > 0.0))
     if len(y) == 0:
         return float("nan")
-    rays = np.column_stack([np.zeros((len(y), 3)), case.frame.camera.rays()[y, x], np.ones(len(y))]).astype(np.float32)
+    rays = np.column_stack([np.zeros((len(y), 3)), case.frame.camera.rays()[y, x], np.ones(len(y))]).astype(
+        np.float32
+    )
     z = scene.cast_rays(o3d.core.Tensor(rays))["t_hit"].numpy()
     hit = np.isfinite(z)
     return float(np.median(np.abs(z[hit] - depth[y, x][hit]))) if hit.any() else float("nan")
@@ -120,18 +134,30 @@ class Table:
         self.title = title
         self.rows: list[dict[str, object]] = []
 
-    def add(self, group: str, add_m: float, diameter_m: float, wall_s: float, cpu_s: float, **more: object) -> None:
+    def add(
+        self, group: str, add_m: float, diameter_m: float, wall_s: float, cpu_s: float, **more: object
+    ) -> None:
         """Add one outcome."""
-        row = {"group": group, "add_mm": 1e3 * add_m, "right": add_m < 0.1 * diameter_m, "wall_s": wall_s, "cpu_s": cpu_s}
+        row = {
+            "group": group,
+            "add_mm": 1e3 * add_m,
+            "right": add_m < 0.1 * diameter_m,
+            "wall_s": wall_s,
+            "cpu_s": cpu_s,
+        }
         self.rows.append({**row, **more})
 
     def show(self) -> None:
         """Print a line for each group and one for all."""
         print(f"\n{self.title}")
-        print(f"  {'':28s} {'n':>4s} {'right %':>8s} {'<2 mm %':>8s} {'ADD mm':>7s} {'wall ms (p95)':>16s} {'cpu ms':>7s}")
+        print(
+            f"  {'':28s} {'n':>4s} {'right %':>8s} {'<2 mm %':>8s} {'ADD mm':>7s} {'wall ms (p95)':>16s} {'cpu ms':>7s}"
+        )
         for group in [*dict.fromkeys(str(row["group"]) for row in self.rows), "all"]:
             rows = [row for row in self.rows if group in ("all", row["group"])]
-            add, wall, cpu = (np.array([row[k] for row in rows], float) for k in ("add_mm", "wall_s", "cpu_s"))
+            add, wall, cpu = (
+                np.array([row[k] for row in rows], float) for k in ("add_mm", "wall_s", "cpu_s")
+            )
             right = 100.0 * np.mean([bool(row["right"]) for row in rows])
             times = f"{1e3 * np.median(wall):7.1f} ({1e3 * np.percentile(wall, 95):.1f})"
             print(
@@ -181,7 +207,9 @@ def refine(models: dict[str, ObjectModel]) -> list[Table]:
 
 def search_in(root: Path, models: dict[str, ObjectModel], step: int, with_mask: bool) -> Table:
     """Searches without a guess, with the given mask or over the whole frame."""
-    table = Table(f"Search in {root.name}, {'with mask' if with_mask else 'whole frame'}, every {step}. frame")
+    table = Table(
+        f"Search in {root.name}, {'with mask' if with_mask else 'whole frame'}, every {step}. frame"
+    )
     prepared: set[str] = set()
     for case in cases(root, models, step):
         mask = case.mask if with_mask else None
@@ -195,9 +223,13 @@ def search_in(root: Path, models: dict[str, ObjectModel], step: int, with_mask: 
         if found is not None:
             # With several instances in view any of them is right.
             points = evaluation_points(case.model)
-            errors = [add_error(case.model, points, found.T_cam_obj, T) for T in _same_model(case, root, with_mask)]
+            errors = [
+                add_error(case.model, points, found.T_cam_obj, T) for T in _same_model(case, root, with_mask)
+            ]
         score = found.score if found is not None else 0.0
-        table.add(case.model.name, min(errors), case.model.diameter_m, wall, cpu, score=score, image=case.image)
+        table.add(
+            case.model.name, min(errors), case.model.diameter_m, wall, cpu, score=score, image=case.image
+        )
     table.show()
     return table
 
@@ -240,7 +272,9 @@ def refine_real(name: str, models: dict[str, ObjectModel], step: int) -> Table:
 
 def main() -> None:
     """Run the parts asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help="refine, search, real; default: all")
     parser.add_argument("--step", type=int, default=10, help="every how many frames to search")
     parser.add_argument("--sets", nargs="*", default=REAL_SETS, help="real sets")
@@ -256,7 +290,9 @@ def main() -> None:
         if "refine" in parts:
             tables += refine(models)
         if "search" in parts:
-            tables += [search_in(SHARED / "data/bench/open", models, arguments.step, m) for m in (True, False)]
+            tables += [
+                search_in(SHARED / "data/bench/open", models, arguments.step, m) for m in (True, False)
+            ]
     if "real" in parts:
         for name in arguments.sets:
             real = load_models(SHARED / "data/real" / name / "models")
@@ -269,7 +305,11 @@ def main() -> None:
 def write(folder: Path, parts: list[str], tables: list[Table]) -> None:
     """Write all rows with the machine and the date."""
     folder.mkdir(parents=True, exist_ok=True)
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()}
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+    }
     report = {
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
         "machine": machine,

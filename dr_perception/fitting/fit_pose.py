@@ -20,9 +20,11 @@ from dr_perception.fitting.search_refine import BatchRefiner, Refined, batch_ref
 from dr_perception.fitting.search_region import check_mask, check_size
 from dr_perception.fitting.search_scene import Region, pixel_labels
 from dr_perception.fitting.search_seeds import from_ball
+from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform, local
+from dr_perception.geometry.se3 import check_transform, invert, local, make_transform
+from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 from dr_perception.residuals.frame_buffers import Box
 
 _MIN_DEPTH_PIXELS = 12
@@ -31,6 +33,7 @@ _SAME_M = 0.002
 _SAME_RAD = 0.03
 _BELIEF = 0.15
 _NEAR = 0.35
+_SPIN_STEPS = 31
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
 
@@ -46,8 +49,10 @@ def fit_pose(
 ) -> PoseEstimate:
     """Find the pose of a model in a frame, from a guess or without.
 
-    Around a guess many poses are judged by depth and outlines, the best are aligned, and a few are refined as one batch with colours
-    learned where the depth put them, so that a guess some centimetres and tens of degrees off does not spoil what is learned.
+    Around a guess many poses are judged by depth and outlines, the best are aligned, and a few are refined
+    as one batch with colours
+    learned where the depth put them, so that a guess some centimetres and tens of degrees off does not spoil
+    what is learned.
     What is prepared for a model (a few seconds) is kept as long as the model lives.
 
     Args:
@@ -62,8 +67,10 @@ def fit_pose(
 
     Raises:
         TypeError: The mask is no boolean array.
-        ValueError: The mask is empty or of another size, there is no depth where the object should be, the model is too large or too
-            small for what is seen, the guess is no rigid transform in front of the camera, or nothing looks like the model.
+        ValueError: The mask is empty or of another size, there is no depth where the object should be, the
+        model is too large or too
+            small for what is seen, the guess is no rigid transform in front of the camera, or nothing looks
+            like the model.
     """
     config = config or FitConfig()
     if mask is not None:
@@ -76,7 +83,11 @@ def fit_pose(
         return found[0]
     T = check_transform(T_cam_obj, "T_cam_obj")
     _check_in_front(model, T)
-    return _fit_depth(model, frame, T, mask, config) if frame.depth is not None else _fit_color(model, frame, T, config)
+    return (
+        _fit_depth(model, frame, T, mask, config)
+        if frame.depth is not None
+        else _fit_color(model, frame, T, config)
+    )
 
 
 def _check_in_front(model: ObjectModel, T: NDArray[np.float64]) -> None:
@@ -120,7 +131,11 @@ def _stages_in_reach(
 
 
 def _fit_depth(
-    model: ObjectModel, frame: Frame, T: NDArray[np.float64], mask: NDArray[np.bool_] | None, config: FitConfig
+    model: ObjectModel,
+    frame: Frame,
+    T: NDArray[np.float64],
+    mask: NDArray[np.bool_] | None,
+    config: FitConfig,
 ) -> PoseEstimate:
     device = wp.get_device(config.device)
     batch = batch_refiner(model, frame.camera, config.refiner, config.stages, config.finalists, device)
@@ -128,13 +143,16 @@ def _fit_depth(
     batch.load(frame, box)
     _check_depth(model, batch, box)
     images = _local_images(batch, mask)
-    judge = Judge(search_model(model, config.refiner.sampling.mesh_error, device), images, np.zeros((0, 3)), device)
+    judge = Judge(
+        search_model(model, config.refiner.sampling.mesh_error, device), images, np.zeros((0, 3)), device
+    )
     starts = _starts(model, judge, T, config)
     batch.start(starts)
     batch.refiner.refine(batch.stages[:1])
     batch.learn_colors()
     batch.refiner.refine(batch.stages[1:])
     refined = Refined(model, batch.refiner.result(), batch.iterations, len(starts))
+    refined = _turned_by_color(model, frame, T, batch, refined, config)
     poses = refined.T_cam_obj
     # Most starts end in the same pose: judge each once.
     different = thin_out(poses, rank(refined.shares()), len(poses), _SAME_M, _SAME_RAD)
@@ -143,13 +161,44 @@ def _fit_depth(
     return refined.estimate(int(different[chosen]), float(probability(shares)[chosen]))
 
 
+def _turned_by_color(
+    model: ObjectModel,
+    frame: Frame,
+    T: NDArray[np.float64],
+    batch: BatchRefiner,
+    refined: Refined,
+    config: FitConfig,
+) -> Refined:
+    """Bring bodies of revolution back to the guess's turn, then to the one that their colours show."""
+    search = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device)
+    if search.axis is None:
+        return refined
+    shift = make_transform(np.eye(3), model.center)
+    axis = ContinuousSymmetry(search.axis[0], search.axis[1] + model.center)
+    for i, pose in enumerate(refined.T_cam_obj):
+        pose = Symmetries(continuous=(axis,)).closest(T, pose)
+        if frame.color is not None:
+            depth, tau = batch.frame.depth.host, config.tolerance_m
+            centred = spin_by_color(
+                search, frame.camera, frame.color, depth, pose @ shift, tau, config.reach_rad, _SPIN_STEPS
+            )
+            pose = centred @ invert(shift)
+        refined = refined.turned(i, pose)
+    return refined
+
+
 def _distance_from_guess(
     model: ObjectModel, poses: NDArray[np.float64], T: NDArray[np.float64], config: FitConfig
 ) -> NDArray[np.float64]:
-    """What poses (P, 4, 4) lose by their distance from the guess: a weak belief that settles what the images leave open."""
+    """What poses (P, 4, 4) lose by their distance from the guess.
+
+    A weak belief that settles what the images leave open.
+    """
     xi = local(np.broadcast_to(T, poses.shape), poses)
     away = poses[:, :3, :3] @ model.center + poses[:, :3, 3] - T[:3, :3] @ model.center - T[:3, 3]
-    squared = np.sum(away**2, axis=1) / config.reach_m**2 + np.sum(xi[:, 3:] ** 2, axis=1) / config.reach_rad**2
+    squared = (
+        np.sum(away**2, axis=1) / config.reach_m**2 + np.sum(xi[:, 3:] ** 2, axis=1) / config.reach_rad**2
+    )
     return _BELIEF * squared
 
 
@@ -159,7 +208,9 @@ def _box(batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -> Box:
     z = max(float(T[2, 3]), 0.05)
     box = batch.refiner.image_box(T, config.reach_m * max(camera.fx, camera.fy) / z + _MARGIN_PX)
     if box[2] <= box[0] or box[3] <= box[1]:
-        raise ValueError(f"at the guess {batch.refiner.model.name!r} lies outside the image: T_cam_obj = {T.tolist()}")
+        raise ValueError(
+            f"at the guess {batch.refiner.model.name!r} lies outside the image: T_cam_obj = {T.tolist()}"
+        )
     return box
 
 
@@ -191,7 +242,9 @@ def _local_images(batch: BatchRefiner, mask: NDArray[np.bool_] | None) -> Search
     return images
 
 
-def _starts(model: ObjectModel, judge: Judge, T: NDArray[np.float64], config: FitConfig) -> NDArray[np.float64]:
+def _starts(
+    model: ObjectModel, judge: Judge, T: NDArray[np.float64], config: FitConfig
+) -> NDArray[np.float64]:
     """A few poses near the guess that agree best with the depth once aligned to it."""
     centred = T.copy()
     centred[:3, 3] += T[:3, :3] @ model.center

@@ -1,7 +1,8 @@
 """Poses of a model in a frame with nothing to start from: no training, no detector.
 
 Many poses are seeded (views from all around; votes of point pairs), judged by a few points each, pruned, aligned to the measured
-surface, judged again by depth, outline, mask, free space and colour, thinned out, refined as one batch, and told apart.
+surface, judged again by depth, outline, mask, free space and colour, thinned out, refined as one batch, and
+told apart.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from dr_perception.fitting.search_refine import Refined, batch_refiner, refine_b
 from dr_perception.fitting.search_region import check_region, region_of
 from dr_perception.fitting.search_scene import SearchScene, prepare_scene
 from dr_perception.fitting.search_seeds import from_belief, from_views, from_votes
+from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
+
+_SPIN_STEPS = 61
+_SPUN = 3
 
 Prior = tuple[NDArray[np.float64], NDArray[np.float64]]
 """A pose T_cam_obj (4, 4) and its covariance (6, 6)."""
@@ -43,7 +48,8 @@ def search_poses(
 ) -> list[PoseEstimate]:
     """Find a model in a frame.
 
-    At most one of ``mask``, ``box``, ``click`` and ``prior`` says where; with none the whole frame is searched.
+    At most one of ``mask``, ``box``, ``click`` and ``prior`` says where; with none the whole frame is
+    searched.
 
     Args:
         model: What to look for.
@@ -60,7 +66,8 @@ def search_poses(
         Poses of different instances, the most probable first; empty if nothing fits at all.
 
     Raises:
-        ValueError: The region is empty, outside the image, of another size, or without depth where depth is needed; more than one
+        ValueError: The region is empty, outside the image, of another size, or without depth where depth is
+        needed; more than one
             region; ``max_instances`` below 1.
     """
     config = config or SearchConfig()
@@ -118,14 +125,15 @@ def _seeds(
     if not is_mask:
         return voted
     search = search_model(model, config.refiner.sampling.mesh_error, job.device)
-    views = [
-        from_views(search, middle, config.view_shift, model.diameter_m) for middle in _middles(job)
-    ]
+    views = [from_views(search, middle, config.view_shift, model.diameter_m) for middle in _middles(job)]
     return np.concatenate([voted, *views])
 
 
 def _middles(job: _Job) -> list[NDArray[np.float64]]:
-    """Where the middle of the visible side may be: from depth, or from the size of the mask where there is none."""
+    """Where the middle of the visible side may be.
+
+    From depth, or from the size of the mask where there is none.
+    """
     points = job.scene.object_points
     if len(points) >= 8:
         return [np.median(points, axis=0)]
@@ -178,6 +186,7 @@ def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEsti
     """Judge refined poses and keep one of each instance."""
     centred = refined.T_cam_obj.copy()
     centred[:, :3, 3] += centred[:, :3, :3] @ job.model.center
+    refined = _turned_by_color(job, refined, centred)
     shares = _shares(job, centred, with_color=True) | refined.shares()
     values = rank(shares)
     scores = probability(shares)
@@ -189,6 +198,29 @@ def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEsti
         if len(kept) == max_instances:
             break
     return kept
+
+
+def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) -> Refined:
+    """Turn the best few poses of a body of revolution, in place and in the result, to where its label says."""
+    search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
+    if search.axis is None or job.frame.color is None:
+        return refined
+    tau = job.config.fine_tolerance * job.model.diameter_m
+    image, depth = job.frame.color, job.scene.depth
+    values = rank(_shares(job, centred, with_color=True) | refined.shares())
+    for i in best(values, _SPUN):
+        centred[i] = spin_by_color(
+            search, job.frame.camera, image, depth, centred[i], tau, np.pi, _SPIN_STEPS
+        )
+        refined = refined.turned(int(i), _uncentred(job.model, centred[i]))
+    return refined
+
+
+def _uncentred(model: ObjectModel, T: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pose of the model's frame from that of its centre frame."""
+    out = T.copy()
+    out[:3, 3] -= T[:3, :3] @ model.center
+    return out
 
 
 def is_other_instance(model: ObjectModel, T_a: NDArray[np.float64], T_b: NDArray[np.float64]) -> bool:

@@ -29,7 +29,9 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     refiner: RefinerConfig = RefinerConfig()
-    stages: tuple[StageConfig, ...] = Field(SEARCH_STAGES, min_length=2, description="Refinement of the finalists.")
+    stages: tuple[StageConfig, ...] = Field(
+        SEARCH_STAGES, min_length=2, description="Refinement of the finalists."
+    )
     coarse_tolerance: float = Field(0.06, gt=0.0, description="Distance within which a seed agrees.")
     fine_tolerance: float = Field(0.03, gt=0.0, description="Distance within which an aligned pose agrees.")
     coarse_kept: int = Field(1000, ge=1, description="Seeds that are aligned.")
@@ -49,8 +51,12 @@ class FitConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     refiner: RefinerConfig = RefinerConfig()
-    stages: tuple[StageConfig, ...] = Field(FIT_STAGES, min_length=2, description="Refinement of the best starts.")
-    color_stages: tuple[StageConfig, ...] = Field(WIDE_STAGES, description="Refinement of a frame without depth.")
+    stages: tuple[StageConfig, ...] = Field(
+        FIT_STAGES, min_length=2, description="Refinement of the best starts."
+    )
+    color_stages: tuple[StageConfig, ...] = Field(
+        WIDE_STAGES, description="Refinement of a frame without depth."
+    )
     reach_m: float = Field(0.06, gt=0.0, description="How far a guess may be off.")
     reach_rad: float = Field(0.6, gt=0.0, description="How far a guess may be turned.")
     starts: int = Field(400, ge=1, description="Poses around the guess that are judged.")

@@ -1,9 +1,12 @@
 # mypy: disable-error-code="valid-type, operator, index, assignment, no-untyped-def, return-value"
 """Kernels that judge and align thousands of poses of one model against the images of one frame.
 
-A pose is judged from a few points that its nearest stored view shows, without rendering: each is projected and compared with the
-depth, the normal and the mask at its pixel; points just outside the outline tell whether something ends there; measured points
-of the object are looked up in the distance field of the model. `align_poses` takes damped point-to-plane steps from the same points.
+A pose is judged from a few points that its nearest stored view shows, without rendering: each is projected
+and compared with the
+depth, the normal and the mask at its pixel; points just outside the outline tell whether something ends
+there; measured points
+of the object are looked up in the distance field of the model. `align_poses` takes damped point-to-plane
+steps from the same points.
 """
 
 import warp as wp
@@ -43,7 +46,12 @@ CLOSE = 12
 _TESTED, _MEASURED, _AGREE = wp.constant(0), wp.constant(1), wp.constant(2)
 _BEYOND, _HIDDEN, _OFF_MASK = wp.constant(3), wp.constant(4), wp.constant(5)
 _EDGE_TESTED, _EDGE_SEEN, _EDGE_IN_MASK = wp.constant(6), wp.constant(7), wp.constant(8)
-_POINTS, _POINTS_AGREE, _UNMEASURED, _CLOSE = wp.constant(9), wp.constant(10), wp.constant(11), wp.constant(12)
+_POINTS, _POINTS_AGREE, _UNMEASURED, _CLOSE = (
+    wp.constant(9),
+    wp.constant(10),
+    wp.constant(11),
+    wp.constant(12),
+)
 
 INSIDE = 1
 """Label of a pixel that belongs to the object; 0 says nothing."""
@@ -90,7 +98,10 @@ class SearchImages:
 
 @wp.struct
 class Tolerance:
-    """When a measurement agrees: ``tau_m`` along the normal; ``samples``, ``edges``, ``points`` are how many are tested."""
+    """When a measurement agrees.
+
+    ``tau_m`` along the normal; ``samples``, ``edges``, ``points`` are how many are tested.
+    """
 
     tau_m: float
     samples: int
@@ -101,8 +112,8 @@ class Tolerance:
 @wp.func
 def nearest_view(views: ViewTable, direction: wp.vec3) -> int:
     """View whose direction is closest to a unit vector from the model to the camera."""
-    best = int(0)
-    best_dot = float(-2.0)
+    best = 0
+    best_dot = -2.0
     for i in range(views.directions.shape[0]):
         d = wp.dot(views.directions[i], direction)
         if d > best_dot:
@@ -141,7 +152,13 @@ def _distance(field: DistanceField, p: wp.vec3) -> float:
 
 @wp.func
 def _surface_features(
-    f: Features, R: wp.mat33, t: wp.vec3, view: int, views: ViewTable, images: SearchImages, tolerance: Tolerance
+    f: Features,
+    R: wp.mat33,
+    t: wp.vec3,
+    view: int,
+    views: ViewTable,
+    images: SearchImages,
+    tolerance: Tolerance,
 ) -> Features:
     tau = tolerance.tau_m
     for i in range(wp.min(views.count[view], tolerance.samples)):
@@ -155,7 +172,7 @@ def _surface_features(
                 z = images.depth[y, x]
                 label = wp.int32(images.label[y, x])
                 n = R * views.normals[view, i]
-                gap = float(0.0)
+                gap = 0.0
                 if z > 0.0:
                     gap = wp.dot(n, (z / p[2] - 1.0) * p)
                 if z > 0.0 and z < p[2] and gap > tau:
@@ -172,7 +189,7 @@ def _surface_features(
                     elif wp.abs(s) < 1.0:
                         f[_CLOSE] += 1.0
                         m = images.normal[y, x]
-                        facing = float(0.7)
+                        facing = 0.7
                         if wp.dot(m, m) > 0.5:
                             facing = wp.max(wp.dot(m, n), 0.0)
                         f[_AGREE] += (1.0 - s * s) * facing * facing
@@ -181,7 +198,13 @@ def _surface_features(
 
 @wp.func
 def _edge_features(
-    f: Features, R: wp.mat33, t: wp.vec3, view: int, views: ViewTable, images: SearchImages, tolerance: Tolerance
+    f: Features,
+    R: wp.mat33,
+    t: wp.vec3,
+    view: int,
+    views: ViewTable,
+    images: SearchImages,
+    tolerance: Tolerance,
 ) -> Features:
     tau = tolerance.tau_m
     for i in range(wp.min(views.contour_count[view], tolerance.edges)):
@@ -217,7 +240,10 @@ def judge_poses(
     # output
     features: wp.array[Features],
 ):
-    """Count how the frame agrees with each pose; ``object_points`` are measured points that belong to the object."""
+    """Count how the frame agrees with each pose.
+
+    ``object_points`` are measured points that belong to the object.
+    """
     i = wp.tid()
     R = R_cam_obj[i]
     t = t_cam_obj[i]
@@ -299,7 +325,10 @@ def estimate_normals(
     # output
     normal: wp.array2d[wp.vec3],
 ):
-    """Normals towards the camera from differences over ``reach`` pixels; zero next to steps in depth and to gaps."""
+    """Normals towards the camera from differences over ``reach`` pixels.
+
+    Zero next to steps in depth and to gaps.
+    """
     y, x = wp.tid()
     normal[y, x] = wp.vec3(0.0, 0.0, 0.0)
     if x < reach or y < reach or x >= camera.width - reach or y >= camera.height - reach:
@@ -315,8 +344,12 @@ def estimate_normals(
     bend = wp.max(wp.abs(1.0 / zl + 1.0 / zr - 2.0 / z), wp.abs(1.0 / zu + 1.0 / zd - 2.0 / z)) * z
     if bend > max_slope:
         return
-    a = zr * ray(camera, wp.vec2(float(x + reach), float(y))) - zl * ray(camera, wp.vec2(float(x - reach), float(y)))
-    b = zd * ray(camera, wp.vec2(float(x), float(y + reach))) - zu * ray(camera, wp.vec2(float(x), float(y - reach)))
+    a = zr * ray(camera, wp.vec2(float(x + reach), float(y))) - zl * ray(
+        camera, wp.vec2(float(x - reach), float(y))
+    )
+    b = zd * ray(camera, wp.vec2(float(x), float(y + reach))) - zu * ray(
+        camera, wp.vec2(float(x), float(y - reach))
+    )
     n = wp.cross(b, a)
     length = wp.length(n)
     if length > 0.0:

@@ -1,14 +1,19 @@
-"""What a search knows of a model before it sees an image: views from all around, a distance field and colours."""
+"""What a search knows of a model before it sees an image.
+
+Views from all around, a distance field and colours.
+"""
 
 from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 
 from dr_perception.fitting import refiner
 from dr_perception.fitting.search_kernels import DistanceField, ViewTable
@@ -30,11 +35,13 @@ _FIELD_SIZE = 40
 _FIELD_HALF_RADII = 1.3
 _COLOR_NEIGHBOURS = 6
 _COLOR_SPREAD = 0.012
-_TWIN_POINTS = 800
+_TWIN_POINTS = 3000
 _TWIN_STEPS = 24
-_TWIN_DISTANCE = 0.012
+_TWIN_DISTANCE = 0.035
 
-_buffers: weakref.WeakKeyDictionary[ObjectModel, dict[tuple[float, str], ModelBuffers]] = weakref.WeakKeyDictionary()
+_buffers: weakref.WeakKeyDictionary[ObjectModel, dict[tuple[float, str], ModelBuffers]] = (
+    weakref.WeakKeyDictionary()
+)
 _models: weakref.WeakKeyDictionary[ObjectModel, dict[str, SearchModel]] = weakref.WeakKeyDictionary()
 
 
@@ -56,6 +63,19 @@ class SearchModel:
     """Mean colour around every surface point, 0 to 1 (V, S, 3); None for a model without colours."""
     twins: NDArray[np.float64]
     """Motions of the centre frame (K, 4, 4) that hardly change the shape but may change the looks."""
+    axis: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    """Direction (3,) and a point (3,) of the axis of revolution of the shape, unless it is a declared symmetry."""
+
+    @cached_property
+    def _tree(self) -> tuple[cKDTree, NDArray[np.float32]]:
+        assert self.colors is not None
+        shown = np.arange(self.points.shape[1]) < self.counts[:, None]
+        return cKDTree(self.points[shown]), self.colors[shown]
+
+    def color_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Model colours (N, 3) at points of the surface (N, 3) of the centre frame, 0 to 1."""
+        tree, colors = self._tree
+        return colors[tree.query(points, workers=1)[1]].astype(np.float64)
 
 
 def model_buffers(model: ObjectModel, mesh_error: float, device: wp.Device) -> ModelBuffers:
@@ -96,7 +116,9 @@ def look_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
 def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
     directions = sphere_directions(NUM_VIEWS)
     parts = [_render(model, buffers, d) for d in np.array_split(directions, -(-NUM_VIEWS // _BATCH))]
-    points, normals, counts, contour, outward, contour_counts = (np.concatenate(p) for p in zip(*parts, strict=True))
+    points, normals, counts, contour, outward, contour_counts = (
+        np.concatenate(p) for p in zip(*parts, strict=True)
+    )
     device = buffers.device
     views = ViewTable()
     views.directions = wp.array(directions.astype(np.float32), dtype=wp.vec3, device=device)
@@ -107,10 +129,12 @@ def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
     views.outward = wp.array(outward, dtype=wp.vec3, device=device)
     views.contour_count = wp.array(contour_counts, dtype=int, device=device)
     field = _distance_field(model, buffers)
+    twins, axis = _twins(model, field)
     return SearchModel(
         views=views,
         field=field,
-        twins=_twins(model, field),
+        twins=twins,
+        axis=axis,
         directions=directions,
         points=points,
         normals=normals,
@@ -119,7 +143,9 @@ def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
     )
 
 
-def _render(model: ObjectModel, buffers: ModelBuffers, directions: NDArray[np.float64]) -> tuple[NDArray, ...]:
+def _render(
+    model: ObjectModel, buffers: ModelBuffers, directions: NDArray[np.float64]
+) -> tuple[NDArray, ...]:
     """Surface and contour points of some views, in random order so that the first few are spread as well."""
     n = len(directions)
     poses = PoseArrays(n, buffers.device)
@@ -137,7 +163,9 @@ def _render(model: ObjectModel, buffers: ModelBuffers, directions: NDArray[np.fl
     points, normals, kept = _pick(
         (surface["point"], surface["normal"]), counts[0], None, SAMPLES_PER_VIEW, rng
     )
-    edge, outward, edge_kept = _pick(contour_fields, counts[1], contour["kind"] == int(OUTER), CONTOUR_PER_VIEW, rng)
+    edge, outward, edge_kept = _pick(
+        contour_fields, counts[1], contour["kind"] == int(OUTER), CONTOUR_PER_VIEW, rng
+    )
     return points, normals, kept, edge, outward, edge_kept
 
 
@@ -187,8 +215,10 @@ def _distance_field(model: ObjectModel, buffers: ModelBuffers) -> DistanceField:
     return field
 
 
-def _twins(model: ObjectModel, field: DistanceField) -> NDArray[np.float64]:
-    """Turns about the principal axes that map the shape onto itself, declared symmetries left out."""
+def _twins(
+    model: ObjectModel, field: DistanceField
+) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
+    """Turns about the principal axes that map the shape onto itself, declared symmetries left out, and the axis of revolution."""
     points, _, _ = sample_surface(model.mesh, _TWIN_POINTS, np.random.default_rng(0))
     points = points - model.center
     middle = points.mean(axis=0)
@@ -200,11 +230,12 @@ def _twins(model: ObjectModel, field: DistanceField) -> NDArray[np.float64]:
     moved = np.einsum("kij,nj->kni", S[:, :3, :3], points) + S[:, None, :3, 3]
     node = (moved + field.half) * field.cells_per_m
     distance = map_coordinates(field.values.numpy(), node.reshape(-1, 3).T, order=1, mode="nearest")
-    S = S[distance.reshape(len(S), -1).mean(axis=1) < _TWIN_DISTANCE * model.diameter_m]
-    if not model.symmetries.is_symmetric:
-        return S
-    known = [angle_between(model.symmetries.closest(one, np.eye(4))[:3, :3], one[:3, :3]) < 0.05 for one in S]
-    return S[~np.array(known, bool)] if len(S) else S
+    alike = np.percentile(distance.reshape(len(S), -1), 90.0, axis=1) < _TWIN_DISTANCE * model.diameter_m
+    if model.symmetries.is_symmetric:
+        closest = np.stack([model.symmetries.closest(one, np.eye(4)) for one in S])
+        alike &= angle_between(closest[:, :3, :3], S[:, :3, :3]) > 0.05
+    round_about = np.flatnonzero(alike.reshape(3, -1).all(axis=1))
+    return S[alike], (axes[round_about[0]], middle) if len(round_about) else None
 
 
 def _colors(model: ObjectModel, points: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -127,7 +127,10 @@ def vote_poses(
 
 
 def _frames(n: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotations (K, 3, 3) that take unit normals (K, 3) to the x axis; the twin of the kernels' ``frame_of``."""
+    """Rotations (K, 3, 3) that take unit normals (K, 3) to the x axis.
+
+    The twin of the kernels' ``frame_of``.
+    """
     helper = np.where(np.abs(n[:, 2:]) > np.float32(0.8), [[1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0]])
     u = np.cross(helper, n)
     u /= np.linalg.norm(u, axis=1, keepdims=True)

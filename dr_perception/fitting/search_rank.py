@@ -1,4 +1,7 @@
-"""From what poses show to one number: how well depth, outline, mask and colour agree, and the probability of being right."""
+"""From what poses show to one number.
+
+How well depth, outline, mask and colour agree, and the probability of being right.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,12 @@ _WEIGHTS = {
     "lines": 3.5,
 }  # fmt: skip
 """Fitted to choose the right pose among the finalists of the benchmark (conditional logit), then rounded."""
-_CURVES = {(True, True): (2.7, 6.5), (False, True): (3.0, 4.6), (False, False): (3.0, 2.6), (True, False): (2.7, 4.5)}
+_CURVES = {
+    (True, True): (2.7, 6.5),
+    (False, True): (3.0, 4.6),
+    (False, False): (3.0, 2.6),
+    (True, False): (2.7, 4.5),
+}
 """Slope and middle by whether the model has colours and whether outlines were seen."""
 _COLOR_SIGMA = 0.08
 _COLOR_LARGEST = 0.3
@@ -41,7 +49,9 @@ def summarise(features: NDArray[np.float32]) -> Shares:
         "beyond": f[:, k.BEYOND] / measured,
         "off_mask": f[:, k.OFF_MASK] / visible,
         "hidden": f[:, k.HIDDEN] / tested,
-        "edge": np.where(f[:, k.EDGE_TESTED] > 4, f[:, k.EDGE_SEEN] / np.maximum(f[:, k.EDGE_TESTED], 1.0), 0.5),
+        "edge": np.where(
+            f[:, k.EDGE_TESTED] > 4, f[:, k.EDGE_SEEN] / np.maximum(f[:, k.EDGE_TESTED], 1.0), 0.5
+        ),
         "in_mask": f[:, k.EDGE_IN_MASK] / np.maximum(f[:, k.EDGE_TESTED], 1.0),
         "points": np.where(f[:, k.POINTS] > 0, f[:, k.POINTS_AGREE] / np.maximum(f[:, k.POINTS], 1.0), 0.0),
         "unmeasured": f[:, k.UNMEASURED] / visible,
@@ -57,7 +67,8 @@ def rank(shares: Shares) -> NDArray[np.float64]:
 def probability(shares: Shares) -> NDArray[np.float64]:
     """Probability that poses are right: a logistic curve of their rank.
 
-    Fitted to the first answers of searches for objects that are there and for objects that are not, in every tenth frame of the
+    Fitted to the first answers of searches for objects that are there and for objects that are not, in every
+    tenth frame of the
     benchmark; one curve for each set of features that a frame and a model allow.
     """
     slope, middle = _CURVES[("texture" in shares, bool(np.any(shares.get("lines", np.zeros(1)) > 0.0)))]
@@ -79,7 +90,9 @@ def color_shares(
     """
     if search.colors is None:
         return {}
-    pairs = np.array([_color_agreement(search, camera, image, depth, one, tau_m, samples) for one in T]).reshape(-1, 2)
+    pairs = np.array(
+        [_color_agreement(search, camera, image, depth, one, tau_m, samples) for one in T]
+    ).reshape(-1, 2)
     return {"color": pairs[:, 0], "texture": pairs[:, 1]}
 
 
@@ -93,6 +106,40 @@ def _color_agreement(
     samples: int,
 ) -> tuple[float, float]:
     assert search.colors is not None
+    view, ids, normals, seen = _visible(search, camera, image, depth, T, tau_m, samples)
+    if len(seen) < _FEWEST_COLORS:
+        return 0.0, 0.0
+    return explained(search.colors[view, ids].astype(np.float64), normals, seen)
+
+
+def image_colors(
+    search: SearchModel,
+    camera: Camera,
+    image: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    T: NDArray[np.float64],
+    tau_m: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Visible points in the centre frame [m], their normals in the camera's, and the image's colours there, each (N, 3)."""
+    view, ids, normals, seen = _visible(search, camera, image, depth, T, tau_m, search.points.shape[1])
+    return search.points[view, ids].astype(np.float64), normals, seen
+
+
+def texture_value(color: float, texture: float) -> float:
+    """What the two features of colour add to the rank."""
+    return _WEIGHTS["color"] * color + _WEIGHTS["texture"] * texture
+
+
+def _visible(
+    search: SearchModel,
+    camera: Camera,
+    image: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    T: NDArray[np.float64],
+    tau_m: float,
+    samples: int,
+) -> tuple[int, NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Nearest view, which of its points nothing hides, their normals in the camera frame and mean colours around them."""
     eye = -T[:3, :3].T @ T[:3, 3]
     view = int(np.argmax(search.directions @ (eye / np.linalg.norm(eye))))
     count = min(int(search.counts[view]), samples)
@@ -104,12 +151,10 @@ def _color_agreement(
     inside = front & (x >= 1) & (y >= 1) & (x < camera.width - 1) & (y < camera.height - 1)
     x, y = np.where(inside, x, 1), np.where(inside, y, 1)
     z = depth[y, x]
-    seen = inside & ((z <= 0.0) | (z > p[:, 2] - 2.0 * tau_m))
-    if np.count_nonzero(seen) < _FEWEST_COLORS:
-        return 0.0, 0.0
-    x, y = x[seen][:, None] + _PATCH_X, y[seen][:, None] + _PATCH_Y
-    normals = search.normals[view, :count][seen] @ T[:3, :3].T
-    return explained(search.colors[view, :count][seen].astype(np.float64), normals, image[y, x].mean(axis=1) / 255.0)
+    ids = np.flatnonzero(inside & (~(z > 0.0) | (z > p[:, 2] - 2.0 * tau_m)))
+    x, y = x[ids][:, None] + _PATCH_X, y[ids][:, None] + _PATCH_Y
+    normals = search.normals[view, ids] @ T[:3, :3].T
+    return view, ids, normals, image[y, x].mean(axis=1) / 255.0
 
 
 def explained(

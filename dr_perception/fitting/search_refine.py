@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import warp as wp
@@ -109,8 +109,17 @@ class Refined:
         """Poses (P, 4, 4)."""
         return self.refinement.T_cam_obj[: self.count]
 
+    def turned(self, i: int, T_cam_obj: NDArray[np.float64]) -> Refined:
+        """The same with one pose replaced by one that measures as well (a turn about an axis of revolution)."""
+        poses = self.refinement.T_cam_obj.copy()
+        poses[i] = T_cam_obj
+        return replace(self, refinement=replace(self.refinement, T_cam_obj=poses))
+
     def shares(self) -> Shares:
-        """Features that only a refinement knows: agreement at the sensor's own noise, and outlines found in the image."""
+        """Features that only a refinement knows.
+
+        Agreement at the sensor's own noise, and outlines found in the image.
+        """
         sums = self.refinement.sums[: self.count].astype(np.float64)
         rows = np.maximum(sums[:, int(DEPTH_ROWS)] - sums[:, int(DEPTH_HIDDEN)], 1.0)
         contour = np.maximum(self.refinement.contour_samples[: self.count].astype(np.float64), 1.0)
@@ -155,12 +164,21 @@ def origin_covariance(
 
 
 def refine_batch(
-    model: ObjectModel, frame: Frame, T_cam_center: NDArray[np.float64], config: SearchConfig, device: wp.Device
+    model: ObjectModel,
+    frame: Frame,
+    T_cam_center: NDArray[np.float64],
+    config: SearchConfig,
+    device: wp.Device,
 ) -> Refined:
-    """Refine poses (P, 4, 4) of the model's centre frame: depth first, then colours learned there and outlines."""
+    """Refine poses (P, 4, 4) of the model's centre frame.
+
+    Depth first, then colours learned there and outlines.
+    """
     T = T_cam_center.copy()
     T[:, :3, 3] -= T[:, :3, :3] @ model.center
-    batch = batch_refiner(model, frame.camera, config.refiner, config.stages, max(len(T), config.finalists), device)
+    batch = batch_refiner(
+        model, frame.camera, config.refiner, config.stages, max(len(T), config.finalists), device
+    )
     batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
     batch.start(T)
     batch.refiner.refine(batch.stages[:1])

@@ -69,9 +69,12 @@ def check_region(frame: Frame, mask: Any, box: Any, click: Any, prior: Any) -> N
     """Check that at most one region is given and that it makes sense.
 
     Raises:
-        ValueError: Two regions, or one that is empty, outside the image, or without depth where depth is needed.
+        ValueError: Two regions, or one that is empty, outside the image, or without depth where depth is
+        needed.
     """
-    given = [n for n, v in (("mask", mask), ("box", box), ("click", click), ("prior", prior)) if v is not None]
+    given = [
+        n for n, v in (("mask", mask), ("box", box), ("click", click), ("prior", prior)) if v is not None
+    ]
     if len(given) > 1:
         raise ValueError(f"give at most one of mask, box, click and prior, got {' and '.join(given)}")
     if mask is not None:
@@ -101,12 +104,18 @@ def _check_depth(frame: Frame, box: Any, click: Any) -> None:
         if not (x1 > x0 and y1 > y0):
             raise ValueError(f"the box (x0, y0, x1, y1) must have x0 < x1 and y0 < y1, got {tuple(box)}")
         if x1 <= 0 or y1 <= 0 or x0 >= camera.width or y0 >= camera.height:
-            raise ValueError(f"the box {tuple(box)} lies outside the image of {camera.width} x {camera.height}")
+            raise ValueError(
+                f"the box {tuple(box)} lies outside the image of {camera.width} x {camera.height}"
+            )
     if click is not None and not (0 <= click[0] < camera.width and 0 <= click[1] < camera.height):
-        raise ValueError(f"the click {tuple(click)} lies outside the image of {camera.width} x {camera.height}")
+        raise ValueError(
+            f"the click {tuple(click)} lies outside the image of {camera.width} x {camera.height}"
+        )
     depth = frame.depth_m()
     if np.count_nonzero(depth) < _MIN_DEPTH_PIXELS:
-        raise ValueError(f"the depth image has {np.count_nonzero(depth)} measured pixels: nothing can be found in it")
+        raise ValueError(
+            f"the depth image has {np.count_nonzero(depth)} measured pixels: nothing can be found in it"
+        )
 
 
 def region_of(

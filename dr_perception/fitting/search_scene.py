@@ -1,4 +1,7 @@
-"""What a search reads from a frame: cleaned depth, normals, labels of pixels, and a grid of oriented points."""
+"""What a search reads from a frame.
+
+Cleaned depth, normals, labels of pixels, and a grid of oriented points.
+"""
 
 from __future__ import annotations
 
@@ -119,9 +122,9 @@ def _object_points(
 ) -> NDArray[np.float64]:
     """Measured points well inside a mask, or next to a click, in random order."""
     if region.click is not None:
-        x, y = region.click
+        column, row = region.click
         near = np.zeros(depth.shape, bool)
-        near[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = True
+        near[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = True
         region = Region(near, True)
     if not region.is_mask or region.allowed is None:
         return np.zeros((0, 3))
@@ -176,7 +179,10 @@ def large_planes(
 def _fit_plane(
     p: NDArray[np.float32], n: NDArray[np.float32], origin: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Normal and a point of the least-squares plane through points; of the proposal where they are too few."""
+    """Normal and a point of the least-squares plane through points.
+
+    Of the proposal where they are too few.
+    """
     if len(p) < 10:
         return n.astype(np.float64), origin.astype(np.float64)
     middle = p.mean(axis=0).astype(np.float64)

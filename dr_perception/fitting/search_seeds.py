@@ -25,14 +25,17 @@ def from_views(
 ) -> NDArray[np.float64]:
     """Poses of the centre frame whose visible side has its middle at a point (3,), seen from all around.
 
-    A part that is hidden moves the middle of what is seen, so the middle is also shifted sideways by ``spread_m`` times fixed steps.
+    A part that is hidden moves the middle of what is seen, so the middle is also shifted sideways by
+    ``spread_m`` times fixed steps.
     """
     ray = center / np.linalg.norm(center)
     to_ray = look_along(-ray[None])[0].T
     angle = np.arange(IN_PLANE_STEPS) * (2.0 * np.pi / IN_PLANE_STEPS)
     spin = exp_so3(angle[:, None] * np.array([0.0, 0.0, 1.0]))
     R = np.einsum("ij,ajk,vkl->vail", to_ray, spin, look_along(search.directions)).reshape(-1, 3, 3)
-    middle = np.array([search.points[v, :c].mean(axis=0) if c else np.zeros(3) for v, c in enumerate(search.counts)])
+    middle = np.array(
+        [search.points[v, :c].mean(axis=0) if c else np.zeros(3) for v, c in enumerate(search.counts)]
+    )
     moved = np.einsum("nij,nj->ni", R, np.repeat(middle, IN_PLANE_STEPS, axis=0))
     shifts = [to_ray @ np.array([x, y, 0.0]) * diameter_m * spread_m for x, y in _SHIFTS]
     T = np.tile(np.eye(4), (len(_SHIFTS) * len(R), 1, 1))
@@ -42,7 +45,12 @@ def from_views(
 
 
 def from_votes(
-    model: ObjectModel, scene: SearchScene, camera: Camera, references: int, device: wp.Device, rng: np.random.Generator
+    model: ObjectModel,
+    scene: SearchScene,
+    camera: Camera,
+    references: int,
+    device: wp.Device,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """Poses of the centre frame that pairs of scene points vote for, the best voted first."""
     cells = np.argwhere(scene.usable)[:, ::-1].astype(np.int32)
@@ -66,7 +74,9 @@ def from_belief(
     return retract(np.broadcast_to(T_cam_obj, (count, 4, 4)), xi)
 
 
-def from_ball(T_cam_obj: NDArray[np.float64], reach_m: float, reach_rad: float, count: int) -> NDArray[np.float64]:
+def from_ball(
+    T_cam_obj: NDArray[np.float64], reach_m: float, reach_rad: float, count: int
+) -> NDArray[np.float64]:
     """Poses (count, 4, 4) spread evenly over a ball of translations times a ball of rotations, the middle first."""
     xi = _unit_balls(count) * np.repeat([reach_m, reach_rad], 3)
     return retract(np.broadcast_to(T_cam_obj, (len(xi), 4, 4)), xi)

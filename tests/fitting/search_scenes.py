@@ -28,7 +28,9 @@ def brick(symmetric: bool = True) -> ObjectModel:
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = np.array([f for q in quads for f in _quad(*q)], np.int32)
     turns = np.stack([np.diag([*signs, 1.0]) for signs in ((1, -1, -1), (-1, 1, -1), (-1, -1, 1))])
-    mesh = Mesh(corner * np.array([0.055, 0.035, 0.0225]), faces, vertex_colors=np.full((8, 3), 150, np.uint8))
+    mesh = Mesh(
+        corner * np.array([0.055, 0.035, 0.0225]), faces, vertex_colors=np.full((8, 3), 150, np.uint8)
+    )
     return ObjectModel("brick", mesh, Symmetries(turns if symmetric else np.zeros((0, 4, 4))))
 
 
@@ -48,12 +50,16 @@ def render(
     import open3d as o3d
 
     scene = o3d.t.geometry.RaycastingScene()
-    meshes = [(m.mesh.vertices @ T[:3, :3].T + T[:3, 3], m.mesh.faces, m.mesh.vertex_colors) for m, T in placed]
+    meshes = [
+        (m.mesh.vertices @ T[:3, :3].T + T[:3, 3], m.mesh.faces, m.mesh.vertex_colors) for m, T in placed
+    ]
     if table:
         plane = np.array([(-2, -1.0, 1.2), (2, -1.0, 1.2), (2, 1.0, 0.6), (-2, 1.0, 0.6)], float)
         meshes.append((plane, np.array([(0, 1, 2), (0, 2, 3)]), np.full((4, 3), (90, 60, 50), np.uint8)))
     for vertices, faces, _ in meshes:
-        scene.add_triangles(o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.uint32)))
+        scene.add_triangles(
+            o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.uint32))
+        )
     rays = np.concatenate([np.zeros((240, 320, 3)), CAMERA.rays(), np.ones((240, 320, 1))], axis=-1)
     hit = scene.cast_rays(o3d.core.Tensor(rays.astype(np.float32)))
     which, face = hit["geometry_ids"].numpy().astype(int), hit["primitive_ids"].numpy().astype(int)
@@ -66,7 +72,9 @@ def render(
     shade = 0.35 + 0.65 * np.abs(hit["primitive_normals"].numpy() @ _LIGHT)
     for i, (_, faces, colors) in enumerate(meshes):
         at = which == i
-        color[at] = np.einsum("nk,nkc->nc", weights[at], colors[faces[face[at]]].astype(float)) * shade[at][:, None]
+        color[at] = (
+            np.einsum("nk,nkc->nc", weights[at], colors[faces[face[at]]].astype(float)) * shade[at][:, None]
+        )
     color = np.clip(color + rng.normal(0, 3, color.shape), 0, 255).astype(np.uint8)
     frame = Frame(color=color, depth=depth.astype(np.float32), camera=CAMERA)
     return frame, [which == i for i in range(len(placed))]

@@ -92,7 +92,12 @@ def scaled(factor):
         (scaled(40.0), FRAME, {"mask": MASK}, "wrong unit"),
         (scaled(0.1), FRAME, {"mask": MASK}, "wrong unit"),
         (scaled(1000.0), FRAME, {"T_cam_obj": TRUTH}, "wrong unit"),
-        (MODEL, replace(FRAME, depth=np.full_like(FRAME.depth, np.nan)), {"T_cam_obj": TRUTH}, "only 0 pixels"),
+        (
+            MODEL,
+            replace(FRAME, depth=np.full_like(FRAME.depth, np.nan)),
+            {"T_cam_obj": TRUTH},
+            "only 0 pixels",
+        ),
         (MODEL, FRAME, {"T_cam_obj": np.ones((4, 4))}, "T_cam_obj"),
         (MODEL, FRAME, {"T_cam_obj": scenes.pose(3.0, 0.0, 0.6, (0.0, 0.0, 0.0))}, "outside the image"),
         (MODEL, FRAME, {"T_cam_obj": scenes.pose(0.0, 0.0, -0.6, (0.0, 0.0, 0.0))}, "behind the camera"),

@@ -46,7 +46,12 @@ def click_on(mask):
 
 @pytest.mark.parametrize("where", ["mask", "box", "click", "frame"])
 def test_an_object_on_a_table_is_found(where):
-    region = {"mask": {"mask": MASK}, "box": {"box": box_of(MASK)}, "click": {"click": click_on(MASK)}, "frame": {}}
+    region = {
+        "mask": {"mask": MASK},
+        "box": {"box": box_of(MASK)},
+        "click": {"click": click_on(MASK)},
+        "frame": {},
+    }
     found = search_poses(MODEL, FRAME, **region[where])
     assert_found(MODEL, found, TRUTH)
     assert found[0].score > 0.5
@@ -132,7 +137,9 @@ def test_a_search_without_depth_needs_a_mask():
     with pytest.raises(ValueError, match="0 measured pixels"):
         search_poses(MODEL, replace(FRAME, depth=np.full_like(FRAME.depth, np.nan)))
     with pytest.raises(ValueError, match="no depth is measured"):
-        search_poses(MODEL, replace(FRAME, depth=np.where(MASK, 0, FRAME.depth).astype(np.float32)), mask=MASK)
+        search_poses(
+            MODEL, replace(FRAME, depth=np.where(MASK, 0, FRAME.depth).astype(np.float32)), mask=MASK
+        )
 
 
 def test_poses_close_to_a_better_one_are_thinned_out():
