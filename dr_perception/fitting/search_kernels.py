@@ -1,12 +1,9 @@
 # mypy: disable-error-code="valid-type, operator, index, assignment, no-untyped-def, return-value"
 """Kernels that judge and align thousands of poses of one model against the images of one frame.
 
-A pose is judged from a few points that its nearest stored view shows, without rendering: each is projected
-and compared with the
-depth, the normal and the mask at its pixel; points just outside the outline tell whether something ends
-there; measured points
-of the object are looked up in the distance field of the model. `align_poses` takes damped point-to-plane
-steps from the same points.
+A pose is judged from a few points that its nearest stored view shows, without rendering: each is projected and compared with the
+depth, the normal and the mask at its pixel; points just outside the outline tell whether something ends there; measured points
+of the object are looked up in the distance field of the model. `align_poses` takes damped point-to-plane steps from the same points.
 """
 
 import warp as wp
@@ -98,10 +95,7 @@ class SearchImages:
 
 @wp.struct
 class Tolerance:
-    """When a measurement agrees.
-
-    ``tau_m`` along the normal; ``samples``, ``edges``, ``points`` are how many are tested.
-    """
+    """When a measurement agrees: ``tau_m`` along the normal; ``samples``, ``edges``, ``points`` are how many are tested."""
 
     tau_m: float
     samples: int
@@ -112,8 +106,8 @@ class Tolerance:
 @wp.func
 def nearest_view(views: ViewTable, direction: wp.vec3) -> int:
     """View whose direction is closest to a unit vector from the model to the camera."""
-    best = 0
-    best_dot = -2.0
+    best = int(0)
+    best_dot = float(-2.0)
     for i in range(views.directions.shape[0]):
         d = wp.dot(views.directions[i], direction)
         if d > best_dot:
@@ -172,7 +166,7 @@ def _surface_features(
                 z = images.depth[y, x]
                 label = wp.int32(images.label[y, x])
                 n = R * views.normals[view, i]
-                gap = 0.0
+                gap = float(0.0)
                 if z > 0.0:
                     gap = wp.dot(n, (z / p[2] - 1.0) * p)
                 if z > 0.0 and z < p[2] and gap > tau:
@@ -189,7 +183,7 @@ def _surface_features(
                     elif wp.abs(s) < 1.0:
                         f[_CLOSE] += 1.0
                         m = images.normal[y, x]
-                        facing = 0.7
+                        facing = float(0.7)
                         if wp.dot(m, m) > 0.5:
                             facing = wp.max(wp.dot(m, n), 0.0)
                         f[_AGREE] += (1.0 - s * s) * facing * facing
@@ -240,10 +234,7 @@ def judge_poses(
     # output
     features: wp.array[Features],
 ):
-    """Count how the frame agrees with each pose.
-
-    ``object_points`` are measured points that belong to the object.
-    """
+    """Count how the frame agrees with each pose; ``object_points`` are measured points that belong to the object."""
     i = wp.tid()
     R = R_cam_obj[i]
     t = t_cam_obj[i]
@@ -325,10 +316,7 @@ def estimate_normals(
     # output
     normal: wp.array2d[wp.vec3],
 ):
-    """Normals towards the camera from differences over ``reach`` pixels.
-
-    Zero next to steps in depth and to gaps.
-    """
+    """Normals towards the camera from differences over ``reach`` pixels; zero next to steps in depth and to gaps."""
     y, x = wp.tid()
     normal[y, x] = wp.vec3(0.0, 0.0, 0.0)
     if x < reach or y < reach or x >= camera.width - reach or y >= camera.height - reach:
