@@ -1,0 +1,121 @@
+"""What README.md and docs/ tell people to type works: Python runs, commands, options, targets, files and links exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+LARGEST_PICTURE_BYTES = 300_000
+PICTURES = {".svg", ".webp", ".png", ".jpg", ".gif"}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Fenced blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Words of every command in the shell blocks of a page, without comments."""
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if words := shlex.split(line, comments=True):
+                yield words
+
+
+def targets() -> set[str]:
+    """Targets of the Makefile."""
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def check_cli(words: list[str]) -> None:
+    """Fail unless click can parse the words after ``dr-perception``."""
+    from dr_perception.cli import main
+
+    assert isinstance(main, click.Group)
+    name, *rest = words
+    command = main.commands.get(name)
+    assert command is not None, f"there is no command {name!r}"
+    command.make_context(name, rest, resilient_parsing=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder that looks like the repository and can be written to."""
+    for name in ("models", "config", "benchmarks", "examples", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "tracking.md"], ids=lambda page: page.name)
+def test_python_runs_as_it_stands(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    assert (snippets := blocks(page, "python"))
+    for number, snippet in enumerate(snippets):
+        exec(compile(snippet, f"{page.name}, block {number}", "exec"), names)
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_snippet_of_the_readme_tracks(folder: Path) -> None:
+    import numpy as np
+
+    import dr_perception as drp
+
+    names: dict[str, object] = {}
+    exec(compile(blocks(ROOT / "README.md", "python")[0], "README.md", "exec"), names)
+    mug, sequence = names["mug"], names["sequence"]
+    truth = sequence.ground_truth(len(sequence) - 1)["mug"]
+    assert mug.status is drp.Status.TRACKING
+    assert np.linalg.norm(mug.T_cam_obj[:3, 3] - truth[:3, 3]) < 0.003
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path, folder: Path) -> None:
+    for words in commands(page):
+        if words[0] == "make":
+            assert set(words[1:]) <= targets(), f"{words}: the Makefile has {sorted(targets())}"
+        elif words[0] == "dr-perception":
+            check_cli(words[1:])
+        elif words[0].endswith("python") and words[1].endswith(".py"):
+            assert (ROOT / words[1]).is_file(), f"{words[1]} does not exist"
+        elif words[:2] == ["ros2", "launch"]:
+            assert (ROOT / "launch" / words[3]).is_file()
+            launch = (ROOT / "launch" / words[3]).read_text(encoding="utf-8")
+            for argument in words[4:]:
+                assert f'"{argument.split(":=")[0]}": (' in launch, f"{argument} is no argument of the launch file"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("http://", "https://", "#", "mailto:")):
+            assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+def test_every_page_is_on_the_map() -> None:
+    listed = set(re.findall(r"\]\(([^)\s]+)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= listed
+
+
+def test_pictures_are_small_and_shown() -> None:
+    shown = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for picture in (ROOT / "docs" / "pictures").iterdir():
+        if picture.suffix in PICTURES:
+            assert picture.stat().st_size <= LARGEST_PICTURE_BYTES, f"{picture.name} is too large for a page"
+            assert picture.name in shown, f"no page shows {picture.name}"
+
+
+def test_figures_are_marked_once_and_filled_in() -> None:
+    """The values in the tables of measured figures have names, so that a run can replace them."""
+    figures = re.findall(r"<!-- figure: (\w*) -->([^|<\n;]*)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    names = [name for name, _ in figures]
+    assert len(names) >= 7 and len(set(names)) == len(names)
+    assert all(value.strip() for _, value in figures)
