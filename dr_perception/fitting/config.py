@@ -18,7 +18,7 @@ class DepthConfig(_Settings):
     sigma_per_m2: float = Field(0.0035, ge=0.0, description="Part of it that grows with the square of the depth.")
     lateral_px: float = Field(0.8, ge=0.0, description="Uncertainty of the pixel that a depth belongs to.")
     cutoff_sigma: float = Field(4.0, gt=0.0, description="Standard deviations beyond which a measurement does not pull.")
-    correlation: float = Field(3.0, ge=1.0, description="Rows that carry the information of one independent measurement.")
+    correlation: float = Field(6.3, ge=1.0, description="Rows that carry the information of one independent measurement.")
 
 
 class ContourConfig(_Settings):
@@ -34,7 +34,7 @@ class ContourConfig(_Settings):
     color_sigma: float = Field(6.0, gt=0.0, description="Noise of a colour channel in grey levels of 255.")
     occlusion_m: float = Field(0.02, gt=0.0, description="Something nearer by this much hides a contour point.")
     cutoff_sigma: float = Field(3.0, gt=0.0, description="Standard deviations beyond which a line does not pull.")
-    correlation: float = Field(2.0, ge=1.0, description="Lines that carry the information of one independent line.")
+    correlation: float = Field(4.2, ge=1.0, description="Lines that carry the information of one independent line.")
 
 
 class StageConfig(_Settings):
@@ -54,7 +54,7 @@ class SamplingConfig(_Settings):
     surface_stride_px: int = Field(3, ge=1, description="Distance of surface samples in rendered pixels.")
     contour_spacing_px: float = Field(2.0, gt=0.0, description="Distance of contour samples in rendered pixels.")
     max_contour_samples: int = Field(320, ge=16, description="Room for contour samples.")
-    mesh_error: float = Field(4.0e-4, gt=0.0, description="Error of the simplified mesh, as a share of the diameter.")
+    mesh_error: float = Field(1.0e-3, gt=0.0, description="Error of the simplified mesh, as a share of the diameter.")
 
 
 TRACKING_STAGES = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from dr_perception.fitting.config import TRACKING_STAGES, WIDE_STAGES, RefinerConfig, StageConfig
@@ -20,6 +22,13 @@ class MotionConfig(_Settings):
     nominal_period_s: float = Field(1.0 / 30.0, gt=0.0, description="Time between frames whose stamps do not tell.")
     velocity_gain: float = Field(0.8, ge=0.0, le=1.0, description="Weight of the newest motion in the velocity.")
     longest_prediction_s: float = Field(0.3, gt=0.0, description="A gap longer than this is not extrapolated over.")
+
+
+class UncertaintyConfig(_Settings):
+    """What a reported covariance holds besides the noise of the images."""
+
+    floor_m: float = Field(6.0e-5, ge=0.0, description="Standard deviation of the model's own errors, translation.")
+    floor_rad: float = Field(1.1e-3, ge=0.0, description="Standard deviation of the model's own errors, rotation.")
 
 
 class HealthConfig(_Settings):
@@ -44,6 +53,26 @@ class RecoveryConfig(_Settings):
     )
 
 
+class CameraConfig(_Settings):
+    """What is known of the camera's motion."""
+
+    mode: Literal["fixed", "static_objects", "both"] = Field(
+        "fixed",
+        description="fixed: only objects move. static_objects: only the camera moves; its pose comes from all objects. "
+        "both: everything moves; every frame brings the camera's pose from odometry or kinematics.",
+    )
+    odometry: Literal["relative", "absolute"] = Field(
+        "relative", description="Whether errors of the camera poses in frames add up (odometry) or not (kinematics)."
+    )
+    odometry_sigma_m: float = Field(0.002, gt=0.0, description="Error of those poses, from frame to frame if relative.")
+    odometry_sigma_rad: float = Field(0.004, gt=0.0, description="Error of those poses, from frame to frame if relative.")
+    object_sigma_m: float = Field(0.0003, gt=0.0, description="Error of one measured pose that noise does not explain.")
+    object_sigma_rad: float = Field(0.002, gt=0.0, description="Error of one measured pose that noise does not explain.")
+    memory_frames: float = Field(30.0, ge=1.0, description="Frames that the world poses of static objects average over.")
+    outlier_chi2: float = Field(30.0, gt=0.0, description="Squared normalised residual beyond which an object disagrees.")
+    moved_frames: int = Field(5, ge=1, description="Disagreeing frames in a row after which an object was moved.")
+
+
 class TrackerConfig(_Settings):
     """Settings of the tracker."""
 
@@ -52,9 +81,12 @@ class TrackerConfig(_Settings):
     wide_stages: tuple[StageConfig, ...] = Field(WIDE_STAGES, description="Stages run when the first do not agree.")
     motion: MotionConfig = MotionConfig()
     health: HealthConfig = HealthConfig()
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     search: SearchConfig = SearchConfig()
-    color_learning_rate: float = Field(0.2, gt=0.0, le=1.0, description="Weight of the newest colours.")
+    camera: CameraConfig = CameraConfig()
+    color_learning_rate: float = Field(0.4, gt=0.0, le=1.0, description="Weight of the newest colours.")
+    color_learning_interval: int = Field(3, ge=1, description="Tracked frames from one learning of colours to the next.")
     search_margin_px: float = Field(40.0, ge=0.0, description="Pixels around an object that are looked at.")
     threads: int = Field(2, ge=1, description="Objects that are worked on at once.")
     device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")

@@ -39,6 +39,8 @@ class ObjectTrack:
         T_cam_obj: Newest pose (4, 4), or the frozen one of a lost object.
         predicted: Pose (4, 4) expected in the frame being worked on.
         status: Health after the newest frame.
+        measured_information: What the newest frame says about the pose (6, 6), about the model's centre along the camera's axes; None
+            if it was not measured.
     """
 
     def __init__(self, model: ObjectModel, frame: FrameBuffers, config: TrackerConfig) -> None:
@@ -51,6 +53,8 @@ class ObjectTrack:
         self._wide_stages = [self.refiner.record_stage(stage) for stage in config.wide_stages]
         self._motion = MotionModel(config.motion)
         self._uncertainty = SurfaceUncertainty(model)
+        floor = config.uncertainty
+        self._covariance_floor = np.diag(np.repeat([floor.floor_m, floor.floor_rad], 3) ** 2)
         self._proposals: list[NDArray[np.float64]] = []
         self._forget()
 
@@ -60,8 +64,10 @@ class ObjectTrack:
         self.status = Status.LOST
         self._covariance = np.diag(_LARGEST_VARIANCES)
         self._bad_frames = 0
+        self._frames_since_learning = 0
         self._score = 0.0
         self._visible_fraction = 0.0
+        self.measured_information: NDArray[np.float64] | None = None
         self._reason = "not started"
         self._motion.stop()
 
@@ -114,6 +120,7 @@ class ObjectTrack:
 
     def step(self, occluders: Sequence[Launch]) -> None:
         """Measure the pose in the uploaded frame and judge it."""
+        self.measured_information = None
         best = self._refine(self._stages, self.predicted, self._covariance, occluders)
         if not self._is_good(best[1]) or best[1].score < self.config.health.retry_score:
             tries = [(self.predicted, self._covariance), *((T, _FOUND_COVARIANCE) for T in self._proposals)]
@@ -171,15 +178,35 @@ class ObjectTrack:
         assert self.T_cam_obj is not None
         T = refinement.T_cam_obj[0]
         information = self._uncertainty.credible(T[:3, :3], refinement.information[0])
-        posterior = np.linalg.inv(information + prior)
+        posterior = np.linalg.inv(information + prior) + self._covariance_floor
         if self.status is Status.TRACKING:
             self._motion.update(self.T_cam_obj, T, self._dt_s, posterior @ information)
         self.T_cam_obj = T
         self._covariance = posterior
+        self.measured_information = information
         self.status, self._reason = Status.TRACKING, ""
         self._score = agreement.score * self._uncertainty.probability_right(T[:3, :3], posterior)
         self._bad_frames = 0
-        self.refiner.histograms.learn(self.config.color_learning_rate)
+        self._frames_since_learning += 1
+        if self._frames_since_learning >= self.config.color_learning_interval:
+            self._frames_since_learning = 0
+            self.refiner.histograms.learn(self.config.color_learning_rate)
+
+    @property
+    def score(self) -> float:
+        """Probability that the pose is right, 0 to 1."""
+        return self._score
+
+    @property
+    def center_covariance(self) -> NDArray[np.float64]:
+        """Covariance (6, 6) of the pose of the model's centre, along the camera's axes."""
+        return self._covariance
+
+    def take_over(self, T_cam_obj: NDArray[np.float64], center_covariance: NDArray[np.float64] | None) -> None:
+        """Set the pose (4, 4) that an estimate of several poses together gives, and its covariance if that knows it better."""
+        self.T_cam_obj = T_cam_obj
+        if center_covariance is not None:
+            self._covariance = _bounded(center_covariance)
 
     def state(self) -> ObjectState:
         """What is known of the object, for the outside."""
