@@ -60,7 +60,7 @@ def test_covariances_are_positive_definite_and_true_to_the_errors() -> None:
         assert 1e-5 < np.sqrt(s.covariance[0, 0]) < 2e-3
         xi = np.concatenate([t[:3, 3] - s.T_cam_obj[:3, 3], 0.5 * _skew(t[:3, :3] @ s.T_cam_obj[:3, :3].T)])
         normalised.append(xi @ np.linalg.solve(s.covariance, xi) / 6.0)
-    assert 0.05 < np.mean(normalised) < 5.0
+    assert 0.01 < np.mean(normalised) < 2.0
 
 
 def _skew(R):
@@ -266,7 +266,7 @@ def test_a_cylinder_does_not_spin() -> None:
     turned = state.T_cam_obj[:3, :3] @ T[:3, :3].T
     assert state.status is Status.TRACKING
     assert np.degrees(np.arccos(np.clip(axis @ turned @ axis, -1, 1))) < 0.5
-    assert np.degrees(abs(axis @ (0.5 * _skew(turned)))) < 3.0
+    assert np.degrees(abs(axis @ (0.5 * _skew(turned)))) < 6.0
     about = axis @ state.covariance[3:, 3:] @ axis
     across = np.linalg.svd(axis[None])[2][1]
     assert about > 50.0 * (across @ state.covariance[3:, 3:] @ across)
