@@ -1,4 +1,4 @@
-"""What README.md and docs/ tell people to type works: Python runs, commands, options, targets, files and links exist."""
+"""What README.md and docs/ tell people to type works: Python runs; commands, targets, files and links exist."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -36,13 +37,10 @@ def targets() -> set[str]:
 
 def check_cli(words: list[str]) -> None:
     """Fail unless click can parse the words after ``dr-perception``."""
-    from dr_perception.cli import main
+    from dr_perception.cli import cli
 
-    assert isinstance(main, click.Group)
-    name, *rest = words
-    command = main.commands.get(name)
-    assert command is not None, f"there is no command {name!r}"
-    command.make_context(name, rest, resilient_parsing=False)
+    assert words and words[0] in cli.commands, f"{words} is none of the commands {sorted(cli.commands)}"
+    cli.commands[words[0]].make_context(words[0], list(words[1:]))
 
 
 @pytest.fixture
@@ -54,26 +52,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "tracking.md"], ids=lambda page: page.name)
-def test_python_runs_as_it_stands(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {}
-    assert (snippets := blocks(page, "python"))
-    for number, snippet in enumerate(snippets):
+def run_snippets(page: Path) -> dict[str, Any]:
+    """Run all Python blocks of a page one after the other; returns the names they leave."""
+    names: dict[str, Any] = {}
+    for number, snippet in enumerate(blocks(page, "python")):
         exec(compile(snippet, f"{page.name}, block {number}", "exec"), names)
-    assert capsys.readouterr().out.strip()
+    return names
 
 
-def test_the_snippet_of_the_readme_tracks(folder: Path) -> None:
-    import numpy as np
-
-    import dr_perception as drp
-
-    names: dict[str, object] = {}
-    exec(compile(blocks(ROOT / "README.md", "python")[0], "README.md", "exec"), names)
-    mug, sequence = names["mug"], names["sequence"]
+def test_the_snippets_of_the_readme_track_and_fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_snippets(ROOT / "README.md")
+    assert "TRACKING" in capsys.readouterr().out
+    mug, fit, sequence = names["mug"], names["fit"], names["sequence"]
     truth = sequence.ground_truth(len(sequence) - 1)["mug"]
-    assert mug.status is drp.Status.TRACKING
     assert np.linalg.norm(mug.T_cam_obj[:3, 3] - truth[:3, 3]) < 0.003
+    assert np.linalg.norm(fit.T_cam_obj[:3, 3] - sequence.ground_truth(0)["mug"][:3, 3]) < 0.003
+
+
+def test_the_snippet_of_the_tracking_page_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_snippets(ROOT / "docs" / "tracking.md")
+    assert set(names["result"].objects) == {"bracket", "mug", "textured_box"}
+    assert "mug tracking" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -89,7 +88,9 @@ def test_commands_exist(page: Path, folder: Path) -> None:
             assert (ROOT / "launch" / words[3]).is_file()
             launch = (ROOT / "launch" / words[3]).read_text(encoding="utf-8")
             for argument in words[4:]:
-                assert f'"{argument.split(":=")[0]}": (' in launch, f"{argument} is no argument of the launch file"
+                assert f'"{argument.split(":=")[0]}": (' in launch, (
+                    f"{argument} is no argument of the launch file"
+                )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -115,7 +116,9 @@ def test_pictures_are_small_and_shown() -> None:
 
 def test_figures_are_marked_once_and_filled_in() -> None:
     """The values in the tables of measured figures have names, so that a run can replace them."""
-    figures = re.findall(r"<!-- figure: (\w*) -->([^|<\n;]*)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    figures = re.findall(
+        r"<!-- figure: (\w*) -->([^|<\n;]*)", (ROOT / "README.md").read_text(encoding="utf-8")
+    )
     names = [name for name, _ in figures]
     assert len(names) >= 7 and len(set(names)) == len(names)
     assert all(value.strip() for _, value in figures)
