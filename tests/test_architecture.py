@@ -115,7 +115,7 @@ def test_only_the_ros_room_knows_ros() -> None:
 
 
 def test_heavy_libraries_are_imported_inside_functions() -> None:
-    """So that `import dr_perception` and `dr-perception --help` stay fast; the ROS room needs rclpy anyway."""
+    """So that `import dr_perception` and `dr-perception --help` stay fast; ROS code needs rclpy anyway."""
     wrong = [
         f"{path.relative_to(PACKAGE.parent)}:{line}: {name}"
         for path in FILES

@@ -1,4 +1,4 @@
-"""What README.md and docs/ tell people to type works: Python runs; commands, targets, files and links exist."""
+"""What README.md and docs/ tell people to type works: Python runs, commands, files and links exist."""
 
 from __future__ import annotations
 
