@@ -103,7 +103,8 @@ def adam(
     moments = {
         name: (np.zeros(block.tangent_shape), np.zeros(block.tangent_shape)) for name, block in blocks.items()
     }
-    best, history, reason = dict(values), [], "limit of iterations"
+    history: list[float] = []
+    best, reason = dict(values), "limit of iterations"
     for step in range(1, iterations + 1):
         value, gradients = _evaluate(function, values, blocks)
         if not history or value < min(history):
@@ -113,11 +114,11 @@ def adam(
         moved = 0.0
         for name, block in blocks.items():
             m, v = moments[name]
-            g = gradients[name] * block.scale
+            g = gradients[name] * _array(block.scale)
             m += (1 - betas[0]) * (g - m)
             v += (1 - betas[1]) * (g * g - v)
             unit = (m / (1 - betas[0] ** step)) / (np.sqrt(v / (1 - betas[1] ** step)) + 1e-12)
-            values[name] = _move(block, values[name], -size * unit * block.scale)
+            values[name] = _move(block, values[name], -size * unit * _array(block.scale))
             moved = max(moved, float(np.max(np.abs(size * unit), initial=0.0)))
         if moved < tolerance:
             reason = "step below tolerance"
@@ -162,9 +163,9 @@ def lbfgs(
 
     def flat(y: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         steps = _split(y, blocks)
-        values = {n: _move(b, start[n], steps[n] * b.scale, clip=False) for n, b in blocks.items()}
+        values = {n: _move(b, start[n], steps[n] * _array(b.scale), clip=False) for n, b in blocks.items()}
         value, gradients = _evaluate(function, values, blocks)
-        rows = [_pull_back(b, steps[n] * b.scale, gradients[n]) * b.scale for n, b in blocks.items()]
+        rows = [_pull_back(b, steps[n] * _array(b.scale), gradients[n]) * _array(b.scale) for n, b in blocks.items()]
         history.append(value)
         return value, np.concatenate([row.ravel() for row in rows])
 
@@ -174,7 +175,7 @@ def lbfgs(
         flat, np.zeros(len(low)), jac=True, method="L-BFGS-B", bounds=Bounds(low, high), options=options
     )
     steps = _split(found.x, blocks)
-    values = {n: _move(b, start[n], steps[n] * b.scale) for n, b in blocks.items()}
+    values = {n: _move(b, start[n], steps[n] * _array(b.scale)) for n, b in blocks.items()}
     message = str(found.message)
     return FirstOrderResult(
         values, float(found.fun), int(found.nit), bool(found.success), message, tuple(history)
@@ -230,6 +231,10 @@ def _pull_back(block: Block, step: NDArray[np.float64], gradient: NDArray[np.flo
     return np.concatenate([gradient[..., :3], rotation], axis=-1)
 
 
+def _array(values: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64)
+
+
 def _evaluate(function: Function, values: Values, blocks: Mapping[str, Block]) -> tuple[float, Values]:
     value, gradients = function(dict(values))
     if not np.isfinite(value):
@@ -264,12 +269,8 @@ def _scaled_bounds(
     """Bounds of the flat vector of scaled steps."""
     low, high = [], []
     for name, block in blocks.items():
-        zero = np.zeros(block.tangent_shape)
+        zero, scale = np.zeros(block.tangent_shape), _array(block.scale)
         origin = zero if block.pose else start[name]
-        low.append(
-            np.ravel((np.full_like(zero, -np.inf) if block.pose else block.low - origin) / block.scale + zero)
-        )
-        high.append(
-            np.ravel((np.full_like(zero, np.inf) if block.pose else block.high - origin) / block.scale + zero)
-        )
+        low.append(np.ravel((_array(-np.inf if block.pose else block.low) - origin) / scale + zero))
+        high.append(np.ravel((_array(np.inf if block.pose else block.high) - origin) / scale + zero))
     return np.concatenate(low), np.concatenate(high)

@@ -95,12 +95,12 @@ class ImageFit:
         self._images = images
         gradients = {name: g.astype(np.float64) for name, g in self.parameters.gradients().items()}
         tape.zero()
-        value = float(total.numpy()[0])
+        loss = float(total.numpy()[0])
         extra = {
             name: weight * float(costs[name].numpy()[0]) for name, (_, weight) in self._regularizers.items()
         }
-        self.report = {**data.report(), **extra, "total": value}
-        return value, gradients
+        self.report = {**data.report(), **extra, "total": loss}
+        return loss, gradients
 
     def _assign(self, name: str, value: NDArray[np.float64]) -> None:
         if name in _BASES:

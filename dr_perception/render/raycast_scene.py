@@ -41,17 +41,22 @@ def ray_caster(
     if scene.lights.harmonics is not None:
         raise ValueError("ray_caster: harmonic light is not supported")
     T_cam_world = invert(np.eye(4) if T_world_cam is None else check_transform(T_world_cam, "T_world_cam"))
-    directions = np.asarray(scene.lights.directions).reshape(-1, 3) @ T_cam_world[:3, :3].T
-    ambient = tuple(float(v) for v in np.asarray(scene.lights.ambient))
+    directions = np.asarray(scene.lights.directions, dtype=np.float64).reshape(-1, 3) @ T_cam_world[:3, :3].T
+    ambient = _rgb(scene.lights.ambient)
     caster = RayCaster(
         [item.mesh for item in scene.instances],
         smooth=all(item.material.crease_angle_rad >= np.pi for item in scene.instances),
         lighting=Lighting(ambient, directions, scene.lights.colors, shadows),
-        background=Background(color=tuple(float(v) for v in np.asarray(scene.background))),
-        albedo=[item.material.albedo for item in scene.instances],
+        background=Background(color=_rgb(scene.background)),
+        albedo=np.array([_rgb(item.material.albedo) for item in scene.instances]),
         device=device,
     )
     return caster, np.stack([T_cam_world @ item.T_world_obj for item in scene.instances])
+
+
+def _rgb(values: ArrayLike) -> tuple[float, float, float]:
+    red, green, blue = np.asarray(values, dtype=np.float64).tolist()
+    return red, green, blue
 
 
 def render_rays(

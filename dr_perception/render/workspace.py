@@ -109,6 +109,8 @@ class Workspace:
         self.viewports = wp.zeros(views, dtype=Viewport, device=device)
         self.rays = wp.zeros((key.cameras, key.image_height, key.image_width), dtype=wp.vec2, device=device)
         self.ideal_positions: wp.array | None = None
+        self.nearest: wp.array | None = None
+        """Nearest outline piece of every pixel, once a soft silhouette was drawn."""
         self.piece_count = wp.zeros(1, dtype=wp.int32, device=device)
         self.candidate_count = wp.zeros(1, dtype=wp.int32, device=device)
         self.heads = wp.zeros(shape, dtype=wp.int32, device=device)

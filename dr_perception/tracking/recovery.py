@@ -38,7 +38,7 @@ def _shows_something(frame: Frame) -> bool:
     if frame.depth is None:
         return False
     depth = frame.depth[::16, ::16]
-    return np.count_nonzero(np.nan_to_num(depth) > 0) > _LEAST_MEASURED * depth.size
+    return bool(np.count_nonzero(np.nan_to_num(depth) > 0) > _LEAST_MEASURED * depth.size)
 
 
 class Recovery:
@@ -88,7 +88,7 @@ class Recovery:
         model, T = lost[name]
         near = (T, np.diag(_LOCAL_SIGMA**2)) if attempt % 2 == 0 else None
         copy = replace(
-            frame, color=None if frame.color is None else frame.color.copy(), depth=frame.depth.copy(), masks=None
+            frame, color=None if frame.color is None else frame.color.copy(), depth=None if frame.depth is None else frame.depth.copy(), masks=None
         )
         future = self._pool.submit(
             search_poses,
