@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -170,7 +171,7 @@ def lbfgs(
         return value, np.concatenate([row.ravel() for row in rows])
 
     low, high = _scaled_bounds(blocks, start)
-    options = {"maxiter": iterations, "gtol": gradient_tolerance, "ftol": value_tolerance, "maxcor": memory}
+    options: Any = {"maxiter": iterations, "gtol": gradient_tolerance, "ftol": value_tolerance, "maxcor": memory}
     found = minimize(
         flat, np.zeros(len(low)), jac=True, method="L-BFGS-B", bounds=Bounds(low, high), options=options
     )

@@ -51,7 +51,7 @@ def ray_caster(
         albedo=np.array([_rgb(item.material.albedo) for item in scene.instances]),
         device=device,
     )
-    return caster, np.stack([T_cam_world @ item.T_world_obj for item in scene.instances])
+    return caster, np.stack([T_cam_world @ np.asarray(item.T_world_obj) for item in scene.instances])
 
 
 def _rgb(values: ArrayLike) -> tuple[float, float, float]:

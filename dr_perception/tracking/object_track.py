@@ -137,7 +137,7 @@ class ObjectTrack:
         occluders: Sequence[Launch],
     ) -> tuple[Refinement, Agreement, NDArray[np.float64]]:
         """Refine from a belief; returns the outcome, its agreement and the prior information that it used."""
-        prior = np.linalg.inv(covariance)
+        prior = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
         self.refiner.set_poses(T[None])
         self.refiner.set_prior(T[None], prior)
         self.refiner.refine(stages, occluders)
@@ -178,7 +178,7 @@ class ObjectTrack:
         assert self.T_cam_obj is not None
         T = refinement.T_cam_obj[0]
         information = self._uncertainty.credible(T[:3, :3], refinement.information[0])
-        posterior = np.linalg.inv(information + prior) + self._covariance_floor
+        posterior = np.asarray(np.linalg.inv(information + prior), dtype=np.float64) + self._covariance_floor
         if self.status is Status.TRACKING:
             self._motion.update(self.T_cam_obj, T, self._dt_s, posterior @ information)
         self.T_cam_obj = T
