@@ -37,6 +37,16 @@ class ContourConfig(_Settings):
     correlation: float = Field(4.2, ge=1.0, description="Lines that carry the information of one independent line.")
 
 
+class ColorConfig(_Settings):
+    """How the pattern of a textured model is compared with the image."""
+
+    enabled: bool = Field(True, description="Use the model's colours where it has some that vary.")
+    sigma: float = Field(12.0, gt=0.0, description="Standard deviation of brightness in grey levels of 255.")
+    cutoff_sigma: float = Field(3.0, gt=0.0, description="Standard deviations beyond which a sample does not pull.")
+    correlation: float = Field(2.0, ge=1.0, description="Samples that carry the information of one independent one.")
+    occlusion_m: float = Field(0.02, gt=0.0, description="Something nearer by this much hides a sample.")
+
+
 class StageConfig(_Settings):
     """One stage of a refinement: measure lines once, then take steps."""
 
@@ -80,3 +90,4 @@ class RefinerConfig(_Settings):
     sampling: SamplingConfig = SamplingConfig()
     depth: DepthConfig = DepthConfig()
     contour: ContourConfig = ContourConfig()
+    color: ColorConfig = ColorConfig()

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.fitting.config import RefinerConfig, StageConfig
-from dr_perception.fitting.terms import ContourTerm, depth_rows
+from dr_perception.fitting.terms import ColorTerm, ContourTerm, depth_rows
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.optim.pose_solver import PoseSolver, information_matrix
+from dr_perception.render.appearance import bake
 from dr_perception.render.lod import simplify
 from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
@@ -78,10 +79,11 @@ class Refinement:
         return self.counts[1]
 
 
-def prepare_mesh(model: ObjectModel, mesh_error: float) -> Mesh:
-    """Simplified mesh of a model, moved so that the centre of its bounding sphere is the origin."""
+def prepare_buffers(model: ObjectModel, mesh_error: float, device: wp.DeviceLike) -> ModelBuffers:
+    """Simplified mesh of a model with its baked brightness on a device, moved so that the bounding sphere's centre is the origin."""
     mesh = simplify(model.mesh, mesh_error * model.diameter_m)
-    return Mesh(vertices=mesh.vertices - model.center, faces=mesh.faces)
+    appearance = bake(model.mesh, mesh, model.diameter_m)
+    return ModelBuffers(Mesh(vertices=mesh.vertices - model.center, faces=mesh.faces), device, appearance)
 
 
 class PoseRefiner:
@@ -105,7 +107,7 @@ class PoseRefiner:
         self.config = config
         self.num_problems = num_problems
         self.frame = frame
-        self.buffers = buffers or ModelBuffers(prepare_mesh(model, config.sampling.mesh_error), frame.device)
+        self.buffers = buffers or prepare_buffers(model, config.sampling.mesh_error, frame.device)
         self.poses = PoseArrays(num_problems, frame.device)
         sampling = config.sampling
         settings = ViewSettings(
@@ -120,6 +122,7 @@ class PoseRefiner:
         self._contour = ContourTerm(
             self.view, self.poses, frame, self.histograms, config.contour, self.solver.sums.array
         )
+        self._color = ColorTerm(self.view, self.poses, frame, config.color, self.solver.sums.array)
         self._center = np.eye(4)
         self._center[:3, 3] = model.center
         self._uncenter = np.eye(4)
@@ -135,8 +138,11 @@ class PoseRefiner:
         plain = capture([*sample, *self.solver.launches([depth], stage.steps)], device)
         full = plain
         if stage.lines != "none":
-            steps = self.solver.launches([depth, self._contour.accumulate], stage.steps)
-            full = capture([*sample, self._contour.measurement(stage), *steps], device)
+            measure, rows = [self._contour.measurement(stage)], [depth, self._contour.accumulate]
+            if stage.lines == "step" and self.buffers.has_texture and self.config.color.enabled:
+                measure += self._color.measure
+                rows.append(self._color.accumulate)
+            full = capture([*sample, *measure, *self.solver.launches(rows, stage.steps)], device)
         draw = capture(self.view.draw_launches(), device) if stage.render else None
         return RecordedStage(stage, draw, full, plain)
 

@@ -83,7 +83,7 @@ def model_buffers(model: ObjectModel, mesh_error: float, device: wp.Device) -> M
     kept = _buffers.setdefault(model, {})
     key = (mesh_error, str(device))
     if key not in kept:
-        kept[key] = ModelBuffers(refiner.prepare_mesh(model, mesh_error), device)
+        kept[key] = refiner.prepare_buffers(model, mesh_error, device)
     return kept[key]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warp as wp
 
-from dr_perception.fitting.config import ContourConfig, DepthConfig, StageConfig
+from dr_perception.fitting.config import ColorConfig, ContourConfig, DepthConfig, StageConfig
 from dr_perception.render.model_view import ModelView, PoseArrays
 from dr_perception.render.recording import Launch, record
+from dr_perception.residuals.color import ColorNoise, Light, accumulate_color, fit_light
 from dr_perception.residuals.color_histogram import ColorHistograms
 from dr_perception.residuals.contour_lines import (
     ContourLine,
@@ -95,3 +96,34 @@ class ContourTerm:
             kernel, extra = measure_lines_by_step, [c.half_window_px, c.level_width_px]
         inputs = [*self._samples, *self._poses, *images, *extra, search]
         return record(kernel, self.lines.shape, inputs, [self.lines], frame.device)
+
+
+class ColorTerm:
+    """Brightness of a textured model: the light is fitted once a stage, then rows are formed at every step."""
+
+    def __init__(
+        self, view: ModelView, poses: PoseArrays, frame: FrameBuffers, config: ColorConfig, sums: wp.array
+    ) -> None:
+        """Allocate the light of every problem and record its fit and its rows."""
+        n = view.surface.shape[0]
+        self.lights = wp.zeros(n, dtype=Light, device=frame.device)
+        noise = ColorNoise()
+        noise.sigma = config.sigma
+        noise.cutoff = config.cutoff_sigma
+        noise.correlation = config.correlation
+        noise.hidden_m = config.occlusion_m
+        samples = [view.surface, view.surface_count]
+        where = [poses.R.array, poses.t.array]
+        images = [frame.params, frame.color.array, frame.depth.array]
+        lanes = num_lanes(frame.device)
+        self.measure = [
+            record(fit_light, n, [*samples, *where, *images, noise, refit], [self.lights], frame.device)
+            for refit in (0, 1)
+        ]
+        self.accumulate = record(
+            accumulate_color,
+            (n, lanes),
+            [*samples, self.lights, *where, poses.active, *images, noise, lanes],
+            [sums],
+            frame.device,
+        )

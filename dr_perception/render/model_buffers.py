@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 from dr_perception.geometry.mesh_topology import edges
+from dr_perception.render.appearance import Appearance, upload
 
 
 _CREASE_COSINE = np.cos(np.radians(35.0))
@@ -45,11 +46,14 @@ class ModelBuffers:
         planes: ``wp.vec4`` (F,), outward unit normal n and offset d of each face's plane ``n . p = d``.
         corner_normals: ``wp.vec3`` (3 F,), outward unit normals at the corners of each face, smooth across edges that are not creases.
         edges: ``wp.vec4i`` (E,), two vertices and the two faces of each edge; the second face is -1 where it is open.
+        baked: Brightness on the faces; empty unless ``has_texture``.
         closed: Whether every edge has two faces, so that back faces are never seen.
     """
 
-    def __init__(self, mesh: Mesh, device: wp.DeviceLike = "cpu") -> None:
-        """Upload a mesh in metres."""
+    def __init__(self, mesh: Mesh, device: wp.DeviceLike = "cpu", appearance: Appearance | None = None) -> None:
+        """Upload a mesh in metres, with brightness baked onto its faces if it has any."""
+        self.baked = upload(appearance, device)
+        self.has_texture = appearance is not None
         topology = edges(mesh)
         normals = face_normals(mesh)
         offsets = np.einsum("ij,ij->i", normals, mesh.vertices[mesh.faces[:, 0]])

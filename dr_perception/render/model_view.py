@@ -137,7 +137,7 @@ class ModelView:
     def _record_sampling(self, n: int, grid: int) -> list[Launch]:
         s, b, p = self.settings, self.buffers, self._poses
         where = [p.R.array, p.t.array, self.cameras, self._viewports.array]
-        mesh = [b.vertices, b.faces, b.planes, b.corner_normals]
+        mesh = [b.vertices, b.faces, b.planes, b.corner_normals, b.baked]
         surface = record(
             sample_surface_grid,
             (n, grid, grid),

@@ -2,6 +2,7 @@
 
 import warp as wp
 
+from dr_perception.render.appearance import BakedBrightness, brightness_at
 from dr_perception.render.project import IdealCamera
 from dr_perception.render.raster import key_face, key_inverse_z
 from dr_perception.render.types import Viewport
@@ -9,10 +10,11 @@ from dr_perception.render.types import Viewport
 
 @wp.struct
 class SurfaceSample:
-    """A visible point of the model with its smooth normal, both in the model's frame."""
+    """A visible point of the model with its smooth normal, both in the model's frame, and its brightness, 0 to 255."""
 
     point: wp.vec3
     normal: wp.vec3
+    brightness: float
 
 
 @wp.func
@@ -60,6 +62,7 @@ def sample_surface_grid(
     faces: wp.array[wp.vec3i],
     planes: wp.array[wp.vec4],
     corner_normals: wp.array[wp.vec3],
+    baked: BakedBrightness,
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     cameras: wp.array[IdealCamera],
@@ -114,4 +117,6 @@ def sample_surface_grid(
         + weights[1] * corner_normals[3 * face + 1]
         + weights[2] * corner_normals[3 * face + 2]
     )
+    if baked.resolution.shape[0] > 0:
+        out.brightness = brightness_at(baked, face, weights)
     samples[view, slot] = out

@@ -37,7 +37,7 @@ class HealthConfig(_Settings):
     min_visible_fraction: float = Field(0.2, ge=0.0, le=1.0, description="Below this share in view it is occluded.")
     min_samples: int = Field(30, ge=1, description="Fewer measured samples than this cannot support a pose.")
     good_score: float = Field(0.5, ge=0.0, le=1.0, description="A pose with a lower score is not trusted.")
-    retry_score: float = Field(0.75, ge=0.0, le=1.0, description="Below this the wide stages are tried as well.")
+    retry_score: float = Field(0.8, ge=0.0, le=1.0, description="Below this the wide stages are tried as well.")
     found_score: float = Field(0.85, ge=0.0, le=1.0, description="Score at which a lost object counts as found.")
     occluded_patience_frames: int = Field(60, ge=1, description="Hidden frames in a row after which it is lost.")
     patience_frames: int = Field(5, ge=1, description="Untrusted frames in a row after which an object is lost.")
