@@ -17,37 +17,63 @@ class _Settings(BaseModel):
 class MotionConfig(_Settings):
     """Constant-velocity motion model."""
 
-    translation_sigma_m: float = Field(0.02, gt=0.0, description="Error of the prediction over one nominal frame.")
-    rotation_sigma_rad: float = Field(0.15, gt=0.0, description="Error of the prediction over one nominal frame.")
-    nominal_period_s: float = Field(1.0 / 30.0, gt=0.0, description="Time between frames whose stamps do not tell.")
-    velocity_gain: float = Field(0.8, ge=0.0, le=1.0, description="Weight of the newest motion in the velocity.")
-    longest_prediction_s: float = Field(0.3, gt=0.0, description="A gap longer than this is not extrapolated over.")
+    translation_sigma_m: float = Field(
+        0.02, gt=0.0, description="Error of the prediction over one nominal frame."
+    )
+    rotation_sigma_rad: float = Field(
+        0.15, gt=0.0, description="Error of the prediction over one nominal frame."
+    )
+    nominal_period_s: float = Field(
+        1.0 / 30.0, gt=0.0, description="Time between frames whose stamps do not tell."
+    )
+    velocity_gain: float = Field(
+        0.8, ge=0.0, le=1.0, description="Weight of the newest motion in the velocity."
+    )
+    longest_prediction_s: float = Field(
+        0.3, gt=0.0, description="A gap longer than this is not extrapolated over."
+    )
 
 
 class UncertaintyConfig(_Settings):
     """What a reported covariance holds besides the noise of the images."""
 
-    floor_m: float = Field(6.0e-5, ge=0.0, description="Standard deviation of the model's own errors, translation.")
-    floor_rad: float = Field(1.1e-3, ge=0.0, description="Standard deviation of the model's own errors, rotation.")
+    floor_m: float = Field(
+        6.0e-5, ge=0.0, description="Standard deviation of the model's own errors, translation."
+    )
+    floor_rad: float = Field(
+        1.1e-3, ge=0.0, description="Standard deviation of the model's own errors, rotation."
+    )
 
 
 class HealthConfig(_Settings):
     """When an object counts as occluded or lost."""
 
-    min_visible_fraction: float = Field(0.2, ge=0.0, le=1.0, description="Below this share in view it is occluded.")
+    min_visible_fraction: float = Field(
+        0.2, ge=0.0, le=1.0, description="Below this share in view it is occluded."
+    )
     min_samples: int = Field(30, ge=1, description="Fewer measured samples than this cannot support a pose.")
     good_score: float = Field(0.5, ge=0.0, le=1.0, description="A pose with a lower score is not trusted.")
-    retry_score: float = Field(0.8, ge=0.0, le=1.0, description="Below this the wide stages are tried as well.")
-    found_score: float = Field(0.85, ge=0.0, le=1.0, description="Score at which a lost object counts as found.")
-    occluded_patience_frames: int = Field(60, ge=1, description="Hidden frames in a row after which it is lost.")
-    patience_frames: int = Field(5, ge=1, description="Untrusted frames in a row after which an object is lost.")
+    retry_score: float = Field(
+        0.8, ge=0.0, le=1.0, description="Below this the wide stages are tried as well."
+    )
+    found_score: float = Field(
+        0.85, ge=0.0, le=1.0, description="Score at which a lost object counts as found."
+    )
+    occluded_patience_frames: int = Field(
+        60, ge=1, description="Hidden frames in a row after which it is lost."
+    )
+    patience_frames: int = Field(
+        5, ge=1, description="Untrusted frames in a row after which an object is lost."
+    )
 
 
 class RecoveryConfig(_Settings):
     """How lost objects are found again."""
 
     search: bool = Field(True, description="Search the whole frame for a lost object.")
-    candidates: int = Field(3, ge=1, description="Places that a search proposes; the one that agrees best is taken.")
+    candidates: int = Field(
+        3, ge=1, description="Places that a search proposes; the one that agrees best is taken."
+    )
     latency_frames: int = Field(
         10, ge=0, description="Frames after which a search's result is taken up, the same in every replay."
     )
@@ -62,15 +88,30 @@ class CameraConfig(_Settings):
         "both: everything moves; every frame brings the camera's pose from odometry or kinematics.",
     )
     odometry: Literal["relative", "absolute"] = Field(
-        "relative", description="Whether errors of the camera poses in frames add up (odometry) or not (kinematics)."
+        "relative",
+        description="Whether errors of the camera poses in frames add up (odometry) or not (kinematics).",
     )
-    odometry_sigma_m: float = Field(0.002, gt=0.0, description="Error of those poses, from frame to frame if relative.")
-    odometry_sigma_rad: float = Field(0.004, gt=0.0, description="Error of those poses, from frame to frame if relative.")
-    object_sigma_m: float = Field(0.0001, gt=0.0, description="Error of one measured pose that noise does not explain.")
-    object_sigma_rad: float = Field(0.0005, gt=0.0, description="Error of one measured pose that noise does not explain.")
-    memory_frames: float = Field(30.0, ge=1.0, description="Frames that the world poses of static objects average over.")
-    outlier_chi2: float = Field(30.0, gt=0.0, description="Squared normalised residual beyond which an object disagrees.")
-    moved_frames: int = Field(5, ge=1, description="Disagreeing frames in a row after which an object was moved.")
+    odometry_sigma_m: float = Field(
+        0.002, gt=0.0, description="Error of those poses, from frame to frame if relative."
+    )
+    odometry_sigma_rad: float = Field(
+        0.004, gt=0.0, description="Error of those poses, from frame to frame if relative."
+    )
+    object_sigma_m: float = Field(
+        0.0001, gt=0.0, description="Error of one measured pose that noise does not explain."
+    )
+    object_sigma_rad: float = Field(
+        0.0005, gt=0.0, description="Error of one measured pose that noise does not explain."
+    )
+    memory_frames: float = Field(
+        30.0, ge=1.0, description="Frames that the world poses of static objects average over."
+    )
+    outlier_chi2: float = Field(
+        30.0, gt=0.0, description="Squared normalised residual beyond which an object disagrees."
+    )
+    moved_frames: int = Field(
+        5, ge=1, description="Disagreeing frames in a row after which an object was moved."
+    )
 
 
 class TrackerConfig(_Settings):
@@ -78,7 +119,9 @@ class TrackerConfig(_Settings):
 
     refiner: RefinerConfig = RefinerConfig()
     stages: tuple[StageConfig, ...] = Field(TRACKING_STAGES, description="Stages run in every frame.")
-    wide_stages: tuple[StageConfig, ...] = Field(WIDE_STAGES, description="Stages run when the first do not agree.")
+    wide_stages: tuple[StageConfig, ...] = Field(
+        WIDE_STAGES, description="Stages run when the first do not agree."
+    )
     motion: MotionConfig = MotionConfig()
     health: HealthConfig = HealthConfig()
     uncertainty: UncertaintyConfig = UncertaintyConfig()
@@ -86,7 +129,9 @@ class TrackerConfig(_Settings):
     search: SearchConfig = SearchConfig()
     camera: CameraConfig = CameraConfig()
     color_learning_rate: float = Field(0.4, gt=0.0, le=1.0, description="Weight of the newest colours.")
-    color_learning_interval: int = Field(3, ge=1, description="Tracked frames from one learning of colours to the next.")
+    color_learning_interval: int = Field(
+        3, ge=1, description="Tracked frames from one learning of colours to the next."
+    )
     search_margin_px: float = Field(40.0, ge=0.0, description="Pixels around an object that are looked at.")
     threads: int = Field(2, ge=1, description="Objects that are worked on at once.")
     device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")

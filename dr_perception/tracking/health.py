@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from dr_perception.fitting.refiner import Refinement
 from dr_perception.residuals import normal_equations as ne
 
-
 _BOTH = (-9.9, 7.8, 5.4, 0.9)
 _DEPTH_ONLY = (-14.1, 16.0, 0.0, 0.6)
 _OUTLINE_ONLY = (-4.6, 0.0, 9.0, 0.0)
-"""Offset and weights of depth, outline and visible fraction, by what was measured. Fitted by logistic regression to 1,064 right and
-wrong refinements of the benchmark scenes, a third of them behind drawn-in occluders; `benchmarks/calibrate_score.py` repeats it."""
+"""Offset and weights of depth, outline and visible fraction, by what was measured.
+
+Fitted by logistic regression to 1,064 right and wrong refinements of the benchmark scenes, a third of them
+behind drawn-in occluders; `benchmarks/calibrate_score.py` repeats it.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,10 @@ class Agreement:
     depth: float | None
     """Share of unhidden samples whose depth fits; None if no depth was measured."""
     outline: float | None
-    """Share of unhidden contour points at which the outline was found where expected; None if there is no colour."""
+    """Share of unhidden contour points at which the outline was found where expected.
+
+    None if there is no colour.
+    """
     support: int
     """Samples that agree, surface and contour."""
 
@@ -40,8 +45,16 @@ class Agreement:
 
     def describe(self) -> str:
         """Half a sentence that says what agrees."""
-        depth = "no depth was measured" if self.depth is None else f"{100.0 * self.depth:.0f} % of the depth agrees"
-        outline = "there is no colour" if self.outline is None else f"{100.0 * self.outline:.0f} % of the outline agrees"
+        depth = (
+            "no depth was measured"
+            if self.depth is None
+            else f"{100.0 * self.depth:.0f} % of the depth agrees"
+        )
+        outline = (
+            "there is no colour"
+            if self.outline is None
+            else f"{100.0 * self.outline:.0f} % of the outline agrees"
+        )
         return f"{depth} and {outline} ({self.support} samples)"
 
 

@@ -53,8 +53,8 @@ class MotionModel:
             T_before: Pose at the previous frame (4, 4).
             T_now: Pose now (4, 4).
             dt_s: Time between them.
-            observed: How much of each direction was measured rather than predicted (6, 6), identity for all. What nothing observes, as
-                the spin of a symmetric body, gets no velocity and stays put.
+            observed: How much of each direction was measured rather than predicted (6, 6), identity for all.
+                What nothing observes, as the spin of a symmetric body, gets no velocity and stays put.
         """
         measured = observed @ (local(T_before, T_now) / dt_s)
         gain = self.config.velocity_gain

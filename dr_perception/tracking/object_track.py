@@ -20,7 +20,10 @@ from dr_perception.tracking.uncertainty import SurfaceUncertainty, covariance_ab
 
 _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
 _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
-"""Belief in a pose that a search found: a turn that nothing measures is not known, however well the rest fits."""
+"""Belief in a pose that a search found.
+
+A turn that nothing measures is not known, however well the rest fits.
+"""
 _LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
 
 
@@ -39,8 +42,8 @@ class ObjectTrack:
         T_cam_obj: Newest pose (4, 4), or the frozen one of a lost object.
         predicted: Pose (4, 4) expected in the frame being worked on.
         status: Health after the newest frame.
-        measured_information: What the newest frame says about the pose (6, 6), about the model's centre along the camera's axes; None
-            if it was not measured.
+        measured_information: What the newest frame says about the pose (6, 6), about the model's centre along
+            the camera's axes; None if it was not measured.
     """
 
     def __init__(self, model: ObjectModel, frame: FrameBuffers, config: TrackerConfig) -> None:
@@ -152,7 +155,9 @@ class ObjectTrack:
     def _judge(self, refinement: Refinement, agreement: Agreement, prior: NDArray[np.float64]) -> None:
         health = self.config.health
         self._visible_fraction = agreement.visible_fraction
-        hidden = agreement.visible_fraction < health.min_visible_fraction or refinement.surface_samples[0] == 0
+        hidden = (
+            agreement.visible_fraction < health.min_visible_fraction or refinement.surface_samples[0] == 0
+        )
         if not hidden and self._is_good(agreement):
             self._accept(refinement, agreement, prior)
             return
@@ -165,7 +170,9 @@ class ObjectTrack:
                 self._reason = f"hidden for {self._bad_frames} frames"
             elif self.status is not Status.LOST:
                 self.status = Status.OCCLUDED
-                self._reason = f"only {100.0 * agreement.visible_fraction:.0f} % of the visible side is not hidden"
+                self._reason = (
+                    f"only {100.0 * agreement.visible_fraction:.0f} % of the visible side is not hidden"
+                )
             return
         self._score = min(agreement.score, self._score)
         if self._bad_frames >= health.patience_frames:
@@ -202,7 +209,9 @@ class ObjectTrack:
         """Covariance (6, 6) of the pose of the model's centre, along the camera's axes."""
         return self._covariance
 
-    def take_over(self, T_cam_obj: NDArray[np.float64], center_covariance: NDArray[np.float64] | None) -> None:
+    def take_over(
+        self, T_cam_obj: NDArray[np.float64], center_covariance: NDArray[np.float64] | None
+    ) -> None:
         """Set the pose (4, 4) that an estimate of several poses together gives, and its covariance if that knows it better."""
         self.T_cam_obj = T_cam_obj
         if center_covariance is not None:

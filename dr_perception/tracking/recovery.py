@@ -1,8 +1,8 @@
 """Searching for lost objects beside the tracking, with the same outcome in every replay.
 
-A search takes longer than a frame. It runs in a thread of its own on a copy of the frame that it was asked for, and its result is taken
-up a fixed number of frames later, whether it took less time or must be waited for: the poses depend on the frames alone, never on
-the speed of the machine.
+A search takes longer than a frame. It runs in a thread of its own on a copy of the frame that it was asked
+for, and its result is taken up a fixed number of frames later, whether it took less time or must be waited
+for: the poses depend on the frames alone, never on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class _Request:
 
 
 def _shows_something(frame: Frame) -> bool:
-    """Whether a share of a coarse grid of pixels has a measured depth: a blank image is not worth a search."""
+    """Whether a share of a coarse grid of pixels has a measured depth.
+
+    A blank image is not worth a search.
+    """
     if frame.depth is None:
         return False
     depth = frame.depth[::16, ::16]
@@ -79,7 +82,10 @@ class Recovery:
     def ask(
         self, lost: dict[str, tuple[ObjectModel, NDArray[np.float64]]], frame: Frame, frame_number: int
     ) -> None:
-        """Begin a search for the lost object that was searched for least, unless one runs; models and last poses by name."""
+        """Begin a search for the lost object that was searched for least, unless one runs.
+
+        Models and last poses by name.
+        """
         if not self._config.search or self._request is not None or not lost or not _shows_something(frame):
             return
         name = min(lost, key=lambda n: (self._attempts.get(n, 0), n))
@@ -88,7 +94,10 @@ class Recovery:
         model, T = lost[name]
         near = (T, np.diag(_LOCAL_SIGMA**2)) if attempt % 2 == 0 else None
         copy = replace(
-            frame, color=None if frame.color is None else frame.color.copy(), depth=None if frame.depth is None else frame.depth.copy(), masks=None
+            frame,
+            color=None if frame.color is None else frame.color.copy(),
+            depth=None if frame.depth is None else frame.depth.copy(),
+            masks=None,
         )
         future = self._pool.submit(
             search_poses,

@@ -48,6 +48,8 @@ class TrackResult:
     stamp_ns: int
     """Stamp of the frame in nanoseconds."""
     T_world_cam: NDArray[np.float64] | None = None
-    """Pose of the camera, shape (4, 4), where it is estimated."""
+    """Pose of the camera, shape (4, 4), where it is estimated or the frame brought it; otherwise None."""
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds spent in each part of the step; ``"total"`` is their sum."""
+    camera_covariance: NDArray[np.float64] | None = None
+    """Covariance of ``T_world_cam`` where it is estimated, shape (6, 6), along the axes of the world."""

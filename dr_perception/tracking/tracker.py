@@ -19,6 +19,7 @@ from dr_perception.geometry.se3 import check_transform
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.tracking.camera_pose import CameraEstimator
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.object_track import ObjectTrack
 from dr_perception.tracking.recovery import Recovery
@@ -62,6 +63,7 @@ class Tracker:
         self._frame_number = 0
         self._pool = ThreadPoolExecutor(self.config.threads, thread_name_prefix="track")
         self._recovery = Recovery(self.config.recovery, self.config.search, self.config.device)
+        self._camera = None if self.config.camera.mode == "fixed" else CameraEstimator(self.config)
         self._timing_ms: dict[str, float] = {}
 
     @property
@@ -94,6 +96,8 @@ class Tracker:
                 T = check_transform(T, f"pose of {name!r}")
             if T is not None:
                 self._track(name, buffers).start(T)
+        if self._camera is not None:
+            self._start_camera([name for name in poses if name in self._tracks], frame)
         self._stamp_ns = frame.stamp_ns
         return self._result(frame)
 
@@ -113,7 +117,7 @@ class Tracker:
         active = {name: track for name, track in self._tracks.items() if track.T_cam_obj is not None}
         self._frame_number += 1
         with self._timed("predict"):
-            self._predict(active, frame.stamp_ns)
+            self._predict(active, frame)
             self._take_up_search()
         with self._timed("upload"):
             boxes = {name: track.boxes() for name, track in active.items()}
@@ -121,6 +125,9 @@ class Tracker:
                 buffers.upload(box)
         with self._timed("refine"):
             self._step(active, boxes)
+        if self._camera is not None:
+            with self._timed("camera"):
+                self._camera.update(active)
         self._look_for_lost(active, frame)
         self._stamp_ns = frame.stamp_ns
         self._timing_ms["total"] = 1.0e3 * (time.perf_counter() - begin)
@@ -137,6 +144,8 @@ class Tracker:
         for key, track in self._tracks.items():
             if name in (None, key):
                 track.reset()
+        if self._camera is not None:
+            self._camera.forget(name)
         if name is None:
             self._stamp_ns = None
             self._frame_number = 0
@@ -168,10 +177,28 @@ class Tracker:
             other_track.refiner.buffers, self._predicted[other]
         )
 
-    def _predict(self, active: Mapping[str, ObjectTrack], stamp_ns: int) -> None:
+    def _start_camera(self, names: list[str], frame: Frame) -> None:
+        """Measure started objects in the frame they were started in: their places in the world follow from it."""
+        assert self._camera is not None and self._frame is not None
+        started = {name: self._tracks[name] for name in names if self._tracks[name].T_cam_obj is not None}
+        for name, track in started.items():
+            track.predict(self.config.motion.nominal_period_s)
+            self._predicted[name].set(track.predicted_center()[None])
+        boxes = {name: track.boxes() for name, track in started.items()}
+        for box in itertools.chain(*boxes.values()):
+            self._frame.upload(box)
+        given = {name: track.predicted for name, track in started.items()}
+        self._step(started, boxes)
+        self._camera.start(started, given, frame)
+
+    def _predict(self, active: Mapping[str, ObjectTrack], frame: Frame) -> None:
+        before = frame.stamp_ns if self._stamp_ns is None else self._stamp_ns
+        for track in active.values():
+            dt_s = track.elapsed_s(frame.stamp_ns, before)
+            track.predict(dt_s)
+        if self._camera is not None and active:
+            self._camera.predict(frame, dt_s, active)
         for name, track in active.items():
-            before = stamp_ns if self._stamp_ns is None else self._stamp_ns
-            track.predict(track.elapsed_s(stamp_ns, before))
             if len(active) > 1:
                 self._predicted[name].set(track.predicted_center()[None])
 
@@ -180,7 +207,8 @@ class Tracker:
         found = self._recovery.result(self._frame_number)
         if found is not None and found[1] and self._tracks[found[0]].T_cam_obj is not None:
             name, estimates = found
-            self._tracks[name].propose([estimate.T_cam_obj for estimate in estimates])
+            poses = [estimate.T_cam_obj for estimate in estimates]
+            self._tracks[name].propose(poses if self._camera is None else self._camera.moved(poses))
 
     def _look_for_lost(self, active: Mapping[str, ObjectTrack], frame: Frame) -> None:
         lost = {}
@@ -221,7 +249,13 @@ class Tracker:
 
     def _result(self, frame: Frame) -> TrackResult:
         objects = {name: track.state() for name, track in self._tracks.items() if track.T_cam_obj is not None}
-        return TrackResult(objects=objects, stamp_ns=frame.stamp_ns, timing_ms=dict(self._timing_ms))
+        return TrackResult(
+            objects=objects,
+            stamp_ns=frame.stamp_ns,
+            T_world_cam=frame.T_world_cam if self._camera is None else self._camera.T_world_cam,
+            timing_ms=dict(self._timing_ms),
+            camera_covariance=None if self._camera is None else self._camera.covariance,
+        )
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:

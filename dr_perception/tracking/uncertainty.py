@@ -14,7 +14,10 @@ from dr_perception.geometry.se3 import hat
 _SAMPLES = 1000
 _RIGHT_SHARE = 0.1
 _DIRECTION_ERROR_RAD = 0.026
-"""Standard deviation of the normals of meshes and outlines, about a degree and a half: facets, and what was simplified away."""
+"""Standard deviation of the normals of meshes and outlines, about a degree and a half.
+
+Facets, and what was simplified away.
+"""
 
 
 def _positive_part(information: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:
@@ -48,11 +51,14 @@ class SurfaceUncertainty:
         self._radius_m = math.sqrt(np.trace(moment))
         self._limit_m = _RIGHT_SHARE * model.diameter_m
 
-    def credible(self, R_cam_obj: NDArray[np.float64], information: NDArray[np.float64]) -> NDArray[np.float64]:
+    def credible(
+        self, R_cam_obj: NDArray[np.float64], information: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Take out of an information matrix (6, 6) about the centre what errors of the model alone would put in.
 
-        With directions uncertain by a small angle, ``sum w J^T J`` exceeds its value without errors by ``sum w Cov(J)`` on average
-        (errors in variables; Fuller 1987, section 2.2), so that even a turn that nothing fixes seems to be measured.
+        With directions uncertain by a small angle, ``sum w J^T J`` exceeds its value without errors by ``sum
+        w Cov(J)`` on average (errors in variables; Fuller 1987, section 2.2), so that even a turn that
+        nothing fixes seems to be measured.
         """
         excess = _DIRECTION_ERROR_RAD**2 * np.trace(information[:3, :3])
         less = information.copy()
@@ -71,9 +77,7 @@ class SurfaceUncertainty:
         return math.erf(self._limit_m / (math.sqrt(2.0) * max(sigma, 1.0e-9)))
 
 
-def covariance_about(
-    point_cam: NDArray[np.float64], covariance: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def covariance_about(point_cam: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Covariance (6, 6) of a pose whose origin is moved by ``point_cam`` (3,) [m], given along the camera's axes."""
     # The new origin moves by v + w x point.
     J = np.eye(6)
