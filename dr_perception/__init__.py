@@ -1,9 +1,10 @@
 """Differentiable rendering for pose tracking of known objects and of the camera.
 
-The names below are the public interface; each is imported when it is first used, so that ``import dr_perception`` and the
-command line stay fast. Conventions: metres, seconds, radians; optical camera frame (x right, y down, z forward); integer
-pixel coordinates are pixel centres; ``T_a_b`` takes points in frame b to frame a; quaternions are x, y, z, w; tangent
-vectors and covariances are ordered translation first, then rotation, both along the axes of the parent frame.
+The names below are the public interface; each is imported when it is first used, so that ``import
+dr_perception`` and the command line stay fast. Conventions: metres, seconds, radians; optical camera frame (x
+right, y down, z forward); integer pixel coordinates are pixel centres; ``T_a_b`` takes points in frame b to
+frame a; quaternions are x, y, z, w; tangent vectors and covariances are ordered translation first, then
+rotation, both along the axes of the parent frame.
 """
 
 from __future__ import annotations

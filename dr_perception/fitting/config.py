@@ -1,4 +1,7 @@
-"""Settings of pose refinement. Lengths are metres, image distances pixels; every field has a working default."""
+"""Settings of pose refinement.
+
+Lengths are metres, image distances pixels; every field has a working default.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,51 @@ class _Settings(BaseModel):
 class DepthConfig(_Settings):
     """Noise of the depth sensor and how depth rows use it."""
 
-    sigma_m: float = Field(0.0, ge=0.0, description="Constant part of the standard deviation along the optical axis.")
-    sigma_per_m2: float = Field(0.0035, ge=0.0, description="Part of it that grows with the square of the depth.")
+    sigma_m: float = Field(
+        0.0, ge=0.0, description="Constant part of the standard deviation along the optical axis."
+    )
+    sigma_per_m2: float = Field(
+        0.0035, ge=0.0, description="Part of it that grows with the square of the depth."
+    )
     lateral_px: float = Field(0.8, ge=0.0, description="Uncertainty of the pixel that a depth belongs to.")
-    cutoff_sigma: float = Field(4.0, gt=0.0, description="Standard deviations beyond which a measurement does not pull.")
-    correlation: float = Field(6.3, ge=1.0, description="Rows that carry the information of one independent measurement.")
+    cutoff_sigma: float = Field(
+        4.0, gt=0.0, description="Standard deviations beyond which a measurement does not pull."
+    )
+    correlation: float = Field(
+        6.3, ge=1.0, description="Rows that carry the information of one independent measurement."
+    )
 
 
 class ContourConfig(_Settings):
     """How outlines are measured in the colour image."""
 
-    reach_px: int = Field(10, ge=2, le=24, description="Steps searched to either side of the expected outline.")
-    sharpness: float = Field(0.3, gt=0.0, le=1.0, description="Share of a pixel's colour evidence that is its own.")
+    reach_px: int = Field(
+        10, ge=2, le=24, description="Steps searched to either side of the expected outline."
+    )
+    sharpness: float = Field(
+        0.3, gt=0.0, le=1.0, description="Share of a pixel's colour evidence that is its own."
+    )
     prior_sigma_px: float = Field(6.0, gt=0.0, description="Expected distance of the outline, in steps.")
-    region_floor_px: float = Field(0.5, gt=0.0, description="Smallest standard deviation of a region measurement.")
-    step_floor_px: float = Field(0.2, gt=0.0, description="Smallest standard deviation of a step measurement.")
+    region_floor_px: float = Field(
+        0.5, gt=0.0, description="Smallest standard deviation of a region measurement."
+    )
+    step_floor_px: float = Field(
+        0.2, gt=0.0, description="Smallest standard deviation of a step measurement."
+    )
     half_window_px: int = Field(1, ge=1, le=8, description="Step measurements look this far to either side.")
-    level_width_px: int = Field(3, ge=1, le=8, description="Pixels beyond the window that give the step's two levels.")
+    level_width_px: int = Field(
+        3, ge=1, le=8, description="Pixels beyond the window that give the step's two levels."
+    )
     color_sigma: float = Field(6.0, gt=0.0, description="Noise of a colour channel in grey levels of 255.")
-    occlusion_m: float = Field(0.02, gt=0.0, description="Something nearer by this much hides a contour point.")
-    cutoff_sigma: float = Field(3.0, gt=0.0, description="Standard deviations beyond which a line does not pull.")
-    correlation: float = Field(4.2, ge=1.0, description="Lines that carry the information of one independent line.")
+    occlusion_m: float = Field(
+        0.02, gt=0.0, description="Something nearer by this much hides a contour point."
+    )
+    cutoff_sigma: float = Field(
+        3.0, gt=0.0, description="Standard deviations beyond which a line does not pull."
+    )
+    correlation: float = Field(
+        4.2, ge=1.0, description="Lines that carry the information of one independent line."
+    )
 
 
 class ColorConfig(_Settings):
@@ -42,8 +69,12 @@ class ColorConfig(_Settings):
 
     enabled: bool = Field(True, description="Use the model's colours where it has some that vary.")
     sigma: float = Field(12.0, gt=0.0, description="Standard deviation of brightness in grey levels of 255.")
-    cutoff_sigma: float = Field(3.0, gt=0.0, description="Standard deviations beyond which a sample does not pull.")
-    correlation: float = Field(2.0, ge=1.0, description="Samples that carry the information of one independent one.")
+    cutoff_sigma: float = Field(
+        3.0, gt=0.0, description="Standard deviations beyond which a sample does not pull."
+    )
+    correlation: float = Field(
+        2.0, ge=1.0, description="Samples that carry the information of one independent one."
+    )
     occlusion_m: float = Field(0.02, gt=0.0, description="Something nearer by this much hides a sample.")
 
 
@@ -52,9 +83,13 @@ class StageConfig(_Settings):
 
     lines: Literal["region", "step", "none"] = Field("step", description="How outlines are measured.")
     line_step_px: float = Field(1.0, gt=0.0, description="Pixels per step of a region search.")
-    depth_sigma_m: float = Field(0.0, ge=0.0, description="Extra standard deviation of depths: widens the cut-off.")
+    depth_sigma_m: float = Field(
+        0.0, ge=0.0, description="Extra standard deviation of depths: widens the cut-off."
+    )
     steps: int = Field(3, ge=1, description="Steps of the solver.")
-    render: bool = Field(True, description="Render at the current pose before; else keep the last stage's samples.")
+    render: bool = Field(
+        True, description="Render at the current pose before; else keep the last stage's samples."
+    )
 
 
 class SamplingConfig(_Settings):
@@ -62,16 +97,23 @@ class SamplingConfig(_Settings):
 
     render_size_px: int = Field(128, ge=32, le=1024, description="Size of the render that holds the object.")
     surface_stride_px: int = Field(3, ge=1, description="Distance of surface samples in rendered pixels.")
-    contour_spacing_px: float = Field(2.0, gt=0.0, description="Distance of contour samples in rendered pixels.")
+    contour_spacing_px: float = Field(
+        2.0, gt=0.0, description="Distance of contour samples in rendered pixels."
+    )
     max_contour_samples: int = Field(320, ge=16, description="Room for contour samples.")
-    mesh_error: float = Field(1.0e-3, gt=0.0, description="Error of the simplified mesh, as a share of the diameter.")
+    mesh_error: float = Field(
+        1.0e-3, gt=0.0, description="Error of the simplified mesh, as a share of the diameter."
+    )
 
 
 TRACKING_STAGES = (
     StageConfig(lines="region", steps=2, render=False),
     StageConfig(lines="step", steps=2),
 )
-"""From a predicted pose a few pixels off; the first stage looks at the points that the last frame's render gave."""
+"""From a predicted pose a few pixels off.
+
+The first stage looks at the points that the last frame's render gave.
+"""
 
 WIDE_STAGES = (
     StageConfig(lines="region", line_step_px=5.0, depth_sigma_m=0.02, steps=3),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.fitting.config import RefinerConfig, StageConfig
@@ -89,8 +90,8 @@ def prepare_buffers(model: ObjectModel, mesh_error: float, device: wp.DeviceLike
 class PoseRefiner:
     """Refines a batch of poses of one model against the images in a `FrameBuffers`.
 
-    Inside, the model's frame is moved to the centre of its bounding sphere, so that turning and moving are decoupled wherever
-    the mesh has its origin.
+    Inside, the model's frame is moved to the centre of its bounding sphere, so that turning and moving are
+    decoupled wherever the mesh has its origin.
     """
 
     def __init__(
@@ -169,8 +170,14 @@ class PoseRefiner:
                 return whole
             (u0, v0), (u1, v1) = uv.min(axis=0).tolist(), uv.max(axis=0).tolist()
         else:
-            u0, u1 = (camera.cx + camera.fx * (x + s * r) / (z - s * math.copysign(r, x + s * r)) for s in (-1.0, 1.0))
-            v0, v1 = (camera.cy + camera.fy * (y + s * r) / (z - s * math.copysign(r, y + s * r)) for s in (-1.0, 1.0))
+            u0, u1 = (
+                camera.cx + camera.fx * (x + s * r) / (z - s * math.copysign(r, x + s * r))
+                for s in (-1.0, 1.0)
+            )
+            v0, v1 = (
+                camera.cy + camera.fy * (y + s * r) / (z - s * math.copysign(r, y + s * r))
+                for s in (-1.0, 1.0)
+            )
         x0, y0 = max(int(u0 - margin_px), 0), max(int(v0 - margin_px), 0)
         x1, y1 = min(int(u1 + margin_px) + 2, camera.width), min(int(v1 + margin_px) + 2, camera.height)
         return (x0, y0, max(x1, x0), max(y1, y0))

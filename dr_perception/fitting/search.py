@@ -1,8 +1,8 @@
 """Poses of a model in a frame with nothing to start from: no training, no detector.
 
-Many poses are seeded (views from all around; votes of point pairs), judged by a few points each, pruned, aligned to the measured
-surface, judged again by depth, outline, mask, free space and colour, thinned out, refined as one batch, and
-told apart.
+Many poses are seeded (views from all around; votes of point pairs), judged by a few points each, pruned,
+aligned to the measured surface, judged again by depth, outline, mask, free space and colour, thinned out,
+refined as one batch, and told apart.
 """
 
 from __future__ import annotations

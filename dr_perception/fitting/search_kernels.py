@@ -1,9 +1,10 @@
 # mypy: disable-error-code="valid-type, operator, index, assignment, no-untyped-def, return-value"
 """Kernels that judge and align thousands of poses of one model against the images of one frame.
 
-A pose is judged from a few points that its nearest stored view shows, without rendering: each is projected and compared with the
-depth, the normal and the mask at its pixel; points just outside the outline tell whether something ends there; measured points
-of the object are looked up in the distance field of the model. `align_poses` takes damped point-to-plane steps from the same points.
+A pose is judged from a few points that its nearest stored view shows, without rendering: each is projected
+and compared with the depth, the normal and the mask at its pixel; points just outside the outline tell
+whether something ends there; measured points of the object are looked up in the distance field of the model.
+`align_poses` takes damped point-to-plane steps from the same points.
 """
 
 import warp as wp
@@ -95,7 +96,10 @@ class SearchImages:
 
 @wp.struct
 class Tolerance:
-    """When a measurement agrees: ``tau_m`` along the normal; ``samples``, ``edges``, ``points`` are how many are tested."""
+    """When a measurement agrees: ``tau_m`` along the normal.
+
+    ``samples``, ``edges``, ``points`` are how many are tested.
+    """
 
     tau_m: float
     samples: int
@@ -106,7 +110,7 @@ class Tolerance:
 @wp.func
 def nearest_view(views: ViewTable, direction: wp.vec3) -> int:
     """View whose direction is closest to a unit vector from the model to the camera."""
-    best = int(0)
+    best = 0
     best_dot = float(-2.0)
     for i in range(views.directions.shape[0]):
         d = wp.dot(views.directions[i], direction)
@@ -234,7 +238,10 @@ def judge_poses(
     # output
     features: wp.array[Features],
 ):
-    """Count how the frame agrees with each pose; ``object_points`` are measured points that belong to the object."""
+    """Count how the frame agrees with each pose.
+
+    ``object_points`` are measured points that belong to the object.
+    """
     i = wp.tid()
     R = R_cam_obj[i]
     t = t_cam_obj[i]
@@ -264,7 +271,9 @@ def align_poses(
     R_cam_obj: wp.array[wp.mat33],
     t_cam_obj: wp.array[wp.vec3],
 ):
-    """Damped point-to-plane steps (Chen and Medioni 1992) with projective association; the tolerance shrinks from step to step.
+    """Damped point-to-plane steps (Chen and Medioni 1992) with projective association.
+
+    The tolerance shrinks from step to step.
 
     ``hold`` is the damping relative to the diagonal: what the points do not determine stays where it is.
     """
@@ -316,7 +325,10 @@ def estimate_normals(
     # output
     normal: wp.array2d[wp.vec3],
 ):
-    """Normals towards the camera from differences over ``reach`` pixels; zero next to steps in depth and to gaps."""
+    """Normals towards the camera from differences over ``reach`` pixels.
+
+    Zero next to steps in depth and to gaps.
+    """
     y, x = wp.tid()
     normal[y, x] = wp.vec3(0.0, 0.0, 0.0)
     if x < reach or y < reach or x >= camera.width - reach or y >= camera.height - reach:

@@ -1,9 +1,10 @@
 # mypy: disable-error-code="valid-type, operator, index, assignment, no-untyped-def, return-value"
 """Kernels of the point-pair-feature vote (Drost et al. 2010, "Model globally, match locally").
 
-Two oriented points are described by their distance and three angles, which no rigid motion changes. Every reference point of the
-scene pairs up with the points within a diameter; each pair finds the model pairs that look like it in a table, and each of these
-votes for the model point that the reference is and for the turn about its normal.
+Two oriented points are described by their distance and three angles, which no rigid motion changes. Every
+reference point of the scene pairs up with the points within a diameter; each pair finds the model pairs that
+look like it in a table, and each of these votes for the model point that the reference is and for the turn
+about its normal.
 """
 
 import warp as wp
@@ -50,7 +51,10 @@ def _angle_bin(cosine: float) -> int:
 
 @wp.func
 def pair_bin(n_a: wp.vec3, n_b: wp.vec3, d: wp.vec3, length: float, reach: float) -> int:
-    """Bin of the feature of two oriented points, ``d`` leading from the first to the second; -1 if too close or too far."""
+    """Bin of the feature of two oriented points, ``d`` leading from the first to the second.
+
+    -1 if too close or too far.
+    """
     share = length / reach
     if share < _MIN_SHARE or share >= 1.0:
         return -1
@@ -80,7 +84,7 @@ def describe_model_pairs(
     """Bin and turn of every ordered pair of model points."""
     i, j = wp.tid()
     d = points[j] - points[i]
-    b = int(-1)
+    b = -1
     if i != j:
         b = pair_bin(normals[i], normals[j], d, wp.length(d), reach_m)
     bins[i, j] = b
@@ -98,7 +102,10 @@ def vote(
     # output
     votes: wp.array3d[float],
 ):
-    """Vote for each reference (x, y on the grid of scene points); ``cells_per_tangent`` is the focal length in grid cells."""
+    """Vote for each reference (x, y on the grid of scene points).
+
+    ``cells_per_tangent`` is the focal length in grid cells.
+    """
     r = wp.tid()
     at = references[r]
     p = points[at[1], at[0]]
@@ -128,7 +135,10 @@ def find_peaks(
     votes: wp.array3d[float],
     peaks: wp.array2d[wp.vec3i],
 ):
-    """Highest cells of each accumulator, neighbours in angle included: (model point, angle, votes); clears the accumulator."""
+    """Highest cells of each accumulator, neighbours in angle included: (model point, angle, votes).
+
+    Clears the accumulator.
+    """
     r = wp.tid()
     for m in range(peaks_per_reference):
         best = wp.vec3i(0, 0, 0)

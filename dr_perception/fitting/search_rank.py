@@ -162,11 +162,12 @@ def explained(
 ) -> tuple[float, float]:
     """How well lit model colours explain image colours, both (N, 3), 0 to 1.
 
-    Light is a gain linear in the normal (the first two orders of spherical harmonics, Basri and Jacobs 2003) and one offset, fitted.
+    Light is a gain linear in the normal (the first two orders of spherical harmonics, Basri and Jacobs 2003)
+    and one offset, fitted.
 
     Returns:
-        Closeness to the noise (1 is perfect), and the share that the model explains better than its mean colour would: what its
-        texture is worth, negative where it contradicts.
+        Closeness to the noise (1 is perfect), and the share that the model explains better than its mean
+        colour would: what its texture is worth, negative where it contradicts.
     """
     left = _left_over(model, normals, image)
     plain = _left_over(np.broadcast_to(model.mean(axis=0), model.shape), normals, image)

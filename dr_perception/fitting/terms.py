@@ -28,7 +28,12 @@ def num_lanes(device: wp.Device) -> int:
 
 
 def depth_rows(
-    view: ModelView, poses: PoseArrays, frame: FrameBuffers, config: DepthConfig, extra_sigma_m: float, sums: wp.array
+    view: ModelView,
+    poses: PoseArrays,
+    frame: FrameBuffers,
+    config: DepthConfig,
+    extra_sigma_m: float,
+    sums: wp.array,
 ) -> Launch:
     """Launch that adds the depth rows of a view."""
     noise = DepthNoise()
@@ -99,7 +104,10 @@ class ContourTerm:
 
 
 class ColorTerm:
-    """Brightness of a textured model: the light is fitted once a stage, then rows are formed at every step."""
+    """Brightness of a textured model.
+
+    The light is fitted once a stage, then rows are formed at every step.
+    """
 
     def __init__(
         self, view: ModelView, poses: PoseArrays, frame: FrameBuffers, config: ColorConfig, sums: wp.array

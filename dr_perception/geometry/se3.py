@@ -105,7 +105,10 @@ def log_so3(R: ArrayLike) -> NDArray[np.float64]:
 
 
 def _exp_one(x: float, y: float, z: float) -> NDArray[np.float64]:
-    """`exp_so3` of one vector: a tracker calls it every frame, and arrays of three cost ten times as much as floats."""
+    """`exp_so3` of one vector.
+
+    A tracker calls it every frame, and arrays of three cost ten times as much as floats.
+    """
     squared = x * x + y * y + z * z
     if squared < _SMALL_ANGLE_SQUARED:
         a = 1.0 - squared / 6.0 * (1.0 - squared / 20.0)

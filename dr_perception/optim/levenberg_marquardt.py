@@ -1,9 +1,10 @@
 """Levenberg-Marquardt over batches of poses, decided on the device.
 
-Each problem keeps the best pose so far with its normal equations and tries another. Rows are accumulated at the trial pose; then
-`decide_and_step` compares the true robust objective, prior included, accepts or rejects, adapts the damping by the gain ratio
-(Nielsen 1999) and writes the next trial pose. There is no host synchronisation between iterations, and damping is relative to the
-diagonal (Marquardt 1963), so that metres and radians need no common scale.
+Each problem keeps the best pose so far with its normal equations and tries another. Rows are accumulated at
+the trial pose; then `decide_and_step` compares the true robust objective, prior included, accepts or rejects,
+adapts the damping by the gain ratio (Nielsen 1999) and writes the next trial pose. There is no host
+synchronisation between iterations, and damping is relative to the diagonal (Marquardt 1963), so that metres
+and radians need no common scale.
 """
 
 import warp as wp
@@ -65,7 +66,10 @@ def prior_residual(prior: PosePrior, R: wp.mat33, t: wp.vec3) -> wp.spatial_vect
 
 @wp.func
 def solve_damped(H: mat66d, g: vec6d, damping: wp.float64) -> vec6d:
-    """Solve ``(H + damping diag(H)) x = g`` by Cholesky factorisation; directions without information stay put."""
+    """Solve ``(H + damping diag(H)) x = g`` by Cholesky factorisation.
+
+    Directions without information stay put.
+    """
     L = mat66d()
     largest = wp.float64(0.0)
     for i in range(6):
@@ -101,7 +105,7 @@ def solve_damped(H: mat66d, g: vec6d, damping: wp.float64) -> vec6d:
 def unpack_hessian(sums: wp.array2d[float], problem: int) -> mat66d:
     """Full symmetric matrix from the upper triangle, stored row by row."""
     H = mat66d()
-    k = int(0)
+    k = 0
     for i in range(6):
         for j in range(i, 6):
             value = wp.float64(sums[problem, k])
@@ -147,8 +151,8 @@ def decide_and_step(
 ):
     """Accept or reject the trial pose, clear its sums and write the next trial pose (the best one if ``last``).
 
-    A problem whose step falls below the tolerance is no longer ``active``: it takes that step and neither accumulates rows nor moves
-    any more.
+    A problem whose step falls below the tolerance is no longer ``active``: it takes that step and neither
+    accumulates rows nor moves any more.
     """
     i = wp.tid()
     if active[i] == 0:

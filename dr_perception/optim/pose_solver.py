@@ -64,7 +64,10 @@ class PoseSolver:
         return [*sequence, *accumulate, self._finish]
 
     def pull(self) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-        """Sums at the best poses (P, `NUM_SUMS`) and the state of every problem (P,); waits for the device."""
+        """Sums at the best poses (P, `NUM_SUMS`) and the state of every problem (P,).
+
+        Waits for the device.
+        """
         self._best.pull()
         self._problems.pull()
         return self._best.host, self._problems.host

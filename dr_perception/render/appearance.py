@@ -1,7 +1,8 @@
 """Brightness of a textured model, baked onto the faces of its simplified mesh.
 
-Every face carries a triangular grid of samples fine enough for the model's texture as a camera sees it. A simplified mesh keeps no
-texture coordinates; each grid point takes the colour of the nearest point of the original surface.
+Every face carries a triangular grid of samples fine enough for the model's texture as a camera sees it. A
+simplified mesh keeps no texture coordinates; each grid point takes the colour of the nearest point of the
+original surface.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Points on the visible occluding contour of a model, from the edges of its mesh.
 
-An edge between a front and a back face lies on the occluding contour. Points are spread over these edges at a chosen spacing on
-the image and kept where the z-buffer shows the model on the inner and something farther, or nothing, on the outer side. Taken
-from the mesh they are exact below a pixel, which contour pixels of a rendered mask are not.
+An edge between a front and a back face lies on the occluding contour. Points are spread over these edges at a
+chosen spacing on the image and kept where the z-buffer shows the model on the inner and something farther, or
+nothing, on the outer side. Taken from the mesh they are exact below a pixel, which contour pixels of a
+rendered mask are not.
 """
 
 import warp as wp
@@ -69,8 +70,8 @@ def sample_contour(
 ):
     """Append visible contour points. ``step_px`` is how far from the contour its two sides are looked up.
 
-    A point is hidden when the inner side is nearer than the point by more than the share ``inner_tolerance`` of its depth, and
-    no contour when the outer side is not farther by the share ``outer_gap``.
+    A point is hidden when the inner side is nearer than the point by more than the share ``inner_tolerance``
+    of its depth, and no contour when the outer side is not farther by the share ``outer_gap``.
     """
     view, e = wp.tid()
     edge = edges[e]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 class SharedArray:
     """A device array with a NumPy view that stands for it on the host.
 
-    On the CPU both are the same memory and `push` and `pull` do nothing. On CUDA the view is pinned host memory and they copy; `pull`
-    waits for the copy.
+    On the CPU both are the same memory and `push` and `pull` do nothing. On CUDA the view is pinned host
+    memory and they copy; `pull` waits for the copy.
     """
 
     def __init__(self, shape: int | tuple[int, ...], dtype: Any, device: wp.DeviceLike) -> None:
@@ -34,4 +34,3 @@ class SharedArray:
         if self._staging is not self.array:
             wp.copy(self._staging, self.array)
             wp.synchronize_device(self.device)
-

@@ -15,9 +15,9 @@ _MIN_FACES = 64
 def simplify(mesh: Mesh, max_error_m: float) -> Mesh:
     """Return a mesh of fewer faces that stays within a geometric error of the original.
 
-    Quadric edge collapse (Garland and Heckbert 1997) halves the number of faces until the two-sided distance between the
-    surfaces, measured at area-uniform samples (99.5th percentile), would exceed ``max_error_m``. Colours and textures are
-    left out: the result serves visibility and geometry only.
+    Quadric edge collapse (Garland and Heckbert 1997) halves the number of faces until the two-sided distance
+    between the surfaces, measured at area-uniform samples (99.5th percentile), would exceed ``max_error_m``.
+    Colours and textures are left out: the result serves visibility and geometry only.
 
     Args:
         mesh: Mesh in metres.
@@ -40,7 +40,10 @@ def simplify(mesh: Mesh, max_error_m: float) -> Mesh:
 
 
 def surface_distance(a: Mesh, b: Mesh) -> float:
-    """Two-sided distance between surfaces in metres: 99.5th percentile over samples of either on the other."""
+    """Two-sided distance between surfaces in metres.
+
+    99.5th percentile over samples of either on the other.
+    """
     rng = np.random.default_rng(0)
     return max(_one_sided(a, b, rng), _one_sided(b, a, rng))
 

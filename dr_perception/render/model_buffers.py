@@ -10,15 +10,17 @@ from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 from dr_perception.geometry.mesh_topology import edges
 from dr_perception.render.appearance import Appearance, upload
 
-
 _CREASE_COSINE = np.cos(np.radians(35.0))
 
 
 def corner_normals(mesh: Mesh) -> NDArray[np.float64]:
-    """Unit normals at the corners of every face (F, 3, 3): the mean, weighted by area, over the faces around the vertex that turn
-    away from this one by less than the crease angle of 35 degrees.
+    """Unit normals at the corners of every face (F, 3, 3).
 
-    A curved surface gets the normals of the curve rather than of its facets, which would seem to fix a turn that nothing fixes.
+    The mean, weighted by area, over the faces around the vertex that turn away from this one by less than the
+    crease angle of 35 degrees.
+
+    A curved surface gets the normals of the curve rather than of its facets, which would seem to fix a turn
+    that nothing fixes.
     """
     unit = face_normals(mesh)
     weighted = unit * face_areas(mesh)[:, None]
@@ -33,7 +35,9 @@ def corner_normals(mesh: Mesh) -> NDArray[np.float64]:
     total = np.zeros((len(vertex), 3))
     np.add.at(total, corner[same], weighted[neighbour[same]])
     length = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.where(length > 0.0, total / np.maximum(length, 1e-30), np.repeat(unit, 3, axis=0)).reshape(-1, 3, 3)
+    return np.where(length > 0.0, total / np.maximum(length, 1e-30), np.repeat(unit, 3, axis=0)).reshape(
+        -1, 3, 3
+    )
 
 
 class ModelBuffers:
@@ -44,13 +48,17 @@ class ModelBuffers:
         faces: ``wp.vec3i`` (F,), counter-clockwise seen from outside.
         vertex_instance: ``int`` (V,), all zero: one instance.
         planes: ``wp.vec4`` (F,), outward unit normal n and offset d of each face's plane ``n . p = d``.
-        corner_normals: ``wp.vec3`` (3 F,), outward unit normals at the corners of each face, smooth across edges that are not creases.
-        edges: ``wp.vec4i`` (E,), two vertices and the two faces of each edge; the second face is -1 where it is open.
+        corner_normals: ``wp.vec3`` (3 F,), outward unit normals at the corners of each face, smooth across
+            edges that are not creases.
+        edges: ``wp.vec4i`` (E,), two vertices and the two faces of each edge; the second face is -1 where it
+            is open.
         baked: Brightness on the faces; empty unless ``has_texture``.
         closed: Whether every edge has two faces, so that back faces are never seen.
     """
 
-    def __init__(self, mesh: Mesh, device: wp.DeviceLike = "cpu", appearance: Appearance | None = None) -> None:
+    def __init__(
+        self, mesh: Mesh, device: wp.DeviceLike = "cpu", appearance: Appearance | None = None
+    ) -> None:
         """Upload a mesh in metres, with brightness baked onto its faces if it has any."""
         self.baked = upload(appearance, device)
         self.has_texture = appearance is not None

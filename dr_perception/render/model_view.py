@@ -21,7 +21,10 @@ _CONTOUR_STEP_PX = 1.5
 
 
 class PoseArrays:
-    """Poses of a batch on a device: rotations (P, 1), translations (P, 1) in metres, and which are still being moved."""
+    """Poses of a batch on a device.
+
+    Rotations (P, 1), translations (P, 1) in metres, and which are still being moved.
+    """
 
     def __init__(self, num_problems: int, device: wp.DeviceLike) -> None:
         """Allocate poses."""
@@ -72,8 +75,9 @@ class ViewSettings:
 class ModelView:
     """Renders a batch of poses of one model, each in a frame of its own, and samples surface and contour.
 
-    The camera is an ideal pinhole with the real one's position and axes, zoomed so that the bounding sphere fills the render: cost
-    does not depend on distance, and lens distortion does not enter, since only visible points in the model's frame are wanted.
+    The camera is an ideal pinhole with the real one's position and axes, zoomed so that the bounding sphere
+    fills the render: cost does not depend on distance, and lens distortion does not enter, since only visible
+    points in the model's frame are wanted.
 
     Attributes:
         surface: `SurfaceSample` (P, N) with ``surface_count`` (P,).
@@ -82,7 +86,12 @@ class ModelView:
     """
 
     def __init__(
-        self, buffers: ModelBuffers, radius_m: float, poses: PoseArrays, num_problems: int, settings: ViewSettings
+        self,
+        buffers: ModelBuffers,
+        radius_m: float,
+        poses: PoseArrays,
+        num_problems: int,
+        settings: ViewSettings,
     ) -> None:
         """Allocate buffers; the model's bounding sphere is centred on its origin."""
         self.buffers = buffers
@@ -120,7 +129,14 @@ class ModelView:
         transform = record(
             transform_vertices,
             (n, buffers.num_vertices),
-            [buffers.vertices, buffers.vertex_instance, poses.R.array, poses.t.array, self.cameras, DEFAULT_NEAR_M],
+            [
+                buffers.vertices,
+                buffers.vertex_instance,
+                poses.R.array,
+                poses.t.array,
+                self.cameras,
+                DEFAULT_NEAR_M,
+            ],
             [p_cam, screen],
             self.device,
         )
@@ -128,7 +144,16 @@ class ModelView:
         raster = record(
             rasterize_pinhole,
             (n, buffers.num_faces),
-            [p_cam, screen, buffers.faces, self.cameras, self._viewports.array, DEFAULT_NEAR_M, cull, first_face],
+            [
+                p_cam,
+                screen,
+                buffers.faces,
+                self.cameras,
+                self._viewports.array,
+                DEFAULT_NEAR_M,
+                cull,
+                first_face,
+            ],
             [self.keys],
             self.device,
         )
@@ -141,7 +166,15 @@ class ModelView:
         surface = record(
             sample_surface_grid,
             (n, grid, grid),
-            [self.keys, *mesh, *where, s.surface_stride_px, s.surface_margin_px, s.max_relative_step, b.num_faces],
+            [
+                self.keys,
+                *mesh,
+                *where,
+                s.surface_stride_px,
+                s.surface_margin_px,
+                s.max_relative_step,
+                b.num_faces,
+            ],
             [self.surface, self.surface_count, self.covered],
             self.device,
         )

@@ -1,12 +1,14 @@
 """Triangle-parallel z-buffer: which face is seen at each pixel centre.
 
-Coverage is decided with fixed-point edge functions (1/256 pixel) and the top-left rule, so that faces that share an edge
-cover every pixel centre exactly once (Pineda 1988, "A parallel algorithm for polygon rasterization"). A pixel's key holds
-the complement of its inverse depth in the upper and the face index in the lower 32 bits; the smallest key is the nearest
-face and an atomic minimum resolves visibility in any order, with the same result.
+Coverage is decided with fixed-point edge functions (1/256 pixel) and the top-left rule, so that faces that
+share an edge cover every pixel centre exactly once (Pineda 1988, "A parallel algorithm for polygon
+rasterization"). A pixel's key holds the complement of its inverse depth in the upper and the face index in
+the lower 32 bits; the smallest key is the nearest face and an atomic minimum resolves visibility in any
+order, with the same result.
 
-Edge functions live in the ideal image plane, in which a pinhole draws straight edges. A lens with distortion samples that
-plane at the undistorted position of each pixel centre (`ideal_positions`), so that curved edges come out exactly.
+Edge functions live in the ideal image plane, in which a pinhole draws straight edges. A lens with distortion
+samples that plane at the undistorted position of each pixel centre (`ideal_positions`), so that curved edges
+come out exactly.
 """
 
 import warp as wp
@@ -27,7 +29,10 @@ _MAX_COORDINATE = wp.constant(1.0e6)
 
 @wp.struct
 class Triangle:
-    """A front-facing triangle in the ideal image plane: corners in pixels with their inverse depths in 1/m."""
+    """A front-facing triangle in the ideal image plane.
+
+    Corners in pixels with their inverse depths in 1/m.
+    """
 
     a: wp.vec2
     b: wp.vec2
@@ -78,7 +83,10 @@ def _cross(ax: int, ay: int, bx: int, by: int) -> wp.int64:
 
 @wp.func
 def _top_left_bias(dx: int, dy: int) -> wp.int64:
-    """0 for a top or left edge (its points belong to the triangle), -1 otherwise; corners run clockwise on screen."""
+    """0 for a top or left edge (its points belong to the triangle), -1 otherwise.
+
+    Corners run clockwise on screen.
+    """
     bias = wp.int64(-1)
     if dy < 0 or (dy == 0 and dx > 0):
         bias = wp.int64(0)
@@ -87,7 +95,10 @@ def _top_left_bias(dx: int, dy: int) -> wp.int64:
 
 @wp.func
 def _signed_area2(a: wp.vec2, b: wp.vec2, c: wp.vec2) -> float:
-    """Twice the signed area on screen: outward faces, counter-clockwise seen from outside, are negative with y down."""
+    """Twice the signed area on screen.
+
+    Outward faces, counter-clockwise seen from outside, are negative with y down.
+    """
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
@@ -109,13 +120,19 @@ def _inverse_depth_plane(t: Triangle) -> InverseDepthPlane:
 
 @wp.func
 def _inverse_z_at(plane: InverseDepthPlane, dx: float, dy: float) -> float:
-    """Inverse depth at an offset in pixels from corner a, kept in the triangle's own range: slivers extrapolate wildly."""
+    """Inverse depth at an offset in pixels from corner a, kept in the triangle's own range.
+
+    Slivers extrapolate wildly.
+    """
     return wp.clamp(plane.value_a + plane.slope_x * dx + plane.slope_y * dy, plane.smallest, plane.largest)
 
 
 @wp.func
 def _enter(w: wp.int64, step: wp.int64) -> int:
-    """First step along a row at which an edge function is not negative; a very large number if there is none."""
+    """First step along a row at which an edge function is not negative.
+
+    A very large number if there is none.
+    """
     k = wp.int64(0)
     if w < wp.int64(0):
         k = _NEVER
@@ -135,7 +152,10 @@ def _leave(w: wp.int64, step: wp.int64) -> int:
 
 @wp.func
 def _fill_pinhole(t: Triangle, face: int, view: int, viewport: Viewport, keys: wp.array3d[wp.uint64]):
-    """Draw one triangle on the pixel grid: edge functions move by constant steps, so each row is covered by one span."""
+    """Draw one triangle on the pixel grid.
+
+    Edge functions move by constant steps, so each row is covered by one span.
+    """
     ax = _snap(t.a[0])
     bx = _snap(t.b[0])
     cx = _snap(t.c[0])
@@ -171,7 +191,9 @@ def _fill_pinhole(t: Triangle, face: int, view: int, viewport: Viewport, keys: w
     width = x_last - x_first
     for y in range(y_first, y_last + 1):
         k_first = wp.max(_enter(row_a, step_ax), wp.max(_enter(row_b, step_bx), _enter(row_c, step_cx)))
-        k_last = wp.min(width, wp.min(_leave(row_a, step_ax), wp.min(_leave(row_b, step_bx), _leave(row_c, step_cx))))
+        k_last = wp.min(
+            width, wp.min(_leave(row_a, step_ax), wp.min(_leave(row_b, step_bx), _leave(row_c, step_cx)))
+        )
         dy = float(y) - t.a[1]
         for k in range(k_first, k_last + 1):
             inverse_z = _inverse_z_at(plane, float(x_first + k) - t.a[0], dy)
@@ -322,8 +344,8 @@ def rasterize_pinhole(
 ):
     """Draw every face into every view's z-buffer.
 
-    ``cull`` leaves back faces out, which closed meshes do not miss. ``first_face`` is added to the face index that a key
-    carries, so that meshes in buffers of their own can share a z-buffer.
+    ``cull`` leaves back faces out, which closed meshes do not miss. ``first_face`` is added to the face index
+    that a key carries, so that meshes in buffers of their own can share a z-buffer.
     """
     view, i = wp.tid()
     face = faces[i]

@@ -1,7 +1,8 @@
 """Kernel launches recorded once and replayed.
 
-A recorded launch skips the packing of arguments; a captured sequence is replayed by one call, as a CUDA graph on a GPU and by Warp's
-own replay loop on a CPU, at well under a microsecond a kernel and without the interpreter's lock.
+A recorded launch skips the packing of arguments; a captured sequence is replayed by one call, as a CUDA graph
+on a GPU and by Warp's own replay loop on a CPU, at well under a microsecond a kernel and without the
+interpreter's lock.
 """
 
 from __future__ import annotations

@@ -78,8 +78,8 @@ def sample_surface_grid(
 ):
     """Append the surface point seen at every ``stride``-th pixel that is not next to an outline or a step in depth.
 
-    ``covered`` counts all grid pixels on the model, those next to outlines included. Faces of other meshes in the buffer have
-    indices from ``num_faces`` on.
+    ``covered`` counts all grid pixels on the model, those next to outlines included. Faces of other meshes in
+    the buffer have indices from ``num_faces`` on.
     """
     view, gy, gx = wp.tid()
     v = viewports[view]
@@ -98,9 +98,7 @@ def sample_surface_grid(
     if slot >= samples.shape[1]:
         return
     camera = cameras[view]
-    ray = wp.vec3(
-        (float(x + v.x0) - camera.cx) / camera.fx, (float(y + v.y0) - camera.cy) / camera.fy, 1.0
-    )
+    ray = wp.vec3((float(x + v.x0) - camera.cx) / camera.fx, (float(y + v.y0) - camera.cy) / camera.fy, 1.0)
     R = R_cam_obj[view, 0]
     plane = planes[face]
     normal = wp.vec3(plane[0], plane[1], plane[2])

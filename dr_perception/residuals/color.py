@@ -1,9 +1,12 @@
-"""Colour rows: the brightness of a textured model against the image (direct image alignment; Lucas and Kanade 1981).
+"""Colour rows: the brightness of a textured model against the image (direct image alignment.
 
-The model's brightness ``M`` is a surface property; the image shows it under light from somewhere. To first order of spherical harmonics
-(Basri and Jacobs 2003) a matte surface with normal ``n`` appears as ``M (l0 + l . n) + b``, whose five numbers are fitted to the samples of each
-object and frame before the rows are formed, so that only pattern, not shade, moves the pose. The derivative is the image's gradient; it is
-taken from other pixels than the residual, whose noise it would otherwise share.
+Lucas and Kanade 1981).
+
+The model's brightness ``M`` is a surface property; the image shows it under light from somewhere. To first
+order of spherical harmonics (Basri and Jacobs 2003) a matte surface with normal ``n`` appears as ``M (l0 + l
+. n) + b``, whose five numbers are fitted to the samples of each object and frame before the rows are formed,
+so that only pattern, not shade, moves the pose. The derivative is the image's gradient; it is taken from
+other pixels than the residual, whose noise it would otherwise share.
 """
 
 import warp as wp
@@ -31,8 +34,8 @@ _LEAST_SAMPLES = wp.constant(40.0)
 class ColorNoise:
     """How brightness scatters.
 
-    sigma: standard deviation in levels of 255. cutoff: in standard deviations. correlation: rows that count for one. hidden_m: a
-    measurement nearer than the model by more than this hides a sample.
+    sigma: standard deviation in levels of 255. cutoff: in standard deviations. correlation: rows that count
+    for one. hidden_m: a measurement nearer than the model by more than this hides a sample.
     """
 
     sigma: float
@@ -59,7 +62,9 @@ def _luma_at(image: wp.array2d[wp.vec3ub], u: float, v: float) -> float:
 
 
 @wp.func
-def _visible_at(p: wp.vec3, uv: wp.vec2, camera: CameraParams, depth: wp.array2d[float], hidden_m: float) -> bool:
+def _visible_at(
+    p: wp.vec3, uv: wp.vec2, camera: CameraParams, depth: wp.array2d[float], hidden_m: float
+) -> bool:
     """Whether a point falls well inside the image and nothing is measured in front of it."""
     if p[2] <= 0.0 or uv[0] < 3.0 or uv[1] < 3.0:
         return False
@@ -71,9 +76,7 @@ def _visible_at(p: wp.vec3, uv: wp.vec2, camera: CameraParams, depth: wp.array2d
 
 @wp.func
 def _shade_basis(brightness: float, normal: wp.vec3) -> Light:
-    return Light(
-        brightness, brightness * normal[0], brightness * normal[1], brightness * normal[2], 255.0
-    )
+    return Light(brightness, brightness * normal[0], brightness * normal[1], brightness * normal[2], 255.0)
 
 
 @wp.func
@@ -110,7 +113,9 @@ def fit_light(
     # output
     lights: wp.array[Light],
 ):
-    """Least-squares light of each problem; with ``refit`` weighted by the residuals under the light found before.
+    """Least-squares light of each problem.
+
+    With ``refit`` weighted by the residuals under the light found before.
 
     All zero where too few samples are visible.
     """

@@ -1,6 +1,7 @@
 """Colour statistics of an object and of what surrounds it, learned from the frames in which it was tracked.
 
-Histograms of 16 levels a channel (Stoiber et al. 2022) over surface samples and over pixels just outside the outer contour.
+Histograms of 16 levels a channel (Stoiber et al. 2022) over surface samples and over pixels just outside the
+outer contour.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def count_background_colors(
             center = project(camera, p)
             normal = wp.normalize(project_jacobian(camera, p) * (R * sample.outward))
             for k in range(_FIRST_OUTSIDE_PX, _LAST_OUTSIDE_PX):
-                _count(center + float(k) * normal, p[2] - _HIDDEN_M, camera, image, depth, problem, bins, totals)
+                _count(
+                    center + float(k) * normal, p[2] - _HIDDEN_M, camera, image, depth, problem, bins, totals
+                )
 
 
 @wp.kernel(enable_backward=False)
@@ -124,7 +127,8 @@ class ColorHistograms:
     """Running colour histograms of object and background for a batch of problems.
 
     Attributes:
-        log_ratio: ``log p(color | object) / p(color | background)`` (P, `NUM_BINS`), 0 where nothing was learned.
+        log_ratio: ``log p(color | object) / p(color | background)`` (P, `NUM_BINS`), 0 where nothing was
+            learned.
     """
 
     def __init__(self, view: ModelView, poses: PoseArrays, frame: FrameBuffers, num_problems: int) -> None:
@@ -153,9 +157,7 @@ class ColorHistograms:
                 [new[1], totals[1]],
                 device,
             ),
-            record(
-                blend, shape, [self._rate.array], [*new, totals, *self._means, self.log_ratio], device
-            ),
+            record(blend, shape, [self._rate.array], [*new, totals, *self._means, self.log_ratio], device),
         ]
         self._launch = capture(launches, device)
 

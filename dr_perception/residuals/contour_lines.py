@@ -1,12 +1,14 @@
 """Silhouette rows: the outline of the model against the outline seen in the colour image.
 
-Contour points of the model are searched along their image normals for the place where the colour changes from the object's to the
-background's. Two measurements of that place serve at different ranges:
+Contour points of the model are searched along their image normals for the place where the colour changes from
+the object's to the background's. Two measurements of that place serve at different ranges:
 
-* `measure_lines_by_region` weighs every offset along the line by colour histograms of object and background (the posterior of
-  Prisacariu and Reid 2012; correspondence lines of Stoiber et al. 2022, SRT3D). It reaches many pixels.
-* `measure_lines_by_step` takes the mean colours on either side of one line as the two levels of a blurred step and reads the
-  position off the area under it, which does not depend on the blur. It reaches few pixels, and resolves a small part of one.
+* `measure_lines_by_region` weighs every offset along the line by colour histograms of object and background
+  (the posterior of Prisacariu and Reid 2012; correspondence lines of Stoiber et al. 2022, SRT3D). It reaches
+  many pixels.
+* `measure_lines_by_step` takes the mean colours on either side of one line as the two levels of a blurred
+  step and reads the position off the area under it, which does not depend on the blur. It reaches few pixels,
+  and resolves a small part of one.
 
 Either gives a signed offset along the normal with its variance; `accumulate_lines` turns them into rows.
 """
@@ -15,7 +17,16 @@ import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
 from dr_perception.render.contour import OUTER, ContourSample
-from dr_perception.residuals.normal_equations import COST, LINE_CHI2, LINE_HIDDEN, LINE_INLIERS, LINE_ROWS, Sums, add_row, add_sums
+from dr_perception.residuals.normal_equations import (
+    COST,
+    LINE_CHI2,
+    LINE_HIDDEN,
+    LINE_INLIERS,
+    LINE_ROWS,
+    Sums,
+    add_row,
+    add_sums,
+)
 from dr_perception.residuals.robust import tukey_rho, tukey_weight
 
 HISTOGRAM_BITS = 4
@@ -32,8 +43,10 @@ Profile = wp.types.vector(length=2 * MAX_REACH + 1, dtype=wp.float32)
 
 @wp.struct
 class ContourLine:
-    """A measured line: the outline lies ``offset`` pixels from ``center`` along ``normal``. Variance 0 marks no measurement, a negative one
-    a contour point that something nearer hides."""
+    """A measured line: the outline lies ``offset`` pixels from ``center`` along ``normal``.
+
+    Variance 0 marks no measurement, a negative one a contour point that something nearer hides.
+    """
 
     center: wp.vec2
     normal: wp.vec2
@@ -45,9 +58,10 @@ class ContourLine:
 class LineSearch:
     """How lines are searched.
 
-    reach: steps to either side (region search). step_px: pixels a step. sharpness: share of a pixel's log likelihood ratio that is
-    independent of its neighbours'. prior_sigma_px: where the outline is expected. occlusion_m: a measurement nearer than the
-    model by more than this hides the line. floor_px: standard deviation that no line goes below. color_sigma: image noise in grey levels.
+    reach: steps to either side (region search). step_px: pixels a step. sharpness: share of a pixel's log
+    likelihood ratio that is independent of its neighbours'. prior_sigma_px: where the outline is expected.
+    occlusion_m: a measurement nearer than the model by more than this hides the line. floor_px: standard
+    deviation that no line goes below. color_sigma: image noise in grey levels.
     """
 
     reach: int
@@ -113,9 +127,17 @@ def _color_at(image: wp.array2d[wp.vec3ub], uv: wp.vec2) -> wp.vec3:
 
 @wp.func
 def _line_at(
-    sample: ContourSample, R: wp.mat33, t: wp.vec3, camera: CameraParams, depth: wp.array2d[float], occlusion_m: float
+    sample: ContourSample,
+    R: wp.mat33,
+    t: wp.vec3,
+    camera: CameraParams,
+    depth: wp.array2d[float],
+    occlusion_m: float,
 ) -> ContourLine:
-    """The line of a contour point at a pose; its variance is 1, or negative where the point is hidden, 0 behind the camera."""
+    """The line of a contour point at a pose.
+
+    Its variance is 1, or negative where the point is hidden, 0 behind the camera.
+    """
     line = ContourLine()
     p = R * sample.point + t
     if p[2] > 0.0:
@@ -142,7 +164,10 @@ def measure_lines_by_region(
     # output
     lines: wp.array2d[ContourLine],
 ):
-    """Posterior mean and variance of the outline's offset; ``log_ratio[problem, bin] = log p(color | object) / p(color | background)``."""
+    """Posterior mean and variance of the outline's offset.
+
+    ``log_ratio[problem, bin] = log p(color | object) / p(color | background)``.
+    """
     problem, i = wp.tid()
     if i >= wp.min(count[problem], samples.shape[1]):
         return
@@ -159,7 +184,7 @@ def measure_lines_by_region(
     profile = Profile()
     total = float(0.0)
     best = float(-1.0e30)
-    seen = int(0)
+    seen = 0
     for k in range(n):
         s = float(k - reach) * search.step_px
         x = wp.int32(wp.floor(line.center[0] + s * line.normal[0] + 0.5))
@@ -182,8 +207,8 @@ def measure_lines_by_region(
         square += w * offset * offset
     mean = mean / weight
     posterior = square / weight - mean * mean + search.floor_px * search.floor_px
-    # Take the prior out again: what remains is the measurement alone. Cut off at the reach, the prior itself keeps 0.67 of its
-    # variance: more than 0.6 of it is no measurement.
+    # Take the prior out again: what remains is the measurement alone. Cut off at the reach, the prior itself
+    # keeps 0.67 of its variance: more than 0.6 of it is no measurement.
     prior = search.prior_sigma_px * search.prior_sigma_px
     if seen > n / 2 and posterior < 0.6 * prior:
         line.variance = posterior * prior / (prior - posterior)
@@ -210,7 +235,9 @@ def measure_lines_by_step(
     problem, i = wp.tid()
     if i >= wp.min(count[problem], samples.shape[1]):
         return
-    line = _line_at(samples[problem, i], R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m)
+    line = _line_at(
+        samples[problem, i], R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m
+    )
     valid = line.variance > 0.0
     line.variance = wp.min(line.variance, 0.0)
     far = float(half_window + level_width) + 2.0
@@ -269,7 +296,10 @@ def accumulate_lines(
     # output
     total: wp.array2d[float],
 ):
-    """Add the rows of measured lines. ``cutoff`` is in standard deviations, ``correlation`` in rows that count for one."""
+    """Add the rows of measured lines.
+
+    ``cutoff`` is in standard deviations, ``correlation`` in rows that count for one.
+    """
     problem, lane = wp.tid()
     if active[problem] == 0:
         return

@@ -1,8 +1,8 @@
 """Depth rows: measured points against the tangent planes of the model (projective point-to-plane).
 
-A visible model point is projected, the depth measured at the nearest pixel gives a point on that pixel's ray, and the row is its
-distance from the model's tangent plane (Chen and Medioni 1992; projective association of Blais and Levine 1995). Taking the ray of
-the pixel itself leaves no sub-pixel bias.
+A visible model point is projected, the depth measured at the nearest pixel gives a point on that pixel's ray,
+and the row is its distance from the model's tangent plane (Chen and Medioni 1992; projective association of
+Blais and Levine 1995). Taking the ray of the pixel itself leaves no sub-pixel bias.
 """
 
 import warp as wp
@@ -29,9 +29,10 @@ _FARTHEST = wp.constant(100.0)
 class DepthNoise:
     """How far measured depths scatter.
 
-    Along the optical axis sigma(z) = ``sigma_m + sigma_per_m2 z^2``; sideways the place that a depth belongs to is uncertain by
-    ``lateral_px`` pixels, which shows on slanted surfaces. ``cutoff`` in standard deviations is where a measurement stops to count;
-    ``correlation`` is the number of rows that carry the information of one independent measurement.
+    Along the optical axis sigma(z) = ``sigma_m + sigma_per_m2 z^2``; sideways the place that a depth belongs
+    to is uncertain by ``lateral_px`` pixels, which shows on slanted surfaces. ``cutoff`` in standard
+    deviations is where a measurement stops to count; ``correlation`` is the number of rows that carry the
+    information of one independent measurement.
     """
 
     sigma_m: float
@@ -57,8 +58,8 @@ def accumulate_depth(
 ):
     """Add the depth rows of every sample.
 
-    A measurement nearer than the model beyond the cut-off is an occluder and does not pull; one farther says that the model stands
-    in free space and costs the most a row can cost.
+    A measurement nearer than the model beyond the cut-off is an occluder and does not pull; one farther says
+    that the model stands in free space and costs the most a row can cost.
     """
     problem, lane = wp.tid()
     if active[problem] == 0:

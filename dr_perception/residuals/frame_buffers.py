@@ -17,7 +17,8 @@ Box = tuple[int, int, int, int]
 class FrameBuffers:
     """Colour (H, W) of `wp.vec3ub` and depth (H, W) in metres of one camera. Depth 0 means no measurement.
 
-    On CUDA whole images are copied; on the CPU only the boxes are, and what lies outside of them is left over from earlier frames.
+    On CUDA whole images are copied; on the CPU only the boxes are, and what lies outside of them is left over
+    from earlier frames.
     """
 
     def __init__(self, camera: Camera, device: wp.DeviceLike = "cpu") -> None:

@@ -1,14 +1,18 @@
 """Sums of a Gauss-Newton step over many rows: ``H = sum w J^T J``, ``g = sum w J^T r``, cost and counts.
 
-Every modality reduces to rows of the same form. A point ``X`` of the model moves by ``v + w x (X - t)`` under the tangent vector
-``(v, w)``; a measurement sees that motion along a direction ``a`` (a normal, an image gradient pulled back through the
-projection). So ``J = (a, (X - t) x a)`` and a row needs only ``a``, the arm ``X - t``, the residual and its weight.
+Every modality reduces to rows of the same form. A point ``X`` of the model moves by ``v + w x (X - t)`` under
+the tangent vector ``(v, w)``; a measurement sees that motion along a direction ``a`` (a normal, an image
+gradient pulled back through the projection). So ``J = (a, (X - t) x a)`` and a row needs only ``a``, the arm
+``X - t``, the residual and its weight.
 """
 
 import warp as wp
 
 NUM_SUMS = 40
-"""Floats per problem: 21 of the upper triangle of H (row by row), 6 of g, the cost, counts of rows by kind."""
+"""Floats per problem.
+
+21 of the upper triangle of H (row by row), 6 of g, the cost, counts of rows by kind.
+"""
 
 GRADIENT = wp.constant(21)
 COST = wp.constant(27)

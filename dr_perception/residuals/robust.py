@@ -1,7 +1,7 @@
 """Robust kernels as Warp functions of the squared normalised residual ``s = (r / sigma)^2``.
 
-``rho`` is the cost of a row and ``weight = d rho / d s`` its weight in the normal equations, so that the step of iteratively
-reweighted least squares descends the sum of ``rho``.
+``rho`` is the cost of a row and ``weight = d rho / d s`` its weight in the normal equations, so that the step
+of iteratively reweighted least squares descends the sum of ``rho``.
 """
 
 import warp as wp
