@@ -71,6 +71,11 @@ class Tracker:
         """Models by name."""
         return self._models
 
+    @property
+    def tracks(self) -> Mapping[str, ObjectTrack]:
+        """Objects that were started, by name, for estimates that join them."""
+        return self._tracks
+
     def start(self, frame: Frame, poses: Mapping[str, NDArray[np.float64] | None]) -> TrackResult:
         """Begin tracking objects in a frame.
 
@@ -101,8 +106,14 @@ class Tracker:
         self._stamp_ns = frame.stamp_ns
         return self._result(frame)
 
-    def track(self, frame: Frame) -> TrackResult:
+    def track(
+        self, frame: Frame, *, expected: Mapping[str, NDArray[np.float64]] | None = None
+    ) -> TrackResult:
         """Update all started objects with the next frame.
+
+        Args:
+            frame: The frame.
+            expected: Poses ``T_cam_obj`` (4, 4) at which objects are expected by somebody who knows better than the motion model.
 
         Raises:
             ValueError: If the frame is older than the last one, or its camera changed.
@@ -117,7 +128,7 @@ class Tracker:
         active = {name: track for name, track in self._tracks.items() if track.T_cam_obj is not None}
         self._frame_number += 1
         with self._timed("predict"):
-            self._predict(active, frame)
+            self._predict(active, frame, expected or {})
             self._take_up_search()
         with self._timed("upload"):
             boxes = {name: track.boxes() for name, track in active.items()}
@@ -191,7 +202,9 @@ class Tracker:
         self._step(started, boxes)
         self._camera.start(started, given, frame)
 
-    def _predict(self, active: Mapping[str, ObjectTrack], frame: Frame) -> None:
+    def _predict(
+        self, active: Mapping[str, ObjectTrack], frame: Frame, expected: Mapping[str, NDArray[np.float64]]
+    ) -> None:
         before = frame.stamp_ns if self._stamp_ns is None else self._stamp_ns
         for track in active.values():
             dt_s = track.elapsed_s(frame.stamp_ns, before)
@@ -199,6 +212,7 @@ class Tracker:
         if self._camera is not None and active:
             self._camera.predict(frame, dt_s, active)
         for name, track in active.items():
+            track.predicted = expected.get(name, track.predicted)
             if len(active) > 1:
                 self._predicted[name].set(track.predicted_center()[None])
 

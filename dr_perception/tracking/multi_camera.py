@@ -1,0 +1,236 @@
+"""Several calibrated cameras that look at the same objects, in one estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import check_transform, invert
+from dr_perception.tracking.camera_pose import at_center, with_floor
+from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.motion import MotionModel
+from dr_perception.tracking.pose_graph import (
+    Measurements,
+    PoseGraphSolution,
+    PosePrior,
+    block_diagonal,
+    block_rotation,
+    solve_pose_graph,
+)
+from dr_perception.tracking.result import ObjectState, Status, TrackResult
+from dr_perception.tracking.tracker import Tracker
+from dr_perception.tracking.uncertainty import covariance_about
+
+Array = NDArray[np.float64]
+_STATUS_ORDER = (Status.TRACKING, Status.OCCLUDED, Status.LOST)
+
+
+@dataclass(frozen=True)
+class RigResult:
+    """Estimates of all objects from the frames of all cameras."""
+
+    objects: Mapping[str, ObjectState]
+    """State by name; here poses and covariances are those of the object in the rig, not in a camera."""
+    T_rig_cam: Mapping[str, Array]
+    """Extrinsics (4, 4) by camera, as refined so far."""
+    extrinsics_covariance: Mapping[str, Array]
+    """Their covariances (6, 6), along the axes of the rig."""
+    cameras: Mapping[str, TrackResult]
+    """The same objects as each camera sees them."""
+
+
+class MultiCameraTracker:
+    """Tracks objects with several cameras whose frames belong to the same moments.
+
+    Each camera refines every object from the common prediction; a pose graph weighs the outcomes by their information. An object that
+    a camera cannot see is carried along by the others. With uncertain extrinsics, every frame adds to what is known of them; where the
+    rig is, is fixed by their priors.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ObjectModel],
+        T_rig_cam: Mapping[str, Array],
+        config: TrackerConfig | None = None,
+        *,
+        extrinsics_sigma_m: float = 0.0,
+        extrinsics_sigma_rad: float = 0.0,
+    ) -> None:
+        """Remember models and calibration.
+
+        Args:
+            models: Models by name.
+            T_rig_cam: Poses (4, 4) of the cameras in the rig, by camera.
+            config: Settings of each camera's tracker; ``camera.mode`` must be fixed.
+            extrinsics_sigma_m: Error of the poses of the cameras but the first; 0 with the next: they are exact.
+            extrinsics_sigma_rad: The same for their rotation.
+
+        Raises:
+            ValueError: If there is no camera, a pose is not rigid, a sigma is negative, or the mode is not fixed.
+        """
+        self.config = config or TrackerConfig()
+        if not T_rig_cam:
+            raise ValueError("a rig needs at least one camera, got none")
+        if self.config.camera.mode != "fixed":
+            raise ValueError(f"cameras of a rig are tracked in the mode 'fixed', got {self.config.camera.mode!r}")
+        if min(extrinsics_sigma_m, extrinsics_sigma_rad) < 0.0:
+            raise ValueError(f"sigmas must not be negative, got {extrinsics_sigma_m} m, {extrinsics_sigma_rad} rad")
+        self._models = dict(models)
+        self._cameras = list(T_rig_cam)
+        self._extrinsics = np.stack([check_transform(T, f"T_rig_cam of {name!r}") for name, T in T_rig_cam.items()])
+        self._trackers = {name: Tracker(models, self.config) for name in self._cameras}
+        exact = np.repeat([1.0e-7, 1.0e-7], 3) ** -2.0
+        sigma = np.maximum(np.repeat([extrinsics_sigma_m, extrinsics_sigma_rad], 3), 1.0e-7)
+        blocks = [np.diag(exact if i == 0 else sigma**-2.0) for i in range(len(self._cameras))]
+        self._extrinsics_information = block_diagonal(np.stack(blocks))
+        self._poses: dict[str, Array] = {}
+        self._covariances: dict[str, Array] = {}
+        self._motions: dict[str, MotionModel] = {}
+        self._stamp_ns: int | None = None
+
+    def start(self, frames: Mapping[str, Frame], T_rig_obj: Mapping[str, Array]) -> None:
+        """Begin at poses (4, 4) in the rig, in one frame of each camera.
+
+        Raises:
+            KeyError: If a frame is missing or an object is unknown.
+            ValueError: If a pose is not rigid.
+        """
+        poses = {name: check_transform(T, f"pose of {name!r}") for name, T in T_rig_obj.items()}
+        for camera, T_rig_cam in zip(self._cameras, self._extrinsics, strict=True):
+            T_cam_rig = invert(T_rig_cam)
+            self._trackers[camera].start(frames[camera], {name: T_cam_rig @ T for name, T in poses.items()})
+        for name, T in poses.items():
+            self._poses[name] = at_center(T, self._models[name].center)
+            self._covariances[name] = self._trackers[self._cameras[0]].tracks[name].center_covariance
+            self._motions[name] = MotionModel(self.config.motion)
+        self._stamp_ns = min(frames[camera].stamp_ns for camera in self._cameras)
+
+    def track(self, frames: Mapping[str, Frame]) -> RigResult:
+        """Update all objects with one frame of each camera.
+
+        Args:
+            frames: Frames by camera; a camera without a frame this time is left out.
+
+        Raises:
+            ValueError: If no camera has a frame, or the tracker was not started.
+            KeyError: If a camera is unknown.
+        """
+        if not frames or self._stamp_ns is None:
+            raise ValueError(f"track needs a start and at least one frame, got {len(frames)} frames")
+        unknown = sorted(set(frames) - set(self._cameras))
+        if unknown:
+            raise KeyError(f"unknown cameras {unknown}; the rig has {self._cameras}")
+        stamp_ns = max(frame.stamp_ns for frame in frames.values())
+        names = list(self._poses)
+        motion = self._motions[names[0]]
+        dt_s = motion.elapsed_s(stamp_ns, self._stamp_ns)
+        spread = motion.process_covariance(dt_s)
+        predicted = np.stack([self._motions[name].predict(self._poses[name], dt_s) for name in names])
+        prior = np.stack([np.linalg.inv(self._covariances[name] + spread) for name in names])
+        solution, measured = self._measure(frames, names, predicted, prior)
+        self._extrinsics = solution.T_world_cam
+        self._learn(solution, measured, names, dt_s)
+        self._stamp_ns = stamp_ns
+        return self._result(frames, names, solution, stamp_ns)
+
+    def _measure(
+        self, frames: Mapping[str, Frame], names: list[str], predicted: Array, prior: Array
+    ) -> tuple[PoseGraphSolution, Measurements]:
+        """Refine in every camera, fuse; cameras that failed from the prediction try once more from what the others found."""
+        self._refine(frames, names, predicted)
+        measured = self._measurements(frames, names, predicted)
+        solution = self._fuse(measured, predicted, prior)
+        failed = {
+            camera: frames[camera]
+            for i, camera in enumerate(self._cameras)
+            if camera in frames and not self._all_agree(measured.information[i], solution.chi2[i])
+        }
+        if failed and len(frames) > len(failed):
+            self._refine(failed, names, solution.T_world_obj)
+            measured = self._measurements(frames, names, predicted)
+            solution = self._fuse(measured, predicted, prior)
+        return solution, measured
+
+    def _all_agree(self, information: Array, chi2: Array) -> bool:
+        return bool(information.any(axis=(1, 2)).all() and (chi2 <= self.config.camera.outlier_chi2).all())
+
+    def _refine(self, frames: Mapping[str, Frame], names: list[str], T_rig_obj: Array) -> None:
+        for camera, frame in frames.items():
+            T_cam_rig = invert(self._extrinsics[self._cameras.index(camera)])
+            poses = {
+                name: at_center(T_cam_rig @ T, -self._models[name].center)
+                for name, T in zip(names, T_rig_obj, strict=True)
+            }
+            self._trackers[camera].track(frame, expected=poses)
+
+    def _measurements(self, frames: Mapping[str, Frame], names: list[str], predicted: Array) -> Measurements:
+        T = invert(self._extrinsics)[:, None] @ predicted
+        information = np.zeros((len(self._cameras), len(names), 6, 6))
+        for i, camera in enumerate(self._cameras):
+            for k, name in enumerate(names if camera in frames else ()):
+                track = self._trackers[camera].tracks[name]
+                if track.measured_information is not None and track.T_cam_obj is not None:
+                    T[i, k] = at_center(track.T_cam_obj, self._models[name].center)
+                    information[i, k] = track.score * track.measured_information
+        settings = self.config.camera
+        return Measurements(T, with_floor(information, settings.object_sigma_m, settings.object_sigma_rad))
+
+    def _fuse(self, measured: Measurements, predicted: Array, prior: Array) -> PoseGraphSolution:
+        cameras = PosePrior(self._extrinsics, self._extrinsics_information)
+        objects = [PosePrior(predicted, block_diagonal(prior))]
+        return solve_pose_graph(
+            self._extrinsics, predicted, measured, cameras, objects, self.config.camera.outlier_chi2
+        )
+
+    def _learn(self, solution: PoseGraphSolution, measured: Measurements, names: list[str], dt_s: float) -> None:
+        self._extrinsics_information = np.linalg.inv(solution.camera_covariance)
+        B = block_rotation(solution.T_world_cam[:, :3, :3])[:, None]
+        information = (B @ measured.information @ B.swapaxes(-1, -2)).sum(0)
+        for k, name in enumerate(names):
+            block = slice(6 * k, 6 * k + 6)
+            covariance = solution.object_covariance[block, block]
+            if information[k].any():
+                posterior = np.linalg.inv(information[k] + np.linalg.inv(self._motions[name].process_covariance(dt_s)))
+                observed = posterior @ information[k]
+                self._motions[name].update(self._poses[name], solution.T_world_obj[k], dt_s, observed)
+            else:
+                self._motions[name].stop()
+            self._poses[name], self._covariances[name] = solution.T_world_obj[k], covariance
+
+    def _result(
+        self, frames: Mapping[str, Frame], names: list[str], solution: PoseGraphSolution, stamp_ns: int
+    ) -> RigResult:
+        poses, covariances = solution.relative_poses()
+        cameras = {}
+        for i, camera in enumerate(self._cameras):
+            tracks = self._trackers[camera].tracks
+            for k, name in enumerate(names):
+                tracks[name].take_over(at_center(poses[i, k], -self._models[name].center), covariances[i, k])
+            states = {name: tracks[name].state() for name in names}
+            cameras[camera] = TrackResult(states, stamp_ns, T_world_cam=self._extrinsics[i])
+        spread = [solution.camera_covariance[6 * i : 6 * i + 6, 6 * i : 6 * i + 6] for i in range(len(self._cameras))]
+        return RigResult(
+            objects={name: self._object_state(name, [cameras[c].objects[name] for c in frames]) for name in names},
+            T_rig_cam=dict(zip(self._cameras, self._extrinsics, strict=True)),
+            extrinsics_covariance=dict(zip(self._cameras, spread, strict=True)),
+            cameras=cameras,
+        )
+
+    def _object_state(self, name: str, seen: list[ObjectState]) -> ObjectState:
+        """The fused pose with the health of the camera that sees the object best."""
+        best = min(seen, key=lambda state: (_STATUS_ORDER.index(state.status), -state.score))
+        center = self._models[name].center
+        T = self._poses[name]
+        return ObjectState(
+            T_cam_obj=at_center(T, -center),
+            covariance=covariance_about(-T[:3, :3] @ center, self._covariances[name]),
+            status=best.status,
+            score=best.score,
+            visible_fraction=max(state.visible_fraction for state in seen),
+            reason=best.reason,
+        )
