@@ -1,0 +1,180 @@
+"""Tracking over scenes in BOP layout, started from ground truth on the first frame and never helped again.
+
+    taskset -c 0 python benchmarks/track.py                    # the table, one core
+    taskset -c 0 python benchmarks/track.py --stride 3         # every third frame: three times the motion
+    python benchmarks/track.py --scenes DIR --only 000005 --threads 2
+    python benchmarks/track.py --profile | --recovery | --peers | --camera | --loop 10000
+
+Each of these prints its own table instead of the first and writes out/track_*.json, with the machine and the date. ``--core 0`` does what ``taskset -c 0`` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import track_loop
+import track_peers
+import track_profile
+import track_recovery
+import warp as wp
+from scenes import OPEN_SCENES, ROOT, Row, SceneData, pin_to_core, read_scenes, write_report
+from track_table import HEADER, figures, line
+
+import dr_perception as drp
+from dr_perception.geometry.se3 import angle_between
+
+
+def track_scene(
+    scene: SceneData, config: drp.TrackerConfig, missing: float = 0.0
+) -> tuple[list[Row], list[float]]:
+    """Rows and milliseconds an object of one run; ``missing`` is the share of frames that never arrive."""
+    rng = np.random.default_rng(0)
+    tracker = drp.Tracker(scene.models, config)
+    tracker.start(scene.frames[0], dict(scene.truth[0]))
+    rows, times = [], []
+    for k in range(1, len(scene.frames)):
+        if rng.random() < missing:
+            continue
+        result = tracker.track(scene.frames[k])
+        times.append(result.timing_ms["total"] / len(scene.models))
+        for name, state in result.objects.items():
+            rows.append(scene.row(k, name, state.T_cam_obj, state.status.value, state.score))
+    return rows, times
+
+
+def show_tracking(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
+    """Track every scene; print a line a scene and one over all."""
+    print(
+        f"\nTracking, every {a.stride}. frame, {100.0 * a.frames_missing:.0f} % of the frames missing, {config.threads} thread(s)"
+    )
+    print(HEADER)
+    all_rows: list[Row] = []
+    all_times: list[float] = []
+    lines = {}
+    for scene in read_scenes(a.scenes, a.only, a.stride, a.frames):
+        rows, times = track_scene(scene, config, a.frames_missing)
+        lines[scene.name] = figures(rows, times)
+        print(line(f"{scene.name} {'+'.join(scene.models)}"[:22], lines[scene.name]), flush=True)
+        all_rows, all_times = all_rows + rows, all_times + times
+    lines["all"] = figures(all_rows, all_times)
+    print(line("all", lines["all"]))
+    states = [row.status for row in all_rows]
+    print("  frames: " + ", ".join(f"{state} {states.count(state)}" for state in dict.fromkeys(states)))
+    return {"lines": lines, "rows": all_rows}
+
+
+def show_profile(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
+    """Profile the first object of every scene."""
+    parts = {}
+    for scene in read_scenes(a.scenes, a.only, a.stride, a.frames):
+        parts[scene.name] = track_profile.profile(scene, config)
+        track_profile.show(scene.name, next(iter(scene.models)), parts[scene.name])
+    return {"parts_ms": parts}
+
+
+def show_recovery(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
+    """Interrupt every scene."""
+    results = [r for scene in read_scenes(a.scenes, a.only) for r in track_recovery.run(scene, config)]
+    return {"summary": track_recovery.show(results), "interruptions": [vars(r) for r in results]}
+
+
+def show_camera(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
+    """Estimate the camera's path in the scenes where it moves; only the first frame tells where the camera is."""
+    from dataclasses import replace
+
+    found = {}
+    moving = config.model_copy(update={"camera": type(config.camera)(mode="static_objects")})
+    for scene in read_scenes(a.scenes, a.only, a.stride, a.frames):
+        if not scene.has_camera_path:
+            continue
+        tracker = drp.Tracker(scene.models, moving)
+        tracker.start(scene.frames[0], dict(scene.truth[0]))
+        errors = []
+        for frame in scene.frames[1:]:
+            T = tracker.track(replace(frame, T_world_cam=None)).T_world_cam
+            assert T is not None and frame.T_world_cam is not None
+            turn = float(angle_between(T[:3, :3], frame.T_world_cam[:3, :3]))
+            errors.append((1e3 * np.linalg.norm(T[:3, 3] - frame.T_world_cam[:3, 3]), np.degrees(turn)))
+        rms, worst = np.sqrt(np.mean(np.square(errors), axis=0)), np.max(errors, axis=0)
+        found[scene.name] = {"rms_mm": rms[0], "rms_deg": rms[1], "max_mm": worst[0], "max_deg": worst[1]}
+        print(
+            f"\nCamera path of scene {scene.name}, {len(errors)} frames: {rms[0]:.2f} mm and {rms[1]:.3f} deg RMS,"
+            f" {worst[0]:.2f} mm and {worst[1]:.3f} deg at most"
+        )
+    if not found:
+        print(f"\nno scene below {a.scenes} has a moving camera")
+    return {"camera": found}
+
+
+def show_loop(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
+    """Loop over the scene with the most objects."""
+    scene = max(read_scenes(a.scenes, a.only, limit=a.frames), key=lambda s: len(s.models))
+    result = track_loop.run(scene, config, a.loop)
+    track_loop.show(scene.name, result)
+    return {"loop": result}
+
+
+def show_peers(a: argparse.Namespace, _config: drp.TrackerConfig) -> dict[str, Any]:
+    """Run the peers and this project through the harness."""
+    results = track_peers.run(a.scenes, a.only, a.stride)
+    track_peers.show(results)
+    return {"peers": results}
+
+
+PARTS = {
+    "profile": show_profile,
+    "recovery": show_recovery,
+    "camera": show_camera,
+    "loop": show_loop,
+    "peers": show_peers,
+}
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument(
+        "--scenes", type=Path, default=OPEN_SCENES, help="folder of scenes and models/ in BOP layout"
+    )
+    p.add_argument("--only", nargs="+", help="names of scenes; default: all")
+    p.add_argument("--stride", type=int, default=1, help="use every so-many-th frame")
+    p.add_argument("--frames", type=int, help="use at most so many frames of a scene")
+    p.add_argument("--frames-missing", type=float, default=0.0, help="share of frames that never arrive")
+    p.add_argument("--threads", type=int, default=1, help="threads of the tracker")
+    p.add_argument("--core", type=int, help="run on this core alone")
+    p.add_argument("--out", type=Path, default=ROOT / "out", help="folder of the JSON files")
+    part = p.add_mutually_exclusive_group()
+    part.add_argument("--profile", action="store_true", help="where the time of a frame goes")
+    part.add_argument("--recovery", action="store_true", help="blank images and hidden objects")
+    part.add_argument("--peers", action="store_true", help="GICP, ICP and this project through the harness")
+    part.add_argument("--camera", action="store_true", help="path of a moving camera")
+    part.add_argument("--loop", type=int, default=0, metavar="N", help="N frames in a loop: memory and time")
+    a = p.parse_args(arguments)
+    if a.stride < 1 or not 0.0 <= a.frames_missing < 1.0 or a.loop < 0:
+        p.error(
+            f"--stride {a.stride}, --frames-missing {a.frames_missing} and --loop {a.loop} must be >= 1, in [0, 1) and >= 0"
+        )
+    return a
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the part asked for and write its file."""
+    a = parse(arguments)
+    pin_to_core(a.core)
+    wp.config.quiet = True
+    config = drp.TrackerConfig(threads=a.threads)
+    name = next((part for part in PARTS if getattr(a, part)), "table")
+    content = PARTS[name](a, config) if name in PARTS else show_tracking(a, config)
+    suffix = (f"_stride{a.stride}" if a.stride > 1 else "") + ("_missing" if a.frames_missing else "")
+    settings = {k: str(v) for k, v in vars(a).items()}
+    write_report(
+        a.out / f"track_{name}{suffix}.json", settings=settings, config=config.model_dump(), **content
+    )
+
+
+if __name__ == "__main__":
+    main()
