@@ -151,7 +151,8 @@ class Table:
         """Print a line for each group and one for all."""
         print(f"\n{self.title}")
         print(
-            f"  {'':28s} {'n':>4s} {'right %':>8s} {'<2 mm %':>8s} {'ADD mm':>7s} {'wall ms (p95)':>16s} {'cpu ms':>7s}"
+            f"  {'':28s} {'n':>4s} {'right %':>8s} {'<2 mm %':>8s} {'ADD mm':>7s} {'wall ms (p95)':>16s} "
+            f"{'cpu ms':>7s}"
         )
         for group in [*dict.fromkeys(str(row["group"]) for row in self.rows), "all"]:
             rows = [row for row in self.rows if group in ("all", row["group"])]
@@ -161,7 +162,8 @@ class Table:
             right = 100.0 * np.mean([bool(row["right"]) for row in rows])
             times = f"{1e3 * np.median(wall):7.1f} ({1e3 * np.percentile(wall, 95):.1f})"
             print(
-                f"  {group:28s} {len(rows):4d} {right:8.1f} {100.0 * np.mean(add < 2.0):8.1f} {np.median(add):7.2f} {times:>16s}"
+                f"  {group:28s} {len(rows):4d} {right:8.1f} {100.0 * np.mean(add < 2.0):8.1f} "
+                f"{np.median(add):7.2f} {times:>16s}"
                 f" {1e3 * np.median(cpu):7.1f}{self._residuals(rows)}"
             )
 

@@ -1,4 +1,6 @@
-"""Time of the renderer on one core: forward, and forward with backward to the pose, for image sizes and mesh sizes.
+"""Time of the renderer on one core.
+
+Forward, and forward with backward to the pose, for image sizes and mesh sizes.
 
 taskset -c 0 python benchmarks/render.py             # table; with --mitsuba beside Mitsuba 3, if it is
 installed
@@ -95,7 +97,8 @@ def main() -> None:
         global clock
         clock = time.process_time
     print(
-        f"{'images':28s}{'size':>9s}{'faces':>8s}{'covered':>9s}{'fwd ms':>9s}{'fwd+bwd':>9s}{'ns/px':>8s}{'ns/face':>8s}"
+        f"{'images':28s}{'size':>9s}{'faces':>8s}{'covered':>9s}{'fwd ms':>9s}{'fwd+bwd':>9s}{'ns/px':>8s}"
+        f"{'ns/face':>8s}"
     )
     for name in arguments.cases:
         for faces in arguments.faces:
@@ -103,7 +106,8 @@ def main() -> None:
                 case = Case(faces, size, CASES[name])
                 forward, both = best_of(case.forward), best_of(case.both)
                 print(
-                    f"{name:28s}{size[0]:5d}x{size[1]:3d}{case.faces:8d}{case.covered:9d}{forward:9.3f}{both:9.3f}"
+                    f"{name:28s}{size[0]:5d}x{size[1]:3d}{case.faces:8d}{case.covered:9d}{forward:9.3f}"
+                    f"{both:9.3f}"
                     f"{1e6 * forward / max(case.covered, 1):8.0f}{1e6 * forward / case.faces:8.0f}",
                     flush=True,
                 )

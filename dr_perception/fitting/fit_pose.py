@@ -94,7 +94,8 @@ def _check_in_front(model: ObjectModel, T: NDArray[np.float64]) -> None:
     z = float((T[:3, :3] @ model.center + T[:3, 3])[2])
     if z <= model.radius_m:
         raise ValueError(
-            f"at the guess {model.name!r} reaches behind the camera: its centre is {z:.3f} m in front of it, its radius is"
+            f"at the guess {model.name!r} reaches behind the camera: its centre is {z:.3f} m in front of "
+            f"it, its radius is"
             f" {model.radius_m:.3f} m; is the mesh in the wrong unit?"
         )
 
@@ -220,7 +221,8 @@ def _check_depth(model: ObjectModel, batch: BatchRefiner, box: Box) -> None:
     measured = int(np.count_nonzero(np.isfinite(z) & (z > 0.0)))
     if measured < _MIN_DEPTH_PIXELS:
         raise ValueError(
-            f"only {measured} pixels with a depth where {model.name!r} should be (columns {x0} to {x1}, rows {y0} to {y1})"
+            f"only {measured} pixels with a depth where {model.name!r} should be (columns {x0} to {x1}, "
+            f"rows {y0} to {y1})"
         )
 
 

@@ -81,7 +81,7 @@ class Refinement:
 
 
 def prepare_buffers(model: ObjectModel, mesh_error: float, device: wp.DeviceLike) -> ModelBuffers:
-    """Simplified mesh of a model with its baked brightness on a device, moved so that the bounding sphere's centre is the origin."""
+    """Simplified mesh with its baked brightness on a device, about the bounding sphere's centre."""
     mesh = simplify(model.mesh, mesh_error * model.diameter_m)
     appearance = bake(model.mesh, mesh, model.diameter_m)
     return ModelBuffers(Mesh(vertices=mesh.vertices - model.center, faces=mesh.faces), device, appearance)

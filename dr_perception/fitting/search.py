@@ -90,7 +90,7 @@ def search_poses(
 def prepare_search(
     model: ObjectModel, camera: Camera, config: SearchConfig | None = None, device: wp.DeviceLike = "cpu"
 ) -> None:
-    """Make everything that a search for one instance of a model keeps, so that the first search is as fast as the next."""
+    """Make everything that a search for a model keeps, so that the first search is as fast as the next."""
     config = config or SearchConfig()
     where = wp.get_device(device)
     search_model(model, config.refiner.sampling.mesh_error, where)
@@ -201,7 +201,7 @@ def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEsti
 
 
 def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) -> Refined:
-    """Turn the best few poses of a body of revolution, in place and in the result, to where its label says."""
+    """Turn the best few poses of a body of revolution, here and in the result, to where its label says."""
     search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
     if search.axis is None or job.frame.color is None:
         return refined

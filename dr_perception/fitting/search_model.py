@@ -64,7 +64,7 @@ class SearchModel:
     twins: NDArray[np.float64]
     """Motions of the centre frame (K, 4, 4) that hardly change the shape but may change the looks."""
     axis: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-    """Direction (3,) and a point (3,) of the axis of revolution of the shape, unless it is a declared symmetry."""
+    """Direction (3,) and point (3,) of the axis of revolution of the shape, unless declared a symmetry."""
 
     @cached_property
     def _tree(self) -> tuple[cKDTree, NDArray[np.float32]]:
@@ -105,7 +105,7 @@ def sphere_directions(count: int) -> NDArray[np.float64]:
 
 
 def look_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotations R_cam_obj (V, 3, 3) of cameras that see the model's centre from the given directions (V, 3)."""
+    """Rotations R_cam_obj (V, 3, 3) of cameras that see the model's centre from directions (V, 3)."""
     forward = -directions / np.linalg.norm(directions, axis=-1, keepdims=True)
     helper = np.where(np.abs(forward[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
     right = np.cross(helper, forward)
@@ -218,7 +218,7 @@ def _distance_field(model: ObjectModel, buffers: ModelBuffers) -> DistanceField:
 def _twins(
     model: ObjectModel, field: DistanceField
 ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
-    """Turns about the principal axes that map the shape onto itself, declared symmetries left out, and the axis of revolution."""
+    """Undeclared turns about principal axes that map the shape onto itself, and the axis of revolution."""
     points, _, _ = sample_surface(model.mesh, _TWIN_POINTS, np.random.default_rng(0))
     points = points - model.center
     middle = points.mean(axis=0)

@@ -66,7 +66,7 @@ def best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 def thin_out(
     T: NDArray[np.float64], values: NDArray[np.float64], count: int, distance_m: float, angle_rad: float
 ) -> NDArray[np.int64]:
-    """Indices of the best poses (P, 4, 4), leaving out those close to a better one in both place and attitude."""
+    """Indices of the best poses (P, 4, 4) without those close to a better one in place and attitude."""
     order = np.argsort(-values, kind="stable")
     kept: list[int] = []
     limit = 1.0 + 2.0 * np.cos(angle_rad)

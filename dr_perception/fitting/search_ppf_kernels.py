@@ -67,7 +67,7 @@ def pair_bin(n_a: wp.vec3, n_b: wp.vec3, d: wp.vec3, length: float, reach: float
 
 @wp.func
 def turn_to_plane(R: wp.mat33, d: wp.vec3) -> float:
-    """Angle about the x axis that brings a point into the half plane z = 0, y > 0 of an oriented point's frame."""
+    """Angle about x that brings a point into the half plane z = 0, y > 0 of an oriented point's frame."""
     u = R * d
     return wp.atan2(-u[2], u[1])
 

@@ -16,8 +16,10 @@ Shares = dict[str, NDArray[np.float64]]
 """Features of a batch of poses by name, each (P,)."""
 
 _WEIGHTS = {
-    "agree": 1.0, "beyond": -1.0, "off_mask": -0.7, "hidden": -0.6, "edge": 1.6, "in_mask": -0.5, "points": 0.8,
-    "unmeasured": -0.1, "in_view": 0.3, "color": 2.5, "texture": 4.0, "depth_inliers": 1.0, "depth_chi2": -0.4,
+    "agree": 1.0, "beyond": -1.0, "off_mask": -0.7, "hidden": -0.6, "edge": 1.6, "in_mask": -0.5,
+    "points": 0.8,
+    "unmeasured": -0.1, "in_view": 0.3, "color": 2.5, "texture": 4.0, "depth_inliers": 1.0,
+    "depth_chi2": -0.4,
     "lines": 3.5,
 }  # fmt: skip
 """Fitted to choose the right pose among the finalists of the benchmark (conditional logit), then rounded."""
@@ -120,7 +122,7 @@ def image_colors(
     T: NDArray[np.float64],
     tau_m: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Visible points in the centre frame [m], their normals in the camera's, and the image's colours there, each (N, 3)."""
+    """Visible points in the centre frame [m], normals in the camera's, image colours, (N, 3) each."""
     view, ids, normals, seen = _visible(search, camera, image, depth, T, tau_m, search.points.shape[1])
     return search.points[view, ids].astype(np.float64), normals, seen
 
@@ -139,7 +141,7 @@ def _visible(
     tau_m: float,
     samples: int,
 ) -> tuple[int, NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Nearest view, which of its points nothing hides, their normals in the camera frame and mean colours around them."""
+    """Nearest view, its points that nothing hides, their normals in the camera frame and mean colours."""
     eye = -T[:3, :3].T @ T[:3, 3]
     view = int(np.argmax(search.directions @ (eye / np.linalg.norm(eye))))
     count = min(int(search.counts[view]), samples)

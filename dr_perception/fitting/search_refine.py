@@ -110,7 +110,7 @@ class Refined:
         return self.refinement.T_cam_obj[: self.count]
 
     def turned(self, i: int, T_cam_obj: NDArray[np.float64]) -> Refined:
-        """The same with one pose replaced by one that measures as well (a turn about an axis of revolution)."""
+        """The same with one pose replaced by one that measures as well (turned about an axis)."""
         poses = self.refinement.T_cam_obj.copy()
         poses[i] = T_cam_obj
         return replace(self, refinement=replace(self.refinement, T_cam_obj=poses))

@@ -28,7 +28,8 @@ def check_mask(frame: Frame, mask: Any) -> NDArray[np.bool_]:
         raise TypeError(f"the mask must be a boolean NumPy array, got {kind}")
     if mask.shape != (frame.camera.height, frame.camera.width):
         raise ValueError(
-            f"the mask has shape {mask.shape}, the camera's images have {(frame.camera.height, frame.camera.width)}"
+            f"the mask has shape {mask.shape}, the camera's images have "
+            f"{(frame.camera.height, frame.camera.width)}"
         )
     if not mask.any():
         raise ValueError(f"the mask is empty: none of its {mask.size} pixels is set")
@@ -60,7 +61,8 @@ def check_size(model: ObjectModel, frame: Frame, mask: NDArray[np.bool_]) -> Non
     extent = float(np.linalg.norm([width, height, min(high - low, max(width, height))]))
     if model.diameter_m > 20.0 * extent or model.diameter_m < extent / 3.0:
         raise ValueError(
-            f"{model.name!r} has a diameter of {model.diameter_m:.4g} m but the mask shows something of {extent:.4g} m;"
+            f"{model.name!r} has a diameter of {model.diameter_m:.4g} m but the mask shows something of "
+            f"{extent:.4g} m;"
             " is the mesh in the wrong unit, or the depth scale wrong?"
         )
 
@@ -144,7 +146,7 @@ def region_of(
 
 
 def _around_click(model: ObjectModel, frame: Frame, click: tuple[float, float]) -> NDArray[np.bool_]:
-    """Pixels whose measured point is within a diameter of the clicked one, and those without depth near by."""
+    """Pixels measured within a diameter of the clicked one, and those without depth near by."""
     depth = frame.depth_m()
     x, y = round(click[0]), round(click[1])
     w = _CLICK_WINDOW_PX

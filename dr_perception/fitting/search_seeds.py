@@ -77,7 +77,7 @@ def from_belief(
 def from_ball(
     T_cam_obj: NDArray[np.float64], reach_m: float, reach_rad: float, count: int
 ) -> NDArray[np.float64]:
-    """Poses (count, 4, 4) spread evenly over a ball of translations times a ball of rotations, the middle first."""
+    """Poses (count, 4, 4) spread over a ball of translations times a ball of rotations, the middle first."""
     xi = _unit_balls(count) * np.repeat([reach_m, reach_rad], 3)
     return retract(np.broadcast_to(T_cam_obj, (len(xi), 4, 4)), xi)
 

@@ -27,7 +27,7 @@ def spin_by_color(
     reach_rad: float,
     steps: int,
 ) -> NDArray[np.float64]:
-    """Turn a pose (4, 4) of the centre frame about the model's axis of revolution to where its colours fit best.
+    """Turn a pose (4, 4) of the centre frame about the axis of revolution to where its colours fit best.
 
     Args:
         search: The model; one without such an axis, or without colours, is left alone.

@@ -127,7 +127,7 @@ def _exp_one(x: float, y: float, z: float) -> NDArray[np.float64]:
 
 
 def _log_one(R: list[list[float]]) -> NDArray[np.float64]:
-    """`log_so3` of one rotation by less than 120 degrees (a positive trace), where the vector part needs no case distinction."""
+    """`log_so3` of one rotation by less than 120 degrees (a positive trace): no case distinction."""
     x, y, z = R[2][1] - R[1][2], R[0][2] - R[2][0], R[1][0] - R[0][1]
     sine = 0.5 * math.sqrt(x * x + y * y + z * z)
     angle = math.atan2(sine, 0.5 * (R[0][0] + R[1][1] + R[2][2] - 1.0))

@@ -166,12 +166,20 @@ def lbfgs(
         steps = _split(y, blocks)
         values = {n: _move(b, start[n], steps[n] * _array(b.scale), clip=False) for n, b in blocks.items()}
         value, gradients = _evaluate(function, values, blocks)
-        rows = [_pull_back(b, steps[n] * _array(b.scale), gradients[n]) * _array(b.scale) for n, b in blocks.items()]
+        rows = [
+            _pull_back(b, steps[n] * _array(b.scale), gradients[n]) * _array(b.scale)
+            for n, b in blocks.items()
+        ]
         history.append(value)
         return value, np.concatenate([row.ravel() for row in rows])
 
     low, high = _scaled_bounds(blocks, start)
-    options: Any = {"maxiter": iterations, "gtol": gradient_tolerance, "ftol": value_tolerance, "maxcor": memory}
+    options: Any = {
+        "maxiter": iterations,
+        "gtol": gradient_tolerance,
+        "ftol": value_tolerance,
+        "maxcor": memory,
+    }
     found = minimize(
         flat, np.zeros(len(low)), jac=True, method="L-BFGS-B", bounds=Bounds(low, high), options=options
     )

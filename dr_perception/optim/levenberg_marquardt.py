@@ -149,7 +149,7 @@ def decide_and_step(
     trial_R: wp.array2d[wp.mat33],
     trial_t: wp.array2d[wp.vec3],
 ):
-    """Accept or reject the trial pose, clear its sums and write the next trial pose (the best one if ``last``).
+    """Accept or reject the trial pose, clear its sums, write the next trial pose (the best if ``last``).
 
     A problem whose step falls below the tolerance is no longer ``active``: it takes that step and neither
     accumulates rows nor moves any more.

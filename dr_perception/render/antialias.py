@@ -110,14 +110,17 @@ def color_jumps(
     piece = pieces[i]
     camera = (piece.view + first_view) % light_cam.shape[0]
     inner = _side_color(
-        piece.face, piece, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source, vertex_colors,
-        corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
+        piece.face, piece, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+        vertex_colors,
+        corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam,
+        light_colors, harmonics,
         R_world_cam,
     )  # fmt: skip
     if piece.face_out >= 0:
         outer = _side_color(
             piece.face_out, piece, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
-            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam,
+            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
+            light_cam,
             light_colors, harmonics, R_world_cam,
         )  # fmt: skip
         jumps[i] = inner - outer
@@ -277,7 +280,9 @@ def boundary_adjoint(
     g_cam: wp.array2d[wp.vec3],
     g_intrinsics: wp.array2d[float],
 ):
-    """Motion of the boundary: what the image gains where the outline sweeps, for every image that has a gradient.
+    """Motion of the boundary.
+
+    What the image gains where the outline sweeps, for every image that has a gradient.
 
     The middle of a piece moves for the whole piece, which is exact because the motion is linear along it.
     """

@@ -57,7 +57,7 @@ def bake(original: Mesh, simplified: Mesh, diameter_m: float) -> Appearance | No
 
 
 def _grid(n: int) -> NDArray[np.float64]:
-    """Barycentric weights of a triangular grid ((n + 1) (n + 2) / 2, 3), pulled in a little so that no point leaves the face."""
+    """Barycentric weights of a triangular grid ((n + 1) (n + 2) / 2, 3), pulled in to stay on the face."""
     j, i = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
     keep = i + j <= n
     u, v = i[keep] / n, j[keep] / n

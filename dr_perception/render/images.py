@@ -26,11 +26,14 @@ class RenderOptions:
     channels: tuple[str, ...] = CHANNELS
     """Names out of `CHANNELS`."""
     antialias: bool = True
-    """Integrate silhouette, colour and normal over each pixel's area at edges, which also gives them boundary gradients.
+    """Integrate silhouette, colour and normal over pixels at edges; this gives them boundary gradients.
     False samples pixel centres; derivatives then miss the motion of outlines."""
     antialias_depth: bool = False
-    """The same for depth. Pixels on outlines then mix near and far depths (with ``far_depth`` for nothing), which is
-    right for a loss on differences to an image made alike, and wrong for comparison with a sensor."""
+    """The same for depth.
+
+    Pixels on outlines then mix near and far depths (with ``far_depth`` for nothing), which is right for a
+    loss on differences to an image made alike, and wrong for comparison with a sensor.
+    """
     far_depth: float = 0.0
     """Depth [m] of pixels that show nothing; 0 means "no measurement" as in every depth image here."""
     soft_silhouette_px: float = 0.0
@@ -66,7 +69,10 @@ class Images:
     color: wp.array | None = None
     """``wp.vec3``, linear RGB."""
     normal: wp.array | None = None
-    """``wp.vec3``, shading normal in the camera frame, zero where nothing is; shorter than one in mixed pixels."""
+    """``wp.vec3``, shading normal in the camera frame, zero where nothing is.
+
+    Shorter than one in mixed pixels.
+    """
     instance: wp.array | None = None
     """int, index of the instance at the pixel's centre, -1 where nothing is."""
     soft_silhouette: wp.array | None = None

@@ -1,4 +1,6 @@
-"""From a pixel's ray to the point it sees: barycentric coordinates recomputed from the vertices of a fixed face.
+"""From a pixel's ray to the point it sees.
+
+Barycentric coordinates recomputed from the vertices of a fixed face.
 
 The face seen at a pixel is held fixed, and everything else is a smooth function of vertices and ray, so the
 derivative inside
@@ -10,7 +12,7 @@ import warp as wp
 
 @wp.func
 def intersect(d: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.vec4:
-    """Barycentric coordinates (of the point in space, so perspective-correct) and depth along z of a ray and a face.
+    """Barycentric coordinates in space (perspective-correct) and depth along z of a ray and a face.
 
     Moeller and Trumbore 1997. Works on the differences of the corners, which keeps single precision for small
     faces far away.
@@ -36,7 +38,10 @@ def intersect(d: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.vec4:
 
 @wp.func
 def plane_depth(d: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3) -> float:
-    """Depth at which a ray (x, y, 1) meets the plane of a face; not positive when it does not in front of the camera."""
+    """Depth at which a ray (x, y, 1) meets the plane of a face.
+
+    Not positive when it does not in front of the camera.
+    """
     n = wp.cross(b - a, c - a)
     s = wp.dot(n, d)
     z = float(0.0)

@@ -1,4 +1,4 @@
-"""Kernel launches that are recorded once and replayed, because packing twenty arguments costs more than small kernels run."""
+"""Kernel launches, recorded once and replayed: packing their arguments can cost more than they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The visible outline as a list of pieces: one for every pixel that a visible discontinuity edge passes through.
+"""The visible outline as a list of pieces.
+
+One for every pixel that a visible discontinuity edge passes through.
 
 A pixel's true value is the integral of the scene over its square, and what differs between that and the
 sample at its centre lies
@@ -89,8 +91,10 @@ class Candidate:
     inside: int
     """1 if the pixel's centre lies on the inner side."""
     at_inside: int
-    """What the pixel centre on the inner side shows: 0 the edge's own sheet of surface, 1 one in front of it, 2 the sheet has
-    ended before the centre."""
+    """What the pixel centre on the inner side shows.
+
+    0 the edge's own sheet of surface, 1 one in front of it, 2 the sheet has ended before the centre.
+    """
     hidden_out: int
     """1 if the surface at the pixel centre on the outer side lies in front of the edge."""
     concave: int
@@ -198,7 +202,10 @@ def _face_below(
 
 @wp.func
 def _touches(f: int, g: int, neighbors: wp.array[wp.vec3i]) -> bool:
-    """Whether two faces are one or share an edge: closer than that, snapping leaves open which one a pixel shows."""
+    """Whether two faces are one or share an edge.
+
+    Closer than that, snapping leaves open which one a pixel shows.
+    """
     if g < 0:
         return False
     around = neighbors[g]
@@ -218,7 +225,10 @@ def _at_inside(
     faces: wp.array[wp.vec3i],
     neighbors: wp.array[wp.vec3i],
 ) -> int:
-    """What a pixel's centre on the inner side shows: 0 the edge's own sheet of surface, 1 something in front, 2 no such sheet."""
+    """What a pixel's centre on the inner side shows.
+
+    0 the edge's own sheet of surface, 1 something in front, 2 no such sheet.
+    """
     inner = face_index[s.view, y, x]
     if inner >= 0 and (_touches(inner, s.face, neighbors) or _touches(inner, s.other, neighbors)):
         return 0
@@ -261,7 +271,7 @@ def _hidden_outside(
 
 @wp.func
 def _clip(s: float, e: float, low: float, high: float, t: wp.vec2) -> wp.vec2:
-    """Range of t in which s + t e lies between low and high, cut with a given range (Liang and Barsky 1984)."""
+    """Range of t with s + t e between low and high, cut with a given range (Liang and Barsky 1984)."""
     first = t[0]
     last = t[1]
     if wp.abs(e) < 1.0e-12:

@@ -39,7 +39,10 @@ def _crossing(p: wp.vec2, q: wp.vec2, a: wp.vec2, b: wp.vec2) -> float:
 
 @wp.func
 def _cuts(i: int, c: Candidate, heads: wp.array3d[int], candidates: wp.array[Candidate]) -> cuts_t:
-    """Ascending parameters at which other candidates of the pixel cross this one; the last entry is their number."""
+    """Ascending parameters at which other candidates of the pixel cross this one.
+
+    The last entry is their number.
+    """
     cuts = cuts_t()
     n = wp.int32(0)
     j = heads[c.piece.view, c.piece.y, c.piece.x]
@@ -69,7 +72,7 @@ def _layers(
     face_index: wp.array3d[int],
     depth: wp.array3d[float],
 ) -> int:
-    """Layers of surface at the depth of an edge or nearer, just outside of its point m (on it, for a crease)."""
+    """Layers of surface not beyond an edge, just outside of its point m (on it, for a crease)."""
     p = c.piece
     limit = p.z + same_layer
     if p.face_out >= 0:
@@ -107,7 +110,10 @@ def _beyond(
     heads: wp.array3d[int],
     candidates: wp.array[Candidate],
 ) -> wp.vec2i:
-    """Pixel whose centre shows what lies beyond point m: behind the last deeper edge on the way to it, if there is one."""
+    """Pixel whose centre shows what lies beyond point m.
+
+    Behind the last deeper edge on the way to it, if there is one.
+    """
     p = c.piece
     found = wp.vec2i(p.out_x, p.out_y)
     if p.out_x < 0:
@@ -173,7 +179,10 @@ def select_visible(
     pieces: wp.array[Piece],
     count: wp.array[int],
 ):
-    """Append the parts of the candidates that are seen. ``outline_only`` leaves out what is not against the background."""
+    """Append the parts of the candidates that are seen.
+
+    ``outline_only`` leaves out what is not against the background.
+    """
     i = wp.tid()
     if i >= candidate_count[0] or i >= candidates.shape[0]:
         return

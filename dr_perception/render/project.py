@@ -52,7 +52,7 @@ def aim_cameras(
     # output
     cameras: wp.array[IdealCamera],
 ):
-    """Zoom every view's camera so that a sphere around its object fills a square render that starts at pixel (0, 0)."""
+    """Zoom every view's camera so that its object's sphere fills a square render that starts at (0, 0)."""
     view = wp.tid()
     t = t_cam_obj[view, 0]
     z = wp.max(t[2], _NEAREST_M)

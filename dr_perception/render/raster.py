@@ -213,7 +213,7 @@ def _fill_distorted(
     ideal_positions: wp.array2d[wp.vec2],
     keys: wp.array3d[wp.uint64],
 ):
-    """Draw one triangle at the undistorted positions of the pixels in a box (x first, y first, x last, y last)."""
+    """Draw one triangle at the undistorted positions of the pixels in a box (x0, y0, x1, y1, inclusive)."""
     ax = _snap(t.a[0])
     ay = _snap(t.a[1])
     bx = _snap(t.b[0])

@@ -1,4 +1,6 @@
-"""The rasteriser for lenses with distortion: coverage is tested at the undistorted position of each pixel centre.
+"""The rasteriser for lenses with distortion.
+
+Coverage is tested at the undistorted position of each pixel centre.
 
 A triangle is straight in the ideal plane and bent on the image. Which pixels to test is bounded by the image
 of points along its
@@ -32,7 +34,10 @@ def _grow_edge(box: wp.vec4, cam: CameraParams, p: wp.vec3, q: wp.vec3) -> wp.ve
 
 @wp.func
 def _reach(camera: IdealCamera, ideal: wp.array2d[wp.vec2]) -> float:
-    """Largest distance from the principal point to a corner of the image in the ideal plane [px]; 0 if none has a ray."""
+    """Largest distance from the principal point to a corner of the image in the ideal plane [px].
+
+    0 if none has a ray.
+    """
     center = wp.vec2(camera.cx, camera.cy)
     rows = ideal.shape[0] - 1
     columns = ideal.shape[1] - 1

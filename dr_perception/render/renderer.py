@@ -257,7 +257,7 @@ class Renderer:
 
 
 def _all_in_front(p: SceneParameters, radius: tuple[float, ...], near: float) -> bool:
-    """Whether no instance may reach the near plane, so that nobody looks into a closed mesh (with room for moved poses)."""
+    """Whether no instance can reach the near plane, also if moved: nobody looks into a closed mesh."""
     R, t = p.R_world_cam.numpy(), p.t_world_cam.numpy()
     z = np.einsum("cj,chij->chi", R[:, :, 2], p.t_world_obj.numpy()[None] - t[:, None, None])
     return bool(np.all(z - 1.5 * np.asarray(radius) > near))

@@ -1,4 +1,7 @@
-"""What is to be drawn: instances of models with poses and materials, lights and a background. Plain data, no buffers."""
+"""What is to be drawn: instances of models with poses and materials, lights and a background.
+
+Plain data, no buffers.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ class Material:
     metallic: float = 0.0
     """0 (dielectric) to 1 (metal)."""
     specular: float = 0.0
-    """Dielectric reflectance at normal incidence over 0.08: 0 is a pure Lambertian surface, 0.5 common plastic."""
+    """Dielectric reflectance at normal incidence over 0.08.
+
+    0 is a pure Lambertian surface, 0.5 common plastic.
+    """
     crease_angle_rad: float = 0.7
     """Normals are smoothed over edges with a smaller dihedral angle; 0 shades flat."""
 
@@ -63,7 +69,9 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Lights:
-    """Lights at infinity in the axes of the scene; colours are linear RGB radiances of a white surface that faces them.
+    """Lights at infinity in the axes of the scene.
+
+    Colours are linear RGB radiances of a white surface that faces them.
 
     Raises:
         ValueError: Wrong shapes, values that are not finite, or a direction of length zero.

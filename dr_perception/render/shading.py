@@ -48,7 +48,7 @@ def _specular(s: Surface, light: wp.vec3, f0: wp.vec3, n_l: float) -> wp.vec3:
 
 @wp.func
 def _harmonics(n: wp.vec3, c: wp.array[wp.vec3]) -> wp.vec3:
-    """Real spherical harmonics to order 2, in the usual order (l, m) = 00, 1-1, 10, 11, 2-2, 2-1, 20, 21, 22."""
+    """Real spherical harmonics to order 2, (l, m) = 00, 1-1, 10, 11, 2-2, 2-1, 20, 21, 22."""
     total = 0.2820948 * c[0]
     total += 0.4886025 * (n[1] * c[1] + n[2] * c[2] + n[0] * c[3])
     total += 1.0925484 * (n[0] * n[1] * c[4] + n[1] * n[2] * c[5] + n[0] * n[2] * c[7])

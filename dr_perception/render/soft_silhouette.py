@@ -56,7 +56,10 @@ def flood(
     # output
     target: wp.array3d[int],
 ):
-    """One pass of jump flooding (Rong and Tan 2006): take over the nearest of the pieces that nine pixels know."""
+    """One pass of jump flooding (Rong and Tan 2006).
+
+    Take over the nearest of the pieces that nine pixels know.
+    """
     view, y, x = wp.tid()
     best = source[view, y, x]
     best_distance = float(1.0e30)
@@ -110,7 +113,10 @@ def soften_adjoint(
     # output
     g_middle: wp.array[wp.vec2],
 ):
-    """Gradients of the pixels to the image positions of the pieces: the outline moves along the direction to the pixel."""
+    """Gradients of the pixels to the image positions of the pieces.
+
+    The outline moves along the direction to the pixel.
+    """
     view, y, x = wp.tid()
     i = nearest[view, y, x]
     g = g_soft[view, y, x]

@@ -10,7 +10,7 @@ from dr_perception.render.types import Viewport
 
 @wp.struct
 class SurfaceSample:
-    """A visible point of the model with its smooth normal, both in the model's frame, and its brightness, 0 to 255."""
+    """A visible point of the model with its smooth normal, in the model's frame, and brightness, 0 to 255."""
 
     point: wp.vec3
     normal: wp.vec3
@@ -29,7 +29,7 @@ def _is_interior(
     inverse_z: float,
     max_slope: float,
 ) -> bool:
-    """Whether the pixels at a distance in the four directions see the same surface, without a step in depth."""
+    """Whether pixels at a distance in four directions see the same surface, without a step in depth."""
     if x < reach or y < reach or x >= viewport.width - reach or y >= viewport.height - reach:
         return False
     inside = bool(True)
@@ -76,7 +76,7 @@ def sample_surface_grid(
     count: wp.array[int],
     covered: wp.array[int],
 ):
-    """Append the surface point seen at every ``stride``-th pixel that is not next to an outline or a step in depth.
+    """Append the point seen at every ``stride``-th pixel that is not next to an outline or step in depth.
 
     ``covered`` counts all grid pixels on the model, those next to outlines included. Faces of other meshes in
     the buffer have indices from ``num_faces`` on.

@@ -1,4 +1,7 @@
-"""Arrays of a scene that stay while its parameters change: faces, edges and smoothing groups of all instances together."""
+"""Arrays of a scene that stay while its parameters change.
+
+Faces, edges and smoothing groups of all instances together.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ NO_FACE = -1
 """Face index of a pixel that no face covers."""
 
 SUBPIXEL_BITS = 8
-"""Screen coordinates are snapped to 1/256 pixel before coverage is decided, which makes coverage watertight."""
+"""Screen coordinates are snapped to 1/256 pixel before coverage is decided: it is watertight."""
 
 DEFAULT_NEAR_M = 0.01
 """Distance of the near plane in metres: what is nearer is clipped away."""
@@ -17,7 +17,10 @@ EMPTY_KEY = 0xFFFFFFFFFFFFFFFF
 
 @wp.struct
 class Viewport:
-    """The rectangle of the image that a view renders: pixels ``x0 <= x < x0 + width``, ``y0 <= y < y0 + height``."""
+    """The rectangle of the image that a view renders.
+
+    Pixels ``x0 <= x < x0 + width``, ``y0 <= y < y0 + height``.
+    """
 
     x0: int
     y0: int

@@ -1,4 +1,7 @@
-"""Device buffers of the renderer: arrays that stay with a scene, and scratch arrays that stay with an image size."""
+"""Device buffers of the renderer.
+
+Arrays that stay with a scene, and scratch arrays that stay with an image size.
+"""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ class ColorHistograms:
         self._launch = capture(launches, device)
 
     def learn(self, rate: float) -> None:
-        """Blend the colours at the current poses in, with a weight of 1 for a fresh start and less to follow changes.
+        """Blend the colours at the current poses in; a weight of 1 starts afresh, less follows changes.
 
         A frame without a colour image teaches nothing.
         """

@@ -231,7 +231,7 @@ def measure_lines_by_step(
     # output
     lines: wp.array2d[ContourLine],
 ):
-    """Sub-pixel offset of a colour step between the levels found just outside a window around the contour point."""
+    """Sub-pixel offset of a step between the colours just outside a window around the contour point."""
     problem, i = wp.tid()
     if i >= wp.min(count[problem], samples.shape[1]):
         return

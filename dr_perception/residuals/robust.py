@@ -9,7 +9,7 @@ import warp as wp
 
 @wp.func
 def student_t_rho(s: float, dof: float) -> float:
-    """Negative log likelihood of Student's t with ``dof`` degrees of freedom, zero at ``s = 0``, times two."""
+    """Twice the negative log likelihood of Student's t with ``dof`` degrees of freedom, 0 at ``s = 0``."""
     return (dof + 1.0) * wp.log(1.0 + s / dof)
 
 

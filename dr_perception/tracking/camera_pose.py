@@ -1,9 +1,10 @@
 """The pose of a moving camera from the objects that it sees.
 
-One belief holds the world poses of all objects; each frame adds the camera and the measured ``T_cam_obj`` as a pose graph. In the mode
-``static_objects`` the belief is the product of a constant part, which the first frame gave and which fixes where the world is, and of
-what later frames said about the objects relative to each other, with exponential forgetting: information stays bounded, and what fixes
-the world is never counted twice. In the mode ``both`` every object moves in the world at a nearly constant velocity, and a prior from
+One belief holds the world poses of all objects; each frame adds the camera and the measured ``T_cam_obj`` as
+a pose graph. In the mode ``static_objects`` the belief is the product of a constant part, which the first
+frame gave and which fixes where the world is, and of what later frames said about the objects relative to
+each other, with exponential forgetting: information stays bounded, and what fixes the world is never counted
+twice. In the mode ``both`` every object moves in the world at a nearly constant velocity, and a prior from
 odometry or kinematics tells the camera's motion from theirs.
 """
 
@@ -41,7 +42,10 @@ def at_center(T: Array, center: Array) -> Array:
 
 
 def with_floor(information: Array, sigma_m: float, sigma_rad: float) -> Array:
-    """Information (..., 6, 6) of a measurement to which an independent error is added: ``(H^-1 + F)^-1`` without inverting H."""
+    """Information (..., 6, 6) of a measurement to which an independent error is added.
+
+    ``(H^-1 + F)^-1`` without inverting H.
+    """
     F_inverse = np.diag(np.repeat([sigma_m, sigma_rad], 3) ** -2.0)
     return information - information @ np.linalg.solve(information + F_inverse, information)
 
@@ -94,8 +98,8 @@ class CameraEstimator:
 
         Args:
             tracks: Objects by name, measured in the frame.
-            given: Poses ``T_cam_obj`` (4, 4) that they were started with. Where the measurement does not contradict it, such a pose is
-                kept; it may come from a better source than the frame.
+            given: Poses ``T_cam_obj`` (4, 4) that they were started with. Where the measurement does not
+                contradict it, such a pose is kept; it may come from a better source than the frame.
             frame: The frame.
 
         Raises:
@@ -121,7 +125,9 @@ class CameraEstimator:
     def _keep_if_likely(self, track: ObjectTrack, given: Array) -> None:
         if track.measured_information is None or track.T_cam_obj is None:
             return
-        information = with_floor(track.measured_information, self.config.object_sigma_m, self.config.object_sigma_rad)
+        information = with_floor(
+            track.measured_information, self.config.object_sigma_m, self.config.object_sigma_rad
+        )
         e = local(at_center(given, track.model.center), at_center(track.T_cam_obj, track.model.center))
         if e @ information @ e <= self.config.outlier_chi2:
             track.take_over(given, None)
@@ -134,7 +140,9 @@ class CameraEstimator:
 
     def _require_odometry(self, frame: Frame) -> None:
         if not self._static and frame.T_world_cam is None and self.T_world_cam is None:
-            raise ValueError('camera.mode "both" needs Frame.T_world_cam from odometry or kinematics, got None')
+            raise ValueError(
+                'camera.mode "both" needs Frame.T_world_cam from odometry or kinematics, got None'
+            )
 
     def predict(self, frame: Frame, dt_s: float, tracks: Mapping[str, ObjectTrack]) -> None:
         """Move the belief to the next frame and tell every object where it is to be expected."""
@@ -153,7 +161,9 @@ class CameraEstimator:
         assert self.T_world_cam is not None
         told, before = frame.T_world_cam, self._odometry
         if self._static or told is None or before is None:
-            return self._motion.predict(self.T_world_cam, dt_s), self.covariance + self._motion.process_covariance(dt_s)
+            return self._motion.predict(
+                self.T_world_cam, dt_s
+            ), self.covariance + self._motion.process_covariance(dt_s)
         self._odometry = told
         sigma = np.diag(np.repeat([self.config.odometry_sigma_m, self.config.odometry_sigma_rad], 3) ** 2)
         if self.config.odometry == "absolute":
@@ -175,7 +185,7 @@ class CameraEstimator:
         return [now_then @ T for T in T_cam_obj]
 
     def update(self, tracks: Mapping[str, ObjectTrack]) -> None:
-        """Estimate camera and objects from what was measured, and give every object its part of the estimate."""
+        """Estimate camera and objects from what was measured; give every object its part of the estimate."""
         if self.T_world_cam is None or not self._names:
             return
         before = self.T_world_cam
@@ -220,12 +230,17 @@ class CameraEstimator:
         return Measurements(T[None], information[None])
 
     def _learn_velocities(self, observed: Array) -> None:
-        """Learn how objects move; ``observed`` (K, 6, 6), along the camera's axes, as in `MotionModel.update`."""
+        """Learn how objects move.
+
+        ``observed`` (K, 6, 6), along the camera's axes, as in `MotionModel.update`.
+        """
         assert self.T_world_cam is not None
         B = block_rotation(self.T_world_cam[:3, :3])
         for i, name in enumerate(self._names):
             if observed[i].any():
-                self._velocities[name].update(self._before[i], self._poses[i], self._dt_s, B @ observed[i] @ B.T)
+                self._velocities[name].update(
+                    self._before[i], self._poses[i], self._dt_s, B @ observed[i] @ B.T
+                )
             else:
                 self._velocities[name].stop()
 
@@ -244,7 +259,9 @@ class CameraEstimator:
             self._disagreed[name] = self._disagreed[name] + 1 if disagrees[i] else 0
             if not disagrees[i]:
                 known = measured.information[0, i].any() or (self._static and track.status is Status.OCCLUDED)
-                track.take_over(at_center(T_cam_obj[i], -track.model.center), covariance[i] if known else None)
+                track.take_over(
+                    at_center(T_cam_obj[i], -track.model.center), covariance[i] if known else None
+                )
             elif self._disagreed[name] >= self.config.moved_frames:
                 self._anchor_again(i, track)
 

@@ -84,7 +84,8 @@ class CameraConfig(_Settings):
 
     mode: Literal["fixed", "static_objects", "both"] = Field(
         "fixed",
-        description="fixed: only objects move. static_objects: only the camera moves; its pose comes from all objects. "
+        description="fixed: only objects move. static_objects: only the camera moves; its pose comes from "
+        "all objects. "
         "both: everything moves; every frame brings the camera's pose from odometry or kinematics.",
     )
     odometry: Literal["relative", "absolute"] = Field(

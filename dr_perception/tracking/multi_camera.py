@@ -47,9 +47,9 @@ class RigResult:
 class MultiCameraTracker:
     """Tracks objects with several cameras whose frames belong to the same moments.
 
-    Each camera refines every object from the common prediction; a pose graph weighs the outcomes by their information. An object that
-    a camera cannot see is carried along by the others. With uncertain extrinsics, every frame adds to what is known of them; where the
-    rig is, is fixed by their priors.
+    Each camera refines every object from the common prediction; a pose graph weighs the outcomes by their
+    information. An object that a camera cannot see is carried along by the others. With uncertain extrinsics,
+    every frame adds to what is known of them; where the rig is, is fixed by their priors.
     """
 
     def __init__(
@@ -67,22 +67,30 @@ class MultiCameraTracker:
             models: Models by name.
             T_rig_cam: Poses (4, 4) of the cameras in the rig, by camera.
             config: Settings of each camera's tracker; ``camera.mode`` must be fixed.
-            extrinsics_sigma_m: Error of the poses of the cameras but the first; 0 with the next: they are exact.
+            extrinsics_sigma_m: Error of the poses of the cameras but the first; 0 with the next: they are
+                exact.
             extrinsics_sigma_rad: The same for their rotation.
 
         Raises:
-            ValueError: If there is no camera, a pose is not rigid, a sigma is negative, or the mode is not fixed.
+            ValueError: If there is no camera, a pose is not rigid, a sigma is negative, or the mode is not
+                fixed.
         """
         self.config = config or TrackerConfig()
         if not T_rig_cam:
             raise ValueError("a rig needs at least one camera, got none")
         if self.config.camera.mode != "fixed":
-            raise ValueError(f"cameras of a rig are tracked in the mode 'fixed', got {self.config.camera.mode!r}")
+            raise ValueError(
+                f"cameras of a rig are tracked in the mode 'fixed', got {self.config.camera.mode!r}"
+            )
         if min(extrinsics_sigma_m, extrinsics_sigma_rad) < 0.0:
-            raise ValueError(f"sigmas must not be negative, got {extrinsics_sigma_m} m, {extrinsics_sigma_rad} rad")
+            raise ValueError(
+                f"sigmas must not be negative, got {extrinsics_sigma_m} m, {extrinsics_sigma_rad} rad"
+            )
         self._models = dict(models)
         self._cameras = list(T_rig_cam)
-        self._extrinsics = np.stack([check_transform(T, f"T_rig_cam of {name!r}") for name, T in T_rig_cam.items()])
+        self._extrinsics = np.stack(
+            [check_transform(T, f"T_rig_cam of {name!r}") for name, T in T_rig_cam.items()]
+        )
         self._trackers = {name: Tracker(models, self.config) for name in self._cameras}
         exact = np.repeat([1.0e-7, 1.0e-7], 3) ** -2.0
         sigma = np.maximum(np.repeat([extrinsics_sigma_m, extrinsics_sigma_rad], 3), 1.0e-7)
@@ -141,7 +149,10 @@ class MultiCameraTracker:
     def _measure(
         self, frames: Mapping[str, Frame], names: list[str], predicted: Array, prior: Array
     ) -> tuple[PoseGraphSolution, Measurements]:
-        """Refine in every camera, fuse; cameras that failed from the prediction try once more from what the others found."""
+        """Refine in every camera, fuse.
+
+        Cameras that failed from the prediction try once more from what the others found.
+        """
         self._refine(frames, names, predicted)
         measured = self._measurements(frames, names, predicted)
         solution = self._fuse(measured, predicted, prior)
@@ -187,7 +198,9 @@ class MultiCameraTracker:
             self._extrinsics, predicted, measured, cameras, objects, self.config.camera.outlier_chi2
         )
 
-    def _learn(self, solution: PoseGraphSolution, measured: Measurements, names: list[str], dt_s: float) -> None:
+    def _learn(
+        self, solution: PoseGraphSolution, measured: Measurements, names: list[str], dt_s: float
+    ) -> None:
         self._extrinsics_information = np.linalg.inv(solution.camera_covariance)
         B = block_rotation(solution.T_world_cam[:, :3, :3])[:, None]
         information = (B @ measured.information @ B.swapaxes(-1, -2)).sum(0)
@@ -195,7 +208,9 @@ class MultiCameraTracker:
             block = slice(6 * k, 6 * k + 6)
             covariance = solution.object_covariance[block, block]
             if information[k].any():
-                posterior = np.linalg.inv(information[k] + np.linalg.inv(self._motions[name].process_covariance(dt_s)))
+                posterior = np.linalg.inv(
+                    information[k] + np.linalg.inv(self._motions[name].process_covariance(dt_s))
+                )
                 observed = posterior @ information[k]
                 self._motions[name].update(self._poses[name], solution.T_world_obj[k], dt_s, observed)
             else:
@@ -213,9 +228,14 @@ class MultiCameraTracker:
                 tracks[name].take_over(at_center(poses[i, k], -self._models[name].center), covariances[i, k])
             states = {name: tracks[name].state() for name in names}
             cameras[camera] = TrackResult(states, stamp_ns, T_world_cam=self._extrinsics[i])
-        spread = [solution.camera_covariance[6 * i : 6 * i + 6, 6 * i : 6 * i + 6] for i in range(len(self._cameras))]
+        spread = [
+            solution.camera_covariance[6 * i : 6 * i + 6, 6 * i : 6 * i + 6]
+            for i in range(len(self._cameras))
+        ]
         return RigResult(
-            objects={name: self._object_state(name, [cameras[c].objects[name] for c in frames]) for name in names},
+            objects={
+                name: self._object_state(name, [cameras[c].objects[name] for c in frames]) for name in names
+            },
             T_rig_cam=dict(zip(self._cameras, self._extrinsics, strict=True)),
             extrinsics_covariance=dict(zip(self._cameras, spread, strict=True)),
             cameras=cameras,

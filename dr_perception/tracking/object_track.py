@@ -212,7 +212,7 @@ class ObjectTrack:
     def take_over(
         self, T_cam_obj: NDArray[np.float64], center_covariance: NDArray[np.float64] | None
     ) -> None:
-        """Set the pose (4, 4) that an estimate of several poses together gives, and its covariance if that knows it better."""
+        """Set the pose (4, 4) of a joint estimate, and its covariance if that knows it better."""
         self.T_cam_obj = T_cam_obj
         if center_covariance is not None:
             self._covariance = _bounded(center_covariance)

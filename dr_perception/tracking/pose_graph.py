@@ -1,10 +1,11 @@
 """Least squares over the poses of a few cameras and a few objects that they measure.
 
-The unknowns are ``T_world_cam`` and ``T_world_obj``; a measurement is a pose ``T_cam_obj`` with its information. With the tangent of
-the project along the axes of the world, and ``d`` the vector from camera to object, a step moves the predicted measurement by
-``(v_o - v_c + d x w_c, w_o - w_c)``, turned into the camera. The normal matrix is an arrow: cameras meet each other only through
-objects. Cameras are eliminated by their Schur complement, which is also what the frame says about the objects alone
-(Triggs et al., Bundle Adjustment: A Modern Synthesis, 2000, section 6.1). Measurements beyond a limit get the weight limit / chi^2,
+The unknowns are ``T_world_cam`` and ``T_world_obj``; a measurement is a pose ``T_cam_obj`` with its
+information. With the tangent of the project along the axes of the world, and ``d`` the vector from camera to
+object, a step moves the predicted measurement by ``(v_o - v_c + d x w_c, w_o - w_c)``, turned into the
+camera. The normal matrix is an arrow: cameras meet each other only through objects. Cameras are eliminated by
+their Schur complement, which is also what the frame says about the objects alone (Triggs et al., Bundle
+Adjustment: A Modern Synthesis, 2000, section 6.1). Measurements beyond a limit get the weight limit / chi^2,
 the redescending influence of the t-distribution, so that one wrong object does not pull the cameras along.
 """
 
@@ -65,12 +66,15 @@ class PoseGraphSolution:
     cross_covariance: Array
     """Cameras with objects, shape (6 C, 6 K)."""
     relative_information: Array
-    """What the measurements alone say about the objects (6 K, 6 K): nothing about where all of them are together."""
+    """What the measurements alone say about the objects (6 K, 6 K).
+
+    Nothing about where all of them are together.
+    """
     chi2: Array
     """Squared normalised residual of every measurement, shape (C, K), 0 where there is none."""
 
     def relative_poses(self) -> tuple[Array, Array]:
-        """``T_cam_obj`` (C, K, 4, 4) that follow, and their covariances (C, K, 6, 6) along the axes of the cameras."""
+        """``T_cam_obj`` (C, K, 4, 4) that follow, with covariances (C, K, 6, 6) along the cameras' axes."""
         C, K = len(self.T_world_cam), len(self.T_world_obj)
         T = invert(self.T_world_cam)[:, None] @ self.T_world_obj
         A = _camera_jacobian(self.T_world_cam, self.T_world_obj)
@@ -182,9 +186,13 @@ class _Graph:
         self.cc_measured = HA_T @ A
         self.co = HA_T.reshape(6 * C, 6 * K)
         self.oo_measured = block_diagonal(H.sum(0))
-        self.cc = self.cameras.information + (self.cc_measured[0] if C == 1 else block_diagonal(self.cc_measured))
+        self.cc = self.cameras.information + (
+            self.cc_measured[0] if C == 1 else block_diagonal(self.cc_measured)
+        )
         self.oo = self.object_information + self.oo_measured
-        self.gc = (HA_T @ e.reshape(C, 6 * K, 1)).reshape(-1) + self.cameras.information @ self.prior_residuals[: 6 * C]
+        self.gc = (HA_T @ e.reshape(C, 6 * K, 1)).reshape(
+            -1
+        ) + self.cameras.information @ self.prior_residuals[: 6 * C]
         self.go = He.sum(0).reshape(-1)
         for i, prior in enumerate(self.objects):
             first = 6 * (C + i * K)
@@ -248,8 +256,9 @@ def solve_pose_graph(
         outlier_chi2: Squared normalised residual beyond which a measurement loses weight.
 
     Returns:
-        The estimate. Where a measurement is beyond the limit and there is one camera, the solution is also looked for from the camera
-        pose that each object alone implies, and the one of least robust cost is taken.
+        The estimate. Where a measurement is beyond the limit and there is one camera, the solution is also
+        looked for from the camera pose that each object alone implies, and the one of least robust cost is
+        taken.
     """
     graph = _Graph(measured, cameras, objects, outlier_chi2)
     C = graph.C

@@ -45,7 +45,7 @@ def _shows_something(frame: Frame) -> bool:
 
 
 class Recovery:
-    """Searches for one object at a time, in turn, near where it was lost and over the whole frame by turns."""
+    """Searches for one object at a time, by turns near where it was lost and over the whole frame."""
 
     def __init__(self, config: RecoveryConfig, search: SearchConfig, device: wp.DeviceLike) -> None:
         """Nothing is searched for yet."""

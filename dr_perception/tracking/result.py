@@ -16,7 +16,10 @@ class Status(enum.Enum):
     TRACKING = "tracking"
     """The pose is measured in this frame."""
     OCCLUDED = "occluded"
-    """The object is where it is expected but mostly hidden: the pose is predicted and its covariance grows."""
+    """The object is where it is expected but mostly hidden.
+
+    The pose is predicted and its covariance grows.
+    """
     LOST = "lost"
     """The image contradicts the pose: it is frozen, its covariance grows and the object is searched for."""
 

@@ -33,8 +33,9 @@ def _overlap(a: Box, b: Box) -> bool:
 class Tracker:
     """Tracks the poses of known objects.
 
-    Each frame, every object's pose is predicted, the model is rendered there with the objects that may hide it, and depth and outline
-    are fitted coarse to fine. The same frames give the same poses, whether they come from a camera, a bag or a folder.
+    Each frame, every object's pose is predicted, the model is rendered there with the objects that may hide
+    it, and depth and outline are fitted coarse to fine. The same frames give the same poses, whether they
+    come from a camera, a bag or a folder.
     """
 
     def __init__(self, models: Mapping[str, ObjectModel], config: TrackerConfig | None = None) -> None:
@@ -52,7 +53,9 @@ class Tracker:
             raise ValueError("a tracker needs at least one model, got none")
         for name, model in models.items():
             if not isinstance(model, ObjectModel):
-                raise TypeError(f"model {name!r} must be an ObjectModel (see load_model), got {type(model).__name__}")
+                raise TypeError(
+                    f"model {name!r} must be an ObjectModel (see load_model), got {type(model).__name__}"
+                )
         self.config = config or TrackerConfig()
         self._models = {n: m if m.name == n else m.with_name(n) for n, m in models.items()}
         self._tracks: dict[str, ObjectTrack] = {}
@@ -81,7 +84,8 @@ class Tracker:
 
         Args:
             frame: Frame that the poses belong to.
-            poses: ``T_cam_obj`` (4, 4) by name; None to search for the object in the frame. Objects not named are not touched.
+            poses: ``T_cam_obj`` (4, 4) by name; None to search for the object in the frame. Objects not named
+                are not touched.
 
         Returns:
             The state of the objects that are tracked now; one that was not found is absent.
@@ -113,14 +117,16 @@ class Tracker:
 
         Args:
             frame: The frame.
-            expected: Poses ``T_cam_obj`` (4, 4) at which objects are expected by somebody who knows better than the motion model.
+            expected: Poses ``T_cam_obj`` (4, 4) at which objects are expected by somebody who knows better
+                than the motion model.
 
         Raises:
             ValueError: If the frame is older than the last one, or its camera changed.
         """
         if self._stamp_ns is not None and frame.stamp_ns < self._stamp_ns:
             raise ValueError(
-                f"frame stamp {frame.stamp_ns} ns is older than the last one, {self._stamp_ns} ns; call reset() first"
+                f"frame stamp {frame.stamp_ns} ns is older than the last one, {self._stamp_ns} ns; call "
+                f"reset() first"
             )
         self._timing_ms = {}
         begin = time.perf_counter()
@@ -189,7 +195,10 @@ class Tracker:
         )
 
     def _start_camera(self, names: list[str], frame: Frame) -> None:
-        """Measure started objects in the frame they were started in: their places in the world follow from it."""
+        """Measure started objects in the frame they were started in.
+
+        Their places in the world follow from it.
+        """
         assert self._camera is not None and self._frame is not None
         started = {name: self._tracks[name] for name in names if self._tracks[name].T_cam_obj is not None}
         for name, track in started.items():

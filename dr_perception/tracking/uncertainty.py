@@ -21,7 +21,7 @@ Facets, and what was simplified away.
 
 
 def _positive_part(information: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:
-    """Nearest positive semidefinite matrix, with turns in units of a radius so that its eigenvalues compare."""
+    """Nearest positive semidefinite matrix; turns are in radii, so that its eigenvalues compare."""
     try:
         np.linalg.cholesky(information)
     except np.linalg.LinAlgError:
@@ -54,7 +54,7 @@ class SurfaceUncertainty:
     def credible(
         self, R_cam_obj: NDArray[np.float64], information: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Take out of an information matrix (6, 6) about the centre what errors of the model alone would put in.
+        """Take out of an information matrix (6, 6) what errors of the model alone would put in.
 
         With directions uncertain by a small angle, ``sum w J^T J`` exceeds its value without errors by ``sum
         w Cov(J)`` on average (errors in variables; Fuller 1987, section 2.2), so that even a turn that
@@ -66,19 +66,19 @@ class SurfaceUncertainty:
         return _positive_part(less, self._radius_m)
 
     def displacement_m(self, R_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
-        """Root mean square displacement of the surface [m] under a covariance (6, 6) along the camera's axes."""
+        """Root mean square displacement [m] of the surface under a covariance (6, 6) along camera axes."""
         turning = R_cam_obj.T @ covariance[3:, 3:] @ R_cam_obj
         turning = self._keep @ turning @ self._keep.T
         return math.sqrt(max(np.trace(covariance[:3, :3]) + np.sum(turning * self._spread), 0.0))
 
     def probability_right(self, R_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
-        """Probability that the displacement stays below a tenth of the diameter, for a Gaussian along its main direction."""
+        """Probability that the displacement stays below a tenth of the diameter, if it is Gaussian."""
         sigma = self.displacement_m(R_cam_obj, covariance)
         return math.erf(self._limit_m / (math.sqrt(2.0) * max(sigma, 1.0e-9)))
 
 
 def covariance_about(point_cam: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance (6, 6) of a pose whose origin is moved by ``point_cam`` (3,) [m], given along the camera's axes."""
+    """Covariance (6, 6) of a pose with the origin moved by ``point_cam`` (3,) [m], along camera axes."""
     # The new origin moves by v + w x point.
     J = np.eye(6)
     J[:3, 3:] = -hat(point_cam)

@@ -12,7 +12,10 @@ _LIGHT = np.array([0.3, -0.5, -0.8]) / np.linalg.norm([0.3, -0.5, -0.8])
 
 
 def bracket() -> ObjectModel:
-    """An L-shaped prism with arms of 100 and 70 mm: no turn maps it onto itself. Its vertices have colours."""
+    """An L-shaped prism with arms of 100 and 70 mm: no turn maps it onto itself.
+
+    Its vertices have colours.
+    """
     outline = np.array([(0, 0), (100, 0), (100, 30), (30, 30), (30, 70), (0, 70)]) * 1e-3
     vertices = np.array([(x, y, z) for z in (0.0, 0.04) for x, y in outline])
     cap = np.array([(0, 2, 1), (0, 3, 2), (0, 4, 3), (0, 5, 4)])
@@ -81,7 +84,7 @@ def render(
 
 
 def distance(model: ObjectModel, T: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Millimetres between the centres and degrees between the attitudes, to the nearest pose that looks the same."""
+    """Millimetres between centres and degrees between attitudes, to the nearest pose that looks the same."""
     closest = model.symmetries.closest(T, truth)
     offset = (T - closest)[:3, :3] @ model.center + (T - closest)[:3, 3]
     return 1e3 * float(np.linalg.norm(offset)), float(np.degrees(angle_between(T[:3, :3], closest[:3, :3])))

@@ -1,4 +1,4 @@
-"""`fit_pose` recovers known poses from guesses that are off, with either image missing, and refuses what cannot work."""
+"""`fit_pose` recovers known poses from guesses, with either image missing, and refuses what cannot work."""
 
 from __future__ import annotations
 

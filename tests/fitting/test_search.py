@@ -70,7 +70,7 @@ def test_depth_alone_is_enough():
 
 def test_a_mask_with_half_of_the_object_hidden():
     middle = TRUTH[:3, :3] @ MODEL.center + TRUTH[:3, 3]
-    blocker = scenes.pose(*(0.7 * (middle + [0.065, 0.0, 0.0])), (0.0, 0.0, 1.5))
+    blocker = scenes.pose(*(0.7 * (middle + np.array([0.065, 0.0, 0.0]))), (0.0, 0.0, 1.5))
     frame, masks = scenes.render([(MODEL, TRUTH), (BRICK, blocker)])
     assert 0.3 < masks[0].sum() / MASK.sum() < 0.8
     assert_found(MODEL, search_poses(MODEL, frame, mask=masks[0]), TRUTH, (3.0, 2.0))

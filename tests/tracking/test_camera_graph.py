@@ -66,7 +66,11 @@ def test_known_objects_give_the_camera_back() -> None:
     X, O, T = scene(rng)
     start = np.stack([perturb(x, 0.05, 0.2, rng) for x in X])
     found = solve_pose_graph(
-        start, O, Measurements(T, information((1, 3))), PosePrior(start, weak(1)), [PosePrior(O, weak(3, 1e-5))]
+        start,
+        O,
+        Measurements(T, information((1, 3))),
+        PosePrior(start, weak(1)),
+        [PosePrior(O, weak(3, 1e-5))],
     )
     np.testing.assert_allclose(found.T_world_cam, X, atol=1e-6)
 
@@ -109,7 +113,9 @@ def test_one_wrong_object_does_not_pull_the_camera_along() -> None:
         start = np.stack([perturb(x, 0.03, 0.1, rng) for x in X])
         measured = Measurements(T, information((1, 3)))
         priors = [PosePrior(O, block_diagonal(information((3,)) * 100.0))]
-        found = solve_pose_graph(start, O, measured, PosePrior(start, weak(1, 0.05)), priors, outlier_chi2=30.0)
+        found = solve_pose_graph(
+            start, O, measured, PosePrior(start, weak(1, 0.05)), priors, outlier_chi2=30.0
+        )
         e = local(X[0], found.T_world_cam[0])
         assert np.linalg.norm(e[:3]) < 4e-3 and np.linalg.norm(e[3:]) < 8e-3
         assert found.chi2[0].argmax() == wrong and found.chi2[0, wrong] > 30.0
