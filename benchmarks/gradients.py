@@ -3,7 +3,7 @@
 For every mesh, pose and parameter group the loss is the mean squared difference between the image and that of
 a displaced scene.
 The reference renders every image at 16 x 16 samples a pixel, averages, and takes central differences along a
-few directions of the group; the error is the norm of the differences over the norm of the reference, both
+few random directions of the group; the error is the norm of the differences over the norm of the reference, both
 over these directions.
 
     python benchmarks/gradients.py --poses 20
@@ -172,12 +172,12 @@ def directions(
         scale = np.array([1, 1, 1, 1 / radius, 1 / radius, 1 / radius])
         if group == "camera_pose":
             scale[3:] *= 0.3
-        for i in range(6):
-            yield np.broadcast_to(scale * (np.arange(6) == i), shape)
+        for row in _mixed(6, rng):
+            yield np.broadcast_to(scale * row, shape)
     elif group == "intrinsics":
-        for i, scale in enumerate((1, 1, 0.3, 0.3, 0.02, 0.02, 0.004, 0.004, 0.02, 0.02, 0.02, 0.02)):
-            if i < 4 or i - 4 < count:
-                yield np.broadcast_to(scale * (np.arange(12.0) == i), shape)
+        scale = np.array((1, 1, 0.3, 0.3, 0.02, 0.02, 0.004, 0.004, 0.02, 0.02, 0.02, 0.02))
+        for row in _mixed(4 + count, rng):
+            yield np.broadcast_to(scale * np.pad(row, (0, 8 - count)), shape)
     elif group == "vertices":
         x = array.numpy()
         for _ in range(3):
@@ -185,6 +185,11 @@ def directions(
     else:
         for _ in range(2):
             yield rng.normal(size=shape)
+
+
+def _mixed(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Three orthogonal unit directions, turned at random so that every parameter takes part."""
+    return np.linalg.qr(rng.normal(size=(size, 3)))[0].T
 
 
 def make_scene(mesh: Mesh, T: NDArray, fill: bool) -> Scene:
@@ -250,7 +255,7 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=20)
     parser.add_argument("--meshes", nargs="*", default=list(MESHES))
     parser.add_argument("--groups", nargs="*", default=list(GROUPS))
-    parser.add_argument("--size", type=int, nargs=2, default=(160, 120))
+    parser.add_argument("--size", type=int, nargs=2, default=(80, 60))
     parser.add_argument("--hard-reference", action="store_true", help="point samples only (and larger steps)")
     parser.add_argument("--fill", action="store_true", help="surfaces that fill the image")
     parser.add_argument(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import warp as wp
 
-from dr_perception.render import antialias, intrinsics, soft_silhouette, surface, vertex_stage
+from dr_perception.render import antialias, intrinsics, pose_gradient, soft_silhouette, surface, vertex_stage
 from dr_perception.render.images import Images
 from dr_perception.render.pipeline import (
     Chunk,
@@ -21,6 +21,8 @@ from dr_perception.render.pipeline import (
 
 GEOMETRY = frozenset({"vertices", "pose", "camera_pose", "intrinsics"})
 """Parameters that move things on the image."""
+RIGID = frozenset({"pose", "camera_pose"})
+"""Parameters for which gradients need not pass through the vertices."""
 
 
 @dataclass(eq=False)
@@ -36,6 +38,9 @@ class Gradients:
     lights: wp.array | None
     R_world_cam: wp.array | None
     intrinsics: wp.array | None
+    R: wp.array | None
+    """With respect to the orientations in the camera frames, if poses want it."""
+    t: wp.array | None
     room: tuple[int]
 
 
@@ -44,7 +49,14 @@ def pull_back(c: Chunk, images: Images, grads: Images) -> None:
     g = _gather(c, images)
     geometry = bool(c.parameters.requires_grad & GEOMETRY)
     g_depth = _boundary(c, grads, g) if geometry else None
-    if geometry and grads.depth is not None:
+    if grads.depth is not None and c.parameters.requires_grad & GEOMETRY and _rigid(c, RIGID):
+        c.launcher.run(
+            "depth_to_poses", pose_gradient.pull_depth_to_poses, c.strips,
+            [c.work.face_index, c.work.rays, c.work.viewports, c.work.p_cam, c.arrays.faces, c.arrays.face_instance,
+             c.work.R_cam_obj, c.work.t_cam_obj, c.first_view, c.span, grads.depth if g_depth is None else g_depth,
+             g.R, g.t],
+        )  # fmt: skip
+    elif geometry and grads.depth is not None:
         c.launcher.run(
             "resolve_adjoint", surface.resolve_adjoint, c.size,
             [c.work.face_index, c.work.rays, c.work.viewports, c.work.p_cam, c.arrays.faces, c.first_view,
@@ -53,7 +65,10 @@ def pull_back(c: Chunk, images: Images, grads: Images) -> None:
     if geometry and grads.soft_silhouette is not None:
         _soft_adjoint(c, grads.soft_silhouette, g)
     if grads.color is not None and images.color is not None:
-        _color_adjoint(c, images.color, grads.color, g)
+        if _rigid(c, frozenset({"pose"})):
+            _color_to_poses(c, images.color, grads.color, g)
+        else:
+            _color_adjoint(c, images.color, grads.color, g)
     if geometry and grads.normal is not None and images.normal is not None:
         _normal_adjoint(c, images.normal, grads.normal, g)
     if g.rays is not None:
@@ -65,6 +80,11 @@ def pull_back(c: Chunk, images: Images, grads: Images) -> None:
     _parameters_adjoint(c, g)
 
 
+def _rigid(c: Chunk, kinds: frozenset[str]) -> bool:
+    """Whether nothing but the named poses is asked for."""
+    return c.parameters.requires_grad <= kinds
+
+
 def _wanted(c: Chunk, name: str) -> wp.array | None:
     return getattr(c.parameters, name).grad if name in c.parameters.requires_grad else None
 
@@ -73,6 +93,7 @@ def _gather(c: Chunk, images: Images) -> Gradients:
     w = c.work
     shaded = images.color is not None or images.normal is not None
     wants_intrinsics = "intrinsics" in c.parameters.requires_grad
+    posed = bool(c.parameters.requires_grad & RIGID)
     return Gradients(
         cam=w.scratch("g_cam", w.p_cam),
         normals=w.scratch("g_normals", w.n_cam) if shaded else None,
@@ -80,6 +101,8 @@ def _gather(c: Chunk, images: Images) -> Gradients:
         lights=w.scratch("g_lights", w.light_cam) if images.color is not None else None,
         R_world_cam=w.scratch("g_R_world_cam", w.R_world_cam) if images.color is not None else None,
         intrinsics=_wanted(c, "intrinsics"),
+        R=w.scratch("g_R", w.R_cam_obj) if posed else None,
+        t=w.scratch("g_t", w.t_cam_obj) if posed else None,
         room=(int(w.piece_count.numpy()[0]) if w.device.is_cpu else w.pieces.shape[0],),
     )
 
@@ -162,6 +185,25 @@ def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -
     c.launcher.run_adjoint("color_adjoint", surface.shade_pixels, c.size, arguments, gradients)
 
 
+def _color_to_poses(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -> None:
+    """The same for poses alone, without a detour over vertices and materials."""
+    w, a = c.work, c.arrays
+    material = material_inputs(c)
+    sampled = g_color
+    if c.options.antialias:
+        sampled = w.scratch("g_color", color, zero=False)
+        wp.copy(sampled, g_color)
+        c.launcher.run(
+            "jumps_to_poses", pose_gradient.pull_jumps_to_poses, g.room,
+            [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, *material, w.R_cam_obj, w.t_cam_obj,
+             c.first_view, g_color, sampled, g.R, g.t],
+        )  # fmt: skip
+    c.launcher.run(
+        "color_to_poses", pose_gradient.pull_color_to_poses, c.strips,
+        [*pixel_inputs(c), *material, w.R_cam_obj, w.t_cam_obj, c.first_view, c.span, sampled, g.R, g.t],
+    )  # fmt: skip
+
+
 def _normal_adjoint(c: Chunk, normal: wp.array, g_normal: wp.array, g: Gradients) -> None:
     w = c.work
     sampled = w.scratch("g_normal", normal, zero=False)
@@ -199,9 +241,7 @@ def _parameters_adjoint(c: Chunk, g: Gradients) -> None:
         )  # fmt: skip
     if not want & {"vertices", "pose", "camera_pose"}:
         return
-    posed = bool(want & {"pose", "camera_pose"})
-    R_grad = w.scratch("g_R", w.R_cam_obj) if posed else None
-    t_grad = w.scratch("g_t", w.t_cam_obj) if posed else None
+    R_grad, t_grad = g.R, g.t
     block = vertex_stage.VERTEX_BLOCK
     c.launcher.run(
         "reduce_vertices", vertex_stage.reduce_vectors, (c.views, -(-a.num_vertices // block)),
@@ -209,7 +249,7 @@ def _parameters_adjoint(c: Chunk, g: Gradients) -> None:
     )  # fmt: skip
     if g.normals is not None:
         _normals_adjoint(c, g.normals, R_grad)
-    if posed:
+    if R_grad is not None:
         c.launcher.run_adjoint(
             "compose_adjoint", vertex_stage.compose_poses, (c.views, a.num_instances),
             [p.R_world_obj, p.t_world_obj, p.pose, p.R_world_cam, p.t_world_cam, p.camera_pose, c.first_view,

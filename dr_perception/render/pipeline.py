@@ -42,6 +42,16 @@ class Chunk:
         return self.views, self.work.key.height, self.work.key.width
 
     @property
+    def span(self) -> int:
+        """Pixels of a row that one thread works through: on a CPU, where threads run one after the other, all of them."""
+        return self.work.key.width if self.work.device.is_cpu else 1
+
+    @property
+    def strips(self) -> tuple[int, int, int]:
+        """Launch size of kernels that work through strips."""
+        return self.views, self.work.key.height, -(-self.work.key.width // self.span)
+
+    @property
     def wants_color(self) -> bool:
         """Whether colour is drawn."""
         return self.images.color is not None
@@ -138,13 +148,13 @@ def resolve(c: Chunk) -> None:
     """Faces, and the images at pixel centres."""
     w, a, p, images = c.work, c.arrays, c.parameters, c.images
     c.launcher.run(
-        "resolve", surface.resolve, c.size,
-        [w.keys, a.face_instance, c.options.far_depth, w.face_index, w.depth, images.depth,
+        "resolve", surface.resolve, c.strips,
+        [w.keys, a.face_instance, c.options.far_depth, c.span, w.face_index, w.depth, images.depth,
          images.silhouette, images.instance],
     )  # fmt: skip
     if c.wants_color:
-        arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, images.color]
-        c.launcher.run("color", surface.shade_pixels, c.size, arguments)
+        arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, c.span, images.color]
+        c.launcher.run("color", surface.shade_strips, c.strips, arguments)
     if images.normal is not None:
         arguments = [*pixel_inputs(c), c.first_view, images.normal]
         c.launcher.run("normal", surface.shade_normals, c.size, arguments)

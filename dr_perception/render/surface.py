@@ -72,6 +72,7 @@ def resolve(
     keys: wp.array3d[wp.uint64],
     face_instance: wp.array[int],
     far_depth: float,
+    span: int,
     # output
     face_index: wp.array3d[int],
     depth: wp.array3d[float],
@@ -79,26 +80,30 @@ def resolve(
     silhouette: wp.array3d[float],
     instance: wp.array3d[int],
 ):
-    """Face, depth along z [m], coverage at the centre and instance of every pixel; empty images are skipped."""
-    view, y, x = wp.tid()
-    key = keys[view, y, x]
-    face = key_face(key)
-    z = far_depth
-    covered = float(0.0)
-    if face >= 0:
-        z = 1.0 / key_inverse_z(key)
-        covered = 1.0
-    face_index[view, y, x] = face
-    depth[view, y, x] = z
-    if depth_image.shape[0] > 0:
-        depth_image[view, y, x] = z
-    if silhouette.shape[0] > 0:
-        silhouette[view, y, x] = covered
-    if instance.shape[0] > 0:
+    """Face, depth along z [m], coverage at the centre and instance of every pixel; empty images are skipped.
+
+    A thread works through ``span`` pixels of a row.
+    """
+    view, y, strip = wp.tid()
+    for x in range(strip * span, wp.min(strip * span + span, keys.shape[2])):
+        key = keys[view, y, x]
+        face = key_face(key)
+        z = far_depth
+        covered = float(0.0)
         k = wp.int32(-1)
         if face >= 0:
-            k = face_instance[face]
-        instance[view, y, x] = k
+            z = 1.0 / key_inverse_z(key)
+            covered = 1.0
+            if instance.shape[0] > 0:
+                k = face_instance[face]
+        face_index[view, y, x] = face
+        depth[view, y, x] = z
+        if depth_image.shape[0] > 0:
+            depth_image[view, y, x] = z
+        if silhouette.shape[0] > 0:
+            silhouette[view, y, x] = covered
+        if instance.shape[0] > 0:
+            instance[view, y, x] = k
 
 
 @wp.kernel(enable_backward=False)
@@ -152,6 +157,61 @@ def resolve_adjoint(
         wp.atomic_add(g_rays, camera, y + v.y0, x + v.x0, wp.vec2(-z * row[0], -z * row[1]))
 
 
+@wp.func
+def _pixel_color(
+    view: int,
+    y: int,
+    x: int,
+    face_index: wp.array3d[int],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+    roughness: wp.array[float],
+    metallic: wp.array[float],
+    specular: wp.array[float],
+    ambient: wp.array[wp.vec3],
+    light_cam: wp.array2d[wp.vec3],
+    light_colors: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+    background: wp.array3d[wp.vec3],
+    first_view: int,
+) -> wp.vec3:
+    face = face_index[view, y, x]
+    camera = (view + first_view) % rays.shape[0]
+    v = viewports[view]
+    if face < 0:
+        row = wp.min(y + v.y0, background.shape[1] - 1)
+        column = wp.min(x + v.x0, background.shape[2] - 1)
+        return background[wp.min(camera, background.shape[0] - 1), row, column]
+    d = ray_of(rays, camera, x + v.x0, y + v.y0)
+    f = faces[face]
+    a = p_cam[view, f[0]]
+    b = p_cam[view, f[1]]
+    c = p_cam[view, f[2]]
+    hit = intersect(d, a, b, c)
+    w = wp.vec3(hit[0], hit[1], hit[2])
+    k = face_instance[face]
+    s = Surface()
+    s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
+    s.eye = -wp.normalize(d)
+    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
+    s.roughness = roughness[k]
+    s.metallic = metallic[k]
+    s.specular = specular[k]
+    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+
+
 @wp.kernel
 def shade_pixels(
     face_index: wp.array3d[int],
@@ -183,30 +243,52 @@ def shade_pixels(
 ):
     """Linear RGB of every pixel."""
     view, y, x = wp.tid()
-    face = face_index[view, y, x]
-    camera = (view + first_view) % rays.shape[0]
-    v = viewports[view]
-    if face < 0:
-        row = wp.min(y + v.y0, background.shape[1] - 1)
-        column = wp.min(x + v.x0, background.shape[2] - 1)
-        color[view, y, x] = background[wp.min(camera, background.shape[0] - 1), row, column]
-        return
-    d = ray_of(rays, camera, x + v.x0, y + v.y0)
-    f = faces[face]
-    a = p_cam[view, f[0]]
-    b = p_cam[view, f[1]]
-    c = p_cam[view, f[2]]
-    hit = intersect(d, a, b, c)
-    w = wp.vec3(hit[0], hit[1], hit[2])
-    k = face_instance[face]
-    s = Surface()
-    s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
-    s.eye = -wp.normalize(d)
-    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
-    s.roughness = roughness[k]
-    s.metallic = metallic[k]
-    s.specular = specular[k]
-    color[view, y, x] = shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+    color[view, y, x] = _pixel_color(
+        view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+        vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
+        light_cam, light_colors, harmonics, R_world_cam, background, first_view,
+    )  # fmt: skip
+
+
+@wp.kernel(enable_backward=False)
+def shade_strips(
+    face_index: wp.array3d[int],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+    roughness: wp.array[float],
+    metallic: wp.array[float],
+    specular: wp.array[float],
+    ambient: wp.array[wp.vec3],
+    light_cam: wp.array2d[wp.vec3],
+    light_colors: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+    background: wp.array3d[wp.vec3],
+    first_view: int,
+    span: int,
+    # output
+    color: wp.array3d[wp.vec3],
+):
+    """Linear RGB of every pixel as `shade_pixels`, which has an adjoint; a thread does ``span`` of a row."""
+    view, y, strip = wp.tid()
+    for x in range(strip * span, wp.min(strip * span + span, face_index.shape[2])):
+        color[view, y, x] = _pixel_color(
+            view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
+            vertex_source,
+            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
+            light_cam, light_colors, harmonics, R_world_cam, background, first_view,
+        )  # fmt: skip
 
 
 @wp.kernel

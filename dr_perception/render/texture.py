@@ -28,6 +28,28 @@ def sample_texture(texels: wp.array[wp.vec3], texture: wp.vec3i, uv: wp.vec2) ->
     return (1.0 - fy) * upper + fy * lower
 
 
+@wp.func
+def texture_slope(texels: wp.array[wp.vec3], texture: wp.vec3i, uv: wp.vec2, q: wp.vec3) -> wp.vec2:
+    """Gradient of ``q . sample_texture`` with respect to the texture coordinate."""
+    x = uv[0] * float(texture[2]) - 0.5
+    y = (1.0 - uv[1]) * float(texture[1]) - 0.5
+    x0 = wp.floor(x)
+    y0 = wp.floor(y)
+    left = wp.clamp(wp.int32(x0), 0, texture[2] - 1)
+    right = wp.clamp(wp.int32(x0) + 1, 0, texture[2] - 1)
+    top = texture[0] + wp.clamp(wp.int32(y0), 0, texture[1] - 1) * texture[2]
+    bottom = texture[0] + wp.clamp(wp.int32(y0) + 1, 0, texture[1] - 1) * texture[2]
+    top_left = wp.dot(q, texels[top + left])
+    top_right = wp.dot(q, texels[top + right])
+    bottom_left = wp.dot(q, texels[bottom + left])
+    bottom_right = wp.dot(q, texels[bottom + right])
+    fx = x - x0
+    fy = y - y0
+    by_x = (1.0 - fy) * (top_right - top_left) + fy * (bottom_right - bottom_left)
+    by_y = (1.0 - fx) * (bottom_left - top_left) + fx * (bottom_right - top_right)
+    return wp.vec2(by_x * float(texture[2]), -by_y * float(texture[1]))
+
+
 def srgb_to_linear(srgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Decode 8-bit sRGB (IEC 61966-2-1) to linear values in [0, 1], any shape."""
     x = np.arange(256) / 255.0
