@@ -110,7 +110,7 @@ class Tolerance:
 @wp.func
 def nearest_view(views: ViewTable, direction: wp.vec3) -> int:
     """View whose direction is closest to a unit vector from the model to the camera."""
-    best = 0
+    best = int(0)
     best_dot = float(-2.0)
     for i in range(views.directions.shape[0]):
         d = wp.dot(views.directions[i], direction)

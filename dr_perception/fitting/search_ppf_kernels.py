@@ -84,7 +84,7 @@ def describe_model_pairs(
     """Bin and turn of every ordered pair of model points."""
     i, j = wp.tid()
     d = points[j] - points[i]
-    b = -1
+    b = int(-1)
     if i != j:
         b = pair_bin(normals[i], normals[j], d, wp.length(d), reach_m)
     bins[i, j] = b

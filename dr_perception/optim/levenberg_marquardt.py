@@ -105,7 +105,7 @@ def solve_damped(H: mat66d, g: vec6d, damping: wp.float64) -> vec6d:
 def unpack_hessian(sums: wp.array2d[float], problem: int) -> mat66d:
     """Full symmetric matrix from the upper triangle, stored row by row."""
     H = mat66d()
-    k = 0
+    k = int(0)
     for i in range(6):
         for j in range(i, 6):
             value = wp.float64(sums[problem, k])

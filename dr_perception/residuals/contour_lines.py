@@ -184,7 +184,7 @@ def measure_lines_by_region(
     profile = Profile()
     total = float(0.0)
     best = float(-1.0e30)
-    seen = 0
+    seen = int(0)
     for k in range(n):
         s = float(k - reach) * search.step_px
         x = wp.int32(wp.floor(line.center[0] + s * line.normal[0] + 0.5))
