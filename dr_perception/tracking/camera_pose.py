@@ -101,11 +101,7 @@ class CameraEstimator:
             given: Poses ``T_cam_obj`` (4, 4) that they were started with. Where the measurement does not
                 contradict it, such a pose is kept; it may come from a better source than the frame.
             frame: The frame.
-
-        Raises:
-            ValueError: In the mode ``both``, if the frame brings no ``T_world_cam``.
         """
-        self._require_odometry(frame)
         if self.T_world_cam is None:
             self.T_world_cam = np.eye(4) if frame.T_world_cam is None else frame.T_world_cam.copy()
             self._odometry = frame.T_world_cam
@@ -138,7 +134,12 @@ class CameraEstimator:
         covariance = rotate_covariance(self.T_world_cam[:3, :3], track.center_covariance + floor)
         return self.T_world_cam @ at_center(track.T_cam_obj, track.model.center), np.linalg.inv(covariance)
 
-    def _require_odometry(self, frame: Frame) -> None:
+    def require_odometry(self, frame: Frame) -> None:
+        """Refuse a start that the mode cannot work with.
+
+        Raises:
+            ValueError: In the mode ``both``, if the first frame brings no ``T_world_cam``.
+        """
         if not self._static and frame.T_world_cam is None and self.T_world_cam is None:
             raise ValueError(
                 'camera.mode "both" needs Frame.T_world_cam from odometry or kinematics, got None'

@@ -97,6 +97,8 @@ class Tracker:
         for name in poses:
             if name not in self._models:
                 raise KeyError(f"unknown object {name!r}; the tracker has {sorted(self._models)}")
+        if self._camera is not None:
+            self._camera.require_odometry(frame)
         buffers = self._announce(frame)
         for name, T in poses.items():
             if T is None:
