@@ -26,6 +26,7 @@ from dr_perception.tracking.pose_graph import (
     PosePrior,
     block_diagonal,
     block_rotation,
+    inverse,
     solve_pose_graph,
 )
 from dr_perception.tracking.result import Status
@@ -132,7 +133,7 @@ class CameraEstimator:
         assert self.T_world_cam is not None and track.T_cam_obj is not None
         floor = np.diag(np.repeat([self.config.object_sigma_m, self.config.object_sigma_rad], 3) ** 2)
         covariance = rotate_covariance(self.T_world_cam[:3, :3], track.center_covariance + floor)
-        return self.T_world_cam @ at_center(track.T_cam_obj, track.model.center), np.linalg.inv(covariance)
+        return self.T_world_cam @ at_center(track.T_cam_obj, track.model.center), inverse(covariance)
 
     def require_odometry(self, frame: Frame) -> None:
         """Refuse a start that the mode cannot work with.
@@ -173,7 +174,7 @@ class CameraEstimator:
 
     def _predict_objects(self, dt_s: float) -> None:
         spread = block_diagonal(np.stack([self._velocities[n].process_covariance(dt_s) for n in self._names]))
-        self._learned = np.linalg.inv(np.linalg.inv(self._learned) + spread)
+        self._learned = inverse(inverse(self._learned) + spread)
         self._poses = np.stack(
             [self._velocities[n].predict(T, dt_s) for n, T in zip(self._names, self._poses, strict=True)]
         )
@@ -195,7 +196,7 @@ class CameraEstimator:
             self._predicted[None],
             self._poses,
             measured,
-            PosePrior(self._predicted[None], np.linalg.inv(self._predicted_covariance)),
+            PosePrior(self._predicted[None], inverse(self._predicted_covariance)),
             self._object_priors(),
             self.config.outlier_chi2,
         )
@@ -209,7 +210,7 @@ class CameraEstimator:
             forgetting = 1.0 - 1.0 / self.config.memory_frames
             self._learned = forgetting * self._learned + solution.relative_information
         else:
-            self._learned = np.linalg.inv(solution.object_covariance)
+            self._learned = inverse(solution.object_covariance)
             self._learn_velocities(covariance @ measured.information[0])
         self._hand_out(tracks, measured, T_cam_obj, covariance, solution.chi2[0] > self.config.outlier_chi2)
 

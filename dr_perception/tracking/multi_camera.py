@@ -20,6 +20,7 @@ from dr_perception.tracking.pose_graph import (
     PosePrior,
     block_diagonal,
     block_rotation,
+    inverse,
     solve_pose_graph,
 )
 from dr_perception.tracking.result import ObjectState, Status, TrackResult
@@ -139,7 +140,7 @@ class MultiCameraTracker:
         dt_s = motion.elapsed_s(stamp_ns, self._stamp_ns)
         spread = motion.process_covariance(dt_s)
         predicted = np.stack([self._motions[name].predict(self._poses[name], dt_s) for name in names])
-        prior = np.stack([np.linalg.inv(self._covariances[name] + spread) for name in names])
+        prior = np.stack([inverse(self._covariances[name] + spread) for name in names])
         solution, measured = self._measure(frames, names, predicted, prior)
         self._extrinsics = solution.T_world_cam
         self._learn(solution, measured, names, dt_s)
@@ -201,15 +202,15 @@ class MultiCameraTracker:
     def _learn(
         self, solution: PoseGraphSolution, measured: Measurements, names: list[str], dt_s: float
     ) -> None:
-        self._extrinsics_information = np.linalg.inv(solution.camera_covariance)
+        self._extrinsics_information = inverse(solution.camera_covariance)
         B = block_rotation(solution.T_world_cam[:, :3, :3])[:, None]
         information = (B @ measured.information @ B.swapaxes(-1, -2)).sum(0)
         for k, name in enumerate(names):
             block = slice(6 * k, 6 * k + 6)
             covariance = solution.object_covariance[block, block]
             if information[k].any():
-                posterior = np.linalg.inv(
-                    information[k] + np.linalg.inv(self._motions[name].process_covariance(dt_s))
+                posterior = inverse(
+                    information[k] + inverse(self._motions[name].process_covariance(dt_s))
                 )
                 observed = posterior @ information[k]
                 self._motions[name].update(self._poses[name], solution.T_world_obj[k], dt_s, observed)

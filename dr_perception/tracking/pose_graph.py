@@ -125,6 +125,11 @@ def block_rotation(R: Array) -> Array:
     return B
 
 
+def inverse(A: Array) -> Array:
+    """Inverse of matrices (..., n, n)."""
+    return np.asarray(np.linalg.inv(A), dtype=np.float64)
+
+
 def block_diagonal(blocks: Array) -> Array:
     """Matrix (6 N, 6 N) of blocks (N, 6, 6)."""
     N = len(blocks)
@@ -200,9 +205,9 @@ class _Graph:
 
     def step(self) -> Array:
         """Gauss-Newton step (C + K, 6), with the cameras eliminated."""
-        self.cc_inverse = np.linalg.inv(self.cc)
+        self.cc_inverse = inverse(self.cc)
         self.Y = self.cc_inverse @ self.co
-        self.S_inverse = np.linalg.inv(self.oo - self.co.T @ self.Y)
+        self.S_inverse = inverse(self.oo - self.co.T @ self.Y)
         step_o = self.S_inverse @ (self.go - self.Y.T @ self.gc)
         step_c = self.cc_inverse @ self.gc - self.Y @ step_o
         return np.concatenate([step_c, step_o]).reshape(-1, 6)
@@ -221,7 +226,7 @@ class _Graph:
     def relative_information(self) -> Array:
         """Information about the objects from the measurements, with nothing known of the cameras."""
         weak = self.cc_measured + np.eye(6)
-        cc_inverse = np.linalg.inv(weak)
+        cc_inverse = inverse(weak)
         co = self.co.reshape(self.C, 6, -1)
         return self.oo_measured - (co.swapaxes(-1, -2) @ cc_inverse @ co).sum(0)
 
