@@ -3,8 +3,8 @@
 For every mesh, pose and parameter group the loss is the mean squared difference between the image and that of
 a displaced scene.
 The reference renders every image at 16 x 16 samples a pixel, averages, and takes central differences along a
-few random directions of the group; the error is the norm of the differences over the norm of the reference, both
-over these directions.
+few random directions of the group; the error is the norm of the differences over the norm of the reference,
+both over these directions.
 
     python benchmarks/gradients.py --poses 20
 """
@@ -278,7 +278,8 @@ def main() -> None:
     camera = Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, k, model)
     groups = {g: GROUPS[g] for g in arguments.groups}
     print(
-        f"{'mesh':10s}{'group':18s}{'image':12s}{'median %':>10s}{'p90 %':>10s}{'max %':>10s}{'pooled %':>10s}  s"
+        f"{'mesh':10s}{'group':18s}{'image':12s}{'median %':>10s}{'p90 %':>10s}{'max %':>10s}"
+        f"{'pooled %':>10s}  s"
     )
     for name in arguments.meshes:
         start = time.time()
@@ -292,7 +293,8 @@ def main() -> None:
             e = 100.0 * difference / np.maximum(norm, 1e-30)
             pooled = 100.0 * np.linalg.norm(difference) / np.linalg.norm(norm)
             print(
-                f"{name:10s}{group:18s}{channel:12s}{np.median(e):10.2f}{np.percentile(e, 90):10.2f}{e.max():10.2f}"
+                f"{name:10s}{group:18s}{channel:12s}{np.median(e):10.2f}{np.percentile(e, 90):10.2f}"
+                f"{e.max():10.2f}"
                 f"{pooled:10.2f}  {time.time() - start:.0f}",
                 flush=True,
             )

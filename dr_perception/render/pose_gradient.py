@@ -1,11 +1,13 @@
 """Image gradients straight to poses: a few sums a row of pixels instead of a scatter to vertices.
 
-A rigid object moves each point ``X`` of its surface by ``v + w x (X - t)``. With ``f`` the gradient with respect to the
-displacement of the surface point that a pixel sees, all that a pose needs are the sums of ``f`` and of ``f (X - t)^T``.
+A rigid object moves each point ``X`` of its surface by ``v + w x (X - t)``. With ``f`` the gradient with
+respect to the displacement of the surface point that a pixel sees, all that a pose needs are the sums of
+``f`` and of ``f (X - t)^T``.
 
 - Depth: ``f = g n / (n.d)`` (the row of DESIGN section 4).
-- Colour: a displacement ``u`` slides the surface under the fixed ray by ``d (n.u) / (n.d) - u``; with ``G`` the gradient
-  of the weighted colour over the surface, ``f = n (G.d) / (n.d) - G``. Rotation also turns the normals.
+- Colour: a displacement ``u`` slides the surface under the fixed ray by ``d (n.u) / (n.d) - u``; with ``G``
+  the gradient of the weighted colour over the surface, ``f = n (G.d) / (n.d) - G``. Rotation also turns the
+  normals.
 
 A thread works through a strip of pixels: whole rows on the CPU, one pixel on a GPU.
 """
@@ -91,7 +93,7 @@ def pull_depth_to_poses(
 
 @wp.struct
 class SurfacePull:
-    """Gradients at a surface point: by its displacement along the surface, by its normal (not normalised) and by its eye."""
+    """Gradients at a surface point: by displacement along the surface, normal (not normalised) and eye."""
 
     along: wp.vec3
     normal: wp.vec3
@@ -242,9 +244,12 @@ def pull_color_to_poses(
                 w_b = wp.dot(a, wp.cross(d, e2)) * inverse
                 w_c = -wp.dot(d, wp.cross(e1, a)) * inverse
                 pull = _pull_color(
-                    g_color[view, y, x], face, wp.vec3(1.0 - w_b - w_c, w_b, w_c), d, view, camera, 0, p_cam, n_cam,
-                    faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures, texels,
-                    albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
+                    g_color[view, y, x], face, wp.vec3(1.0 - w_b - w_c, w_b, w_c), d, view, camera, 0,
+                    p_cam, n_cam,
+                    faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures,
+                    texels,
+                    albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
+                    R_world_cam,
                 )  # fmt: skip
                 row = (wp.dot(pull.along, d) * inverse) * n - pull.along
                 force += row
@@ -284,7 +289,10 @@ def pull_jumps_to_poses(
     R_grad: wp.array2d[wp.mat33],
     t_grad: wp.array2d[wp.vec3],
 ):
-    """Gradient of the colours at the edge, whose points stay with the surface: adjoint of `antialias.color_jumps`."""
+    """Gradient of the colours at the edge, which moves with the surface.
+
+    Adjoint of `antialias.color_jumps`.
+    """
     i = wp.tid()
     if i >= count[0]:
         return
@@ -304,8 +312,10 @@ def pull_jumps_to_poses(
             weight = -q
         if face >= 0:
             pull = _pull_color(
-                weight, face, _edge_weights(faces[face], piece.a, piece.b, piece.t), x, view, camera, 1, p_cam, n_cam,
-                faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures, texels, albedo,
+                weight, face, _edge_weights(faces[face], piece.a, piece.b, piece.t), x, view, camera, 1,
+                p_cam, n_cam,
+                faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures,
+                texels, albedo,
                 roughness, metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
             )  # fmt: skip
             length = wp.length(x)

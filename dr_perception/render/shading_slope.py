@@ -1,8 +1,9 @@
 """Derivative of the shading model with respect to what a moving object changes, written by hand.
 
-The gradient of `dr_perception.render.shading.shade` for one given weighting of the three colour channels: with respect
-to normal, direction to the eye and base colour. It is what the chain to poses needs (`pose_gradient`), at a small part
-of the cost of the adjoint that Warp derives for every input of the shading kernels.
+The gradient of `dr_perception.render.shading.shade` for one given weighting of the three colour channels:
+with respect to normal, direction to the eye and base colour. It is what the chain to poses needs
+(`pose_gradient`), at a small part of the cost of the adjoint that Warp derives for every input of the shading
+kernels.
 """
 
 import warp as wp

@@ -1,4 +1,4 @@
-"""Kernels that turn visible faces into pixels: depth, silhouette, instance, colour and normal, at pixel centres.
+"""Kernels that turn visible faces into pixels: depth, silhouette, instance, colour and normal.
 
 `resolve` is written with its adjoint by hand (`resolve_adjoint`); colour and normals use the adjoint that
 Warp derives.
@@ -244,7 +244,8 @@ def shade_pixels(
     """Linear RGB of every pixel."""
     view, y, x = wp.tid()
     color[view, y, x] = _pixel_color(
-        view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+        view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
+        vertex_source,
         vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
         light_cam, light_colors, harmonics, R_world_cam, background, first_view,
     )  # fmt: skip

@@ -209,9 +209,7 @@ class MultiCameraTracker:
             block = slice(6 * k, 6 * k + 6)
             covariance = solution.object_covariance[block, block]
             if information[k].any():
-                posterior = inverse(
-                    information[k] + inverse(self._motions[name].process_covariance(dt_s))
-                )
+                posterior = inverse(information[k] + inverse(self._motions[name].process_covariance(dt_s)))
                 observed = posterior @ information[k]
                 self._motions[name].update(self._poses[name], solution.T_world_obj[k], dt_s, observed)
             else:
