@@ -22,7 +22,7 @@ SIGMA = np.repeat([3e-4, 4e-3], 3)
 def scene(rng, cameras=1, objects=3):
     """Poses of cameras about the origin and of objects before them, and exact measurements."""
     X = np.stack([perturb(np.eye(4), 0.1, 0.2, rng) for _ in range(cameras)])
-    offsets = [*rng.uniform(-0.15, 0.15, (objects, 3)), 0, 0, 0.7]
+    offsets = rng.uniform(-0.15, 0.15, (objects, 3)) + np.array([0.0, 0.0, 0.7])
     O = np.stack([make_transform(random_rotation(rng), t) for t in offsets])
     return X, O, invert(X)[:, None] @ O
 
