@@ -4,9 +4,10 @@
     python benchmarks/consistency.py --trials 200 --depth-only
     python benchmarks/consistency.py --trials 0            # the tracking scenes alone
 
-For simulated frames (`simulate.py`) prints the normalised error squared (NEES) of the poses that are right, the share below the 95 %
-quantile of chi-square, the root mean square displacement of the surface against its Cramer-Rao bound from the depths of the object, and how often a score was right. For the
-scenes the same normalised errors of the tracker's poses. Plots and numbers go to out/.
+For simulated frames (`simulate.py`) prints the normalised error squared (NEES) of the poses that are right,
+the share below the 95 % quantile of chi-square, the root mean square displacement of the surface against its
+Cramer-Rao bound from the depths of the object, and how often a score was right. For the scenes the same
+normalised errors of the tracker's poses. Plots and numbers go to out/.
 """
 
 from __future__ import annotations
@@ -67,12 +68,10 @@ def bound_m(model: ObjectModel, surface: SurfaceUncertainty, T: Array, informati
     center = np.eye(4)
     center[:3, 3] = model.center
     basis = observable_basis(T @ center, _about_center(model))
-    scale = np.repeat([1.0, 1.0 / model.radius_m], 3)
     reduced = basis @ information @ basis.T
     covariance = basis.T @ np.linalg.pinv(reduced, rcond=1e-12) @ basis
-    if not np.isfinite(scale).all() or surface.displacement_m(T[:3, :3], covariance) > _LARGEST_BOUND_M:
-        return float("nan")
-    return surface.displacement_m(T[:3, :3], covariance)
+    bound = surface.displacement_m(T[:3, :3], covariance)
+    return bound if bound < _LARGEST_BOUND_M else float("nan")
 
 
 def _about_center(model: ObjectModel) -> drp.Symmetries:
@@ -143,18 +142,16 @@ def follow(root: Path, names: Sequence[str] | None) -> list[Trial]:
 def show(title: str, trials: Sequence[Trial]) -> dict[str, Any]:
     """Print a line a group and one for all; only right poses from near count, except for the scores."""
     print(f"\n{title}")
-    print(
-        f"  {'':22s} {'n':>5s} {'NEES/dof':>9s} {'95 % band':>14s} {'of transl.':>10s} {'inside 95 %':>12s} {'rms mm':>7s} {'bound':>6s} {'ratio':>6s}"
-    )
+    normalised = f"{'NEES/dof':>9s} {'95 % band':>14s} {'of transl.':>10s} {'inside 95 %':>12s}"
+    print(f"  {'':22s} {'n':>5s} {normalised} {'rms mm':>7s} {'bound':>6s} {'ratio':>6s}")
     lines = {}
     for group in [*dict.fromkeys(t.group for t in trials), "all"]:
         chosen = [t for t in trials if group in ("all", t.group) and t.near and t.right]
         if chosen:
             lines[group] = _line(group, chosen)
     calibration = reliability([t.score for t in trials], [t.right for t in trials])
-    print(
-        f"  scores: expected calibration error {calibration.expected_error:.3f}, Brier {calibration.brier:.3f}"
-    )
+    error = calibration.expected_error
+    print(f"  scores: expected calibration error {error:.3f}, Brier {calibration.brier:.3f}")
     for p, o, n in zip(calibration.predicted, calibration.observed, calibration.count, strict=True):
         print(f"    score {p:.2f}: {100.0 * o:5.1f} % right of {n}")
     return {
@@ -175,8 +172,9 @@ def _line(group: str, chosen: Sequence[Trial]) -> dict[str, float]:
     bounded = [t for t in chosen if np.isfinite(t.bound_m)]
     rms = float(np.sqrt(np.mean([t.displacement_m**2 for t in (bounded or chosen)])))
     bound = float(np.sqrt(np.mean([t.bound_m**2 for t in bounded]))) if bounded else float("nan")
+    band = f"{1.0 - width:.2f} .. {1.0 + width:.2f}"
     print(
-        f"  {group:22s} {count:5d} {mean:9.2f} {f'{1 - width:.2f} .. {1 + width:.2f}':>14s} {translation:10.2f} {100.0 * inside:12.1f}"
+        f"  {group:22s} {count:5d} {mean:9.2f} {band:>14s} {translation:10.2f} {100.0 * inside:12.1f}"
         f" {1e3 * rms:7.3f} {1e3 * bound:6.3f} {rms / bound:6.2f}"
     )
     return {

@@ -25,7 +25,7 @@ class Normalised(Protocol):
 
 
 def plot_nees(path: Path, title: str, trials: Sequence[Normalised]) -> None:
-    """Histogram of the chi-square probabilities of the normalised errors: flat when the covariances are true."""
+    """Histogram of the chi-square probabilities of the errors: flat for true covariances."""
     if not trials:
         return
     from matplotlib.figure import Figure

@@ -6,7 +6,8 @@
     PYTHONPATH=/path/to/dr_perception/benchmarks taskset -c 0 \
         python run_refine.py --tracker harness_adapter:DrPerception --out /tmp/results
 
-Images are taken as the harness gives them: RGB bytes, and depth in whole millimetres that stays so until the kernels' crop.
+Images are taken as the harness gives them: RGB bytes, and depth in whole millimetres that stays so until the
+kernels' crop.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,6 @@ def there_and_back(count: int, length: int) -> list[int]:
 
 def restamped(frame: Frame, number: int, rate_hz: float = 30.0) -> Frame:
     """The same frame with the stamp of a place in a longer sequence."""
-    from dataclasses import replace
-
     return replace(frame, stamp_ns=round(number * 1e9 / rate_hz))
 
 

@@ -1,9 +1,11 @@
 """Noisy RGB-D frames of one model before a table, and the least error that their depth noise allows.
 
-The images come from ray casting (Open3D), not from this project's rasteriser. The noise of depth is that of a stereo camera: along the axis it grows with
-the square of the depth, sideways a depth belongs to a place a fraction of a pixel off, both are correlated between
-neighbouring pixels, and depths come in whole millimetres. References: Barron and Malik, "Intrinsic scene properties from a single RGB-D image", CVPR
-2013 (sideways shifts); Nguyen, Izadi and Lovell, "Modeling Kinect sensor noise", 3DIMPVT 2012 (growth with the square).
+The images come from ray casting (Open3D), not from this project's rasteriser. The noise of depth is that of
+a stereo camera: along the axis it grows with the square of the depth, sideways a depth belongs to a place a
+fraction of a pixel off, both are correlated between neighbouring pixels, and depths come in whole
+millimetres. References: Barron and Malik, "Intrinsic scene properties from a single RGB-D image", CVPR 2013
+(sideways shifts); Nguyen, Izadi and Lovell, "Modeling Kinect sensor noise", 3DIMPVT 2012 (growth with the
+square).
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ class Simulator:
             color: Whether the frame has a colour image.
 
         Returns:
-            The frame, and the Fisher information (6, 6) of the object's depths about the centre of the model, tangent order (v, w).
+            The frame, and the Fisher information (6, 6) of the object's depths about the centre of the
+            model, tangent order (v, w).
         """
         center = T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]
         box = self._box(center)
@@ -96,7 +99,10 @@ class Simulator:
         return x0, y0, x1, y1
 
     def _cast(self, T: Array, box: tuple[int, int, int, int], times: int) -> tuple[Array, Array]:
-        """Depth (h, w), inf where there is none, and unit normals (h, w, 3) in the camera's frame; ``times`` rays a pixel and axis."""
+        """Depth (h, w), inf where there is none, and unit normals (h, w, 3) in the camera's frame.
+
+        ``times`` is the number of rays a pixel and axis.
+        """
         x0, y0, x1, y1 = box
         offsets = (np.arange(times) + 0.5) / times - 0.5
         u = (np.arange(x0, x1)[:, None] + offsets).ravel()
@@ -178,7 +184,10 @@ def _filter_power(sigma: float) -> float:
 
 
 def _whiten(J: Array, hit: NDArray[np.bool_], noise: Noise) -> Array:
-    """Solve ``C X = J`` (N, 6) for the correlation ``C`` of the noise at the pixels hit, by conjugate gradients."""
+    """Solve ``C X = J`` (N, 6) for the correlation ``C`` of the noise at the pixels hit.
+
+    By conjugate gradients, since ``C`` is two passes of the filter that made the noise.
+    """
     power = _filter_power(noise.correlation_px)
 
     def correlate(x: Array) -> Array:

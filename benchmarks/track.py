@@ -5,13 +5,15 @@
     python benchmarks/track.py --scenes DIR --only 000005 --threads 2
     python benchmarks/track.py --profile | --recovery | --peers | --camera | --loop 10000
 
-Each of these prints its own table instead of the first and writes out/track_*.json, with the machine and the date. ``--core 0`` does what ``taskset -c 0`` does.
+Each of these prints its own table instead of the first and writes out/track_*.json, with the machine and the
+date. ``--core 0`` does what ``taskset -c 0`` does.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ def track_scene(
 def show_tracking(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
     """Track every scene; print a line a scene and one over all."""
     print(
-        f"\nTracking, every {a.stride}. frame, {100.0 * a.frames_missing:.0f} % of the frames missing, {config.threads} thread(s)"
+        f"\nTracking, one frame in {a.stride}, {100.0 * a.frames_missing:.0f} % of them missing,"
+        f" {config.threads} thread(s)"
     )
     print(HEADER)
     all_rows: list[Row] = []
@@ -83,9 +86,7 @@ def show_recovery(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str,
 
 
 def show_camera(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
-    """Estimate the camera's path in the scenes where it moves; only the first frame tells where the camera is."""
-    from dataclasses import replace
-
+    """Estimate the camera's path in the scenes where it moves; only the first frame tells where it is."""
     found = {}
     moving = config.model_copy(update={"camera": type(config.camera)(mode="static_objects")})
     for scene in read_scenes(a.scenes, a.only, a.stride, a.frames):
@@ -102,8 +103,8 @@ def show_camera(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, A
         rms, worst = np.sqrt(np.mean(np.square(errors), axis=0)), np.max(errors, axis=0)
         found[scene.name] = {"rms_mm": rms[0], "rms_deg": rms[1], "max_mm": worst[0], "max_deg": worst[1]}
         print(
-            f"\nCamera path of scene {scene.name}, {len(errors)} frames: {rms[0]:.2f} mm and {rms[1]:.3f} deg RMS,"
-            f" {worst[0]:.2f} mm and {worst[1]:.3f} deg at most"
+            f"\nCamera path of scene {scene.name}, {len(errors)} frames: {rms[0]:.2f} mm and"
+            f" {rms[1]:.3f} deg RMS, {worst[0]:.2f} mm and {worst[1]:.3f} deg at most"
         )
     if not found:
         print(f"\nno scene below {a.scenes} has a moving camera")
@@ -156,7 +157,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     a = p.parse_args(arguments)
     if a.stride < 1 or not 0.0 <= a.frames_missing < 1.0 or a.loop < 0:
         p.error(
-            f"--stride {a.stride}, --frames-missing {a.frames_missing} and --loop {a.loop} must be >= 1, in [0, 1) and >= 0"
+            f"--stride {a.stride}, --frames-missing {a.frames_missing} and --loop {a.loop} must be"
+            " >= 1, in [0, 1) and >= 0"
         )
     return a
 

@@ -24,7 +24,8 @@ def run(scene: SceneData, config: drp.TrackerConfig, count: int) -> dict[str, fl
     """Play a scene to and fro for ``count`` frames after a warm-up.
 
     Returns:
-        Memory before and after [MB], median time of a frame in the first and last tenth [ms], and wrong or lost poses.
+        Memory before and after [MB], median time of a frame in the first and last tenth [ms], and wrong or
+        lost poses.
     """
     tracker = drp.Tracker(scene.models, config)
     tracker.start(restamped(scene.frames[0], 0), dict(scene.truth[0]))
@@ -60,7 +61,8 @@ def show(name: str, f: dict[str, float]) -> None:
     print(f"\n{f['frames']:.0f} frames of scene {name} to and fro, {f['objects']:.0f} objects")
     growth = f["resident_after_mb"] - f["resident_before_mb"]
     print(
-        f"  resident memory {f['resident_before_mb']:.1f} MB, then {f['resident_after_mb']:.1f} MB ({growth:+.2f} MB)"
+        f"  resident memory {f['resident_before_mb']:.1f} MB, then {f['resident_after_mb']:.1f} MB"
+        f" ({growth:+.2f} MB)"
     )
     print(
         f"  a frame: {f['first_tenth_ms']:.3f} ms in the first tenth, {f['last_tenth_ms']:.3f} ms in the last"

@@ -1,7 +1,7 @@
 """The comparison harness's own adapters and this project in one run, one table.
 
-Needs the harness (``../shared/bench``), and ``small_gicp`` and Open3D for its adapters. The rows of M3T are those that the harness's README reports:
-it is not run here.
+Needs the harness (``../shared/bench``), and ``small_gicp`` and Open3D for its adapters. The rows of M3T are
+those that the harness's README reports: it is not run here.
 """
 
 from __future__ import annotations
@@ -87,9 +87,8 @@ def _run_one(
 
 def show(results: dict[str, dict[str, float]]) -> None:
     """Print one table, with the rows of M3T that the harness reports."""
-    print(
-        f"\n  {'tracker':44s} {'ms an object / p95':>18s} {'ADD median / mean mm':>21s} {'<10 % d':>8s} {'<2 mm':>6s} {'lost':>5s}"
-    )
+    titles = f"{'ms an object / p95':>18s} {'ADD median / mean mm':>21s}"
+    print(f"\n  {'tracker':44s} {titles} {'<10 % d':>8s} {'<2 mm':>6s} {'lost':>5s}")
     for name, f in results.items():
         times, add = f"{f['ms']:.2f} / {f['ms_p95']:.1f}", f"{f['add_median']:.2f} / {f['add_mean']:.2f}"
         print(f"  {name:44s} {times:>18s} {add:>21s} {f['add01d']:8.1f} {f['add_2mm']:6.1f} {f['lost']:5.0f}")

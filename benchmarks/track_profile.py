@@ -1,7 +1,8 @@
 """Where the time of a frame goes, for the first object of a scene.
 
-Every part is captured as the tracker captures it and timed by itself at the poses of the run; a part that cannot run without the ones
-before it is the difference of two prefixes. What is left of the whole is the host's: Python, prediction, judging.
+Every part is captured as the tracker captures it and timed by itself at the poses of the run; a part that
+cannot run without the ones before it is the difference of two prefixes. What is left of the whole is the
+host's: Python, prediction, judging.
 """
 
 from __future__ import annotations

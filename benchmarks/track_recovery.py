@@ -1,4 +1,7 @@
-"""Interruptions: all images blank, or one object hidden, for a second; is every object found again, and is no wrong pose believed?"""
+"""Interruptions of a second: all images blank, or one object hidden.
+
+Is every object found again, and is no wrong pose believed?
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,11 @@ class Interruption:
     start: int
     object: str
     frames_to_find: int | None
-    """Frames from being visible again to a right pose that is reported as tracked; None: not within the second."""
+    """Frames from being visible again to a right pose that is reported as tracked; None: not within the
+    second."""
     history: str
-    """A letter a frame: T, O, L for tracking, occluded, lost with a right pose; t, o, l with a wrong one; ! for a wrong one that is reported as tracking
-    with a score above one half."""
+    """A letter a frame: T, O, L for tracking, occluded, lost with a right pose; t, o, l with a wrong one; !
+    for a wrong one that is reported as tracking with a score above one half."""
 
 
 def blank(frame: Frame) -> Frame:
@@ -127,9 +131,7 @@ def _frames_to_find(scene: SceneData, order: list[int], after: int, name: str, h
 
 def show(results: list[Interruption]) -> dict[str, float]:
     """Print what was found again and how often a wrong pose was believed."""
-    print(
-        f"\nInterruptions of {LENGTH} frames ('!' is a wrong pose reported as tracking with a score above 0.5)"
-    )
+    print(f"\nInterruptions of {LENGTH} frames ('!': a wrong pose tracked with a score above 0.5)")
     for r in results:
         text = "not found" if r.frames_to_find is None else f"{r.frames_to_find / 30.0:.2f} s"
         print(f"  {r.scene} {r.kind:7s} {r.start:3d} {r.object:14s} {text:>10s}  {r.history}")

@@ -14,8 +14,9 @@ HEADER = (
 
 
 def lost(rows: Sequence[Row]) -> bool:
-    """Whether a track (rows of one object in one scene) ends lost, as the comparison harness counts: the median of the last ten errors is
-    above a fifth of the diameter.
+    """Whether a track (rows of one object in one scene) ends lost.
+
+    As the comparison harness counts: the median of the last ten errors is above a fifth of the diameter.
     """
     return bool(np.median([row.add_m for row in rows[-10:]]) > 0.2 * rows[0].diameter_m)
 
@@ -51,7 +52,9 @@ def figures(rows: Sequence[Row], times_ms: Sequence[float]) -> dict[str, float]:
 def line(name: str, f: Mapping[str, float]) -> str:
     """One line under `HEADER`."""
     return (
-        f"  {name:22s} {f['add_median_mm']:13.3f} {f['add_mean_mm']:6.3f} {f['add_p95_mm']:6.2f} {f['add_max_mm']:7.2f}"
+        f"  {name:22s} {f['add_median_mm']:13.3f} {f['add_mean_mm']:6.3f} {f['add_p95_mm']:6.2f}"
+        f" {f['add_max_mm']:7.2f}"
         f" {f['below_tenth_percent']:8.1f} {f['below_2mm_percent']:6.1f} {f['rotation_median_deg']:8.3f}"
-        f" {f['translation_median_mm']:8.3f} {f['lost']:5.0f}   {f['ms_median']:6.2f} / {f['ms_p95']:5.2f} / {f['ms_p99']:5.2f}"
+        f" {f['translation_median_mm']:8.3f} {f['lost']:5.0f}  "
+        f" {f['ms_median']:6.2f} / {f['ms_p95']:5.2f} / {f['ms_p99']:5.2f}"
     )
