@@ -52,8 +52,10 @@ def pull_back(c: Chunk, images: Images, grads: Images) -> None:
     if grads.depth is not None and c.parameters.requires_grad & GEOMETRY and _rigid(c, RIGID):
         c.launcher.run(
             "depth_to_poses", pose_gradient.pull_depth_to_poses, c.strips,
-            [c.work.face_index, c.work.rays, c.work.viewports, c.work.p_cam, c.arrays.faces, c.arrays.face_instance,
-             c.work.R_cam_obj, c.work.t_cam_obj, c.first_view, c.span, grads.depth if g_depth is None else g_depth,
+            [c.work.face_index, c.work.rays, c.work.viewports, c.work.p_cam, c.arrays.faces,
+             c.arrays.face_instance,
+             c.work.R_cam_obj, c.work.t_cam_obj, c.first_view, c.span,
+             grads.depth if g_depth is None else g_depth,
              g.R, g.t],
         )  # fmt: skip
     elif geometry and grads.depth is not None:
@@ -94,9 +96,10 @@ def _gather(c: Chunk, images: Images) -> Gradients:
     shaded = images.color is not None or images.normal is not None
     wants_intrinsics = "intrinsics" in c.parameters.requires_grad
     posed = bool(c.parameters.requires_grad & RIGID)
+    short = images.normal is None and _rigid(c, frozenset({"pose"}))
     return Gradients(
         cam=w.scratch("g_cam", w.p_cam),
-        normals=w.scratch("g_normals", w.n_cam) if shaded else None,
+        normals=w.scratch("g_normals", w.n_cam) if shaded and not short else None,
         rays=w.scratch("g_rays", w.rays) if wants_intrinsics else None,
         lights=w.scratch("g_lights", w.light_cam) if images.color is not None else None,
         R_world_cam=w.scratch("g_R_world_cam", w.R_world_cam) if images.color is not None else None,
@@ -122,7 +125,8 @@ def _boundary(c: Chunk, grads: Images, g: Gradients) -> wp.array | None:
         wp.copy(sampled, depth)
     c.launcher.run(
         "boundary_adjoint", antialias.boundary_adjoint, g.room,
-        [w.pieces, w.piece_count, w.scalar_jumps, w.color_jumps, w.normal_jumps, silhouette, depth, color, normal,
+        [w.pieces, w.piece_count, w.scalar_jumps, w.color_jumps, w.normal_jumps, silhouette, depth, color,
+         normal,
          w.p_cam, p.intrinsics, p.camera_models, c.first_view, sampled, g.cam, g.intrinsics],
     )  # fmt: skip
     return sampled
@@ -137,7 +141,8 @@ def _soft_adjoint(c: Chunk, g_soft: wp.array, g: Gradients) -> None:
     )  # fmt: skip
     c.launcher.run(
         "middles_adjoint", soft_silhouette.middles_adjoint, g.room,
-        [w.pieces, w.piece_count, middles, w.p_cam, p.intrinsics, p.camera_models, c.first_view, g.cam, g.intrinsics],
+        [w.pieces, w.piece_count, middles, w.p_cam, p.intrinsics, p.camera_models, c.first_view, g.cam,
+         g.intrinsics],
     )  # fmt: skip
 
 
@@ -158,7 +163,8 @@ def _material_gradients(c: Chunk, g: Gradients) -> list:
         _wanted(c, n) for n in names
     )
     return [
-        None, None, colors, None, None, texels, albedo, roughness, metallic, specular, ambient, g.lights, lights,
+        None, None, colors, None, None, texels, albedo, roughness, metallic, specular, ambient, g.lights,
+        lights,
         harmonics, g.R_world_cam,
     ]  # fmt: skip
 
@@ -195,7 +201,8 @@ def _color_to_poses(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) 
         wp.copy(sampled, g_color)
         c.launcher.run(
             "jumps_to_poses", pose_gradient.pull_jumps_to_poses, g.room,
-            [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, *material, w.R_cam_obj, w.t_cam_obj,
+            [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, *material, w.R_cam_obj,
+             w.t_cam_obj,
              c.first_view, g_color, sampled, g.R, g.t],
         )  # fmt: skip
     c.launcher.run(
@@ -245,7 +252,8 @@ def _parameters_adjoint(c: Chunk, g: Gradients) -> None:
     block = vertex_stage.VERTEX_BLOCK
     c.launcher.run(
         "reduce_vertices", vertex_stage.reduce_vectors, (c.views, -(-a.num_vertices // block)),
-        [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, g.cam, R_grad, t_grad, _wanted(c, "vertices")],
+        [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, g.cam, R_grad, t_grad, _wanted(c,
+         "vertices")],
     )  # fmt: skip
     if g.normals is not None:
         _normals_adjoint(c, g.normals, R_grad)

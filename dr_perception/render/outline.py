@@ -545,8 +545,10 @@ def _trace(
         )
 
 
-@wp.kernel(enable_backward=False)
-def find_outline(
+@wp.func
+def _find_edge(
+    view: int,
+    e: int,
     edges: wp.array[wp.vec4i],
     opposite: wp.array[wp.vec2i],
     edge_flags: wp.array[int],
@@ -562,13 +564,10 @@ def find_outline(
     near: float,
     creases: int,
     first_view: int,
-    # output
     heads: wp.array3d[int],
     candidates: wp.array[Candidate],
     count: wp.array[int],
 ):
-    """List what may be visible of every discontinuity edge of every view; ``count`` may exceed the room."""
-    view, e = wp.tid()
     edge = edges[e]
     pa = p_cam[view, edge[0]]
     pb = p_cam[view, edge[1]]
@@ -620,3 +619,39 @@ def find_outline(
     s.concave = concave
     cam = camera_from_row(intrinsics, models, s.camera)
     _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count)
+
+
+@wp.kernel(enable_backward=False)
+def find_outline(
+    edges: wp.array[wp.vec4i],
+    opposite: wp.array[wp.vec2i],
+    edge_flags: wp.array[int],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    intrinsics: wp.array2d[float],
+    models: wp.array[int],
+    viewports: wp.array[Viewport],
+    near: float,
+    creases: int,
+    first_view: int,
+    span: int,
+    # output
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
+    count: wp.array[int],
+):
+    """List what may be visible of every discontinuity edge of every view; ``count`` may exceed the room.
+
+    A thread looks at ``span`` edges.
+    """
+    view, block = wp.tid()
+    for e in range(block * span, wp.min(block * span + span, edges.shape[0])):
+        _find_edge(
+            view, e, edges, opposite, edge_flags, p_cam, faces, neighbors, face_index, depth, rays,
+            intrinsics,
+            models, viewports, near, creases, first_view, heads, candidates, count,
+        )  # fmt: skip

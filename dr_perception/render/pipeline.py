@@ -43,8 +43,16 @@ class Chunk:
 
     @property
     def span(self) -> int:
-        """Pixels of a row that one thread works through: on a CPU, where threads run one after the other, all of them."""
+        """Pixels of a row that one thread works through.
+
+        All on a CPU, where threads run one after the other.
+        """
         return self.work.key.width if self.work.device.is_cpu else 1
+
+    def blocks(self, count: int) -> tuple[tuple[int, int], int]:
+        """Launch size of kernels that work through blocks of a list in every view, and the length of a block."""
+        span = max(count, 1) if self.work.device.is_cpu else 1
+        return (self.views, -(-count // span)), span
 
     @property
     def strips(self) -> tuple[int, int, int]:
@@ -84,7 +92,8 @@ def material_inputs(c: Chunk) -> list:
     """Arguments of shading that pixels and pieces share."""
     w, a, p = c.work, c.arrays, c.parameters
     return [
-        a.face_instance, a.vertex_source, p.vertex_colors, a.corner_uv, p.textures, p.texels, p.albedo, p.roughness,
+        a.face_instance, a.vertex_source, p.vertex_colors, a.corner_uv, p.textures, p.texels, p.albedo,
+        p.roughness,
         p.metallic, p.specular, p.ambient, w.light_cam, p.light_colors, p.harmonics, w.R_world_cam,
     ]  # fmt: skip
 
@@ -108,15 +117,18 @@ def transform(c: Chunk) -> None:
          w.R_cam_obj, w.t_cam_obj],
     )  # fmt: skip
     run("cameras", intrinsics.fill_ideal_cameras, (c.views,), [p.intrinsics, w.ideal_cameras])
+    size, span = c.blocks(a.num_vertices)
     run(
-        "vertices", vertex_stage.transform_vertices, (c.views, a.num_vertices),
-        [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj, w.ideal_cameras, c.options.near,
-         w.p_cam, w.screen],
+        "vertices", vertex_stage.transform_vertices, size,
+        [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj, w.ideal_cameras,
+         c.options.near,
+         span, w.p_cam, w.screen],
     )  # fmt: skip
     if c.wants_normals:
+        size, span = c.blocks(a.num_normals)
         run(
-            "normals", vertex_stage.rotate_normals, (c.views, a.num_normals),
-            [w.normals, a.normal_source, a.normal_instance, w.R_cam_obj, w.n_cam],
+            "normals", vertex_stage.rotate_normals, size,
+            [w.normals, a.normal_source, a.normal_instance, w.R_cam_obj, span, w.n_cam],
         )  # fmt: skip
         run(
             "lights", vertex_stage.rotate_lights, (w.key.cameras,),
@@ -134,7 +146,8 @@ def rasterize(c: Chunk) -> None:
 
         c.launcher.run(
             "raster_distorted", rasterize_distorted, (c.views, a.num_faces),
-            [w.p_cam, a.faces, w.ideal_cameras, c.parameters.intrinsics, c.parameters.camera_models, w.viewports,
+            [w.p_cam, a.faces, w.ideal_cameras, c.parameters.intrinsics, c.parameters.camera_models,
+             w.viewports,
              w.ideal_positions, c.options.near, cull, c.first_view, w.keys],
         )  # fmt: skip
         return
@@ -161,18 +174,20 @@ def resolve(c: Chunk) -> None:
 
 
 def find_outline(c: Chunk) -> None:
-    """Pieces of the visible outline. Only on the CPU, where it costs nothing, the room is checked and grown."""
+    """Pieces of the visible outline; on the CPU, where it costs nothing, the room is checked and grown."""
     w, a, p = c.work, c.arrays, c.parameters
     jumps = c.wants_normals and c.options.antialias
     outline_only = not jumps and not (c.options.antialias_depth and c.images.depth is not None)
+    size, span = c.blocks(a.num_edges)
     while True:
         w.piece_count.zero_()
         w.candidate_count.zero_()
         w.heads.fill_(-1)
         c.launcher.run(
-            "outline", outline.find_outline, (c.views, a.num_edges),
+            "outline", outline.find_outline, size,
             [a.edges, a.opposite, a.flags, w.p_cam, a.faces, a.neighbors, w.face_index, w.depth, w.rays,
-             p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, w.heads,
+             p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, span,
+             w.heads,
              w.candidates, w.candidate_count],
         )  # fmt: skip
         room = w.candidates.shape[0]

@@ -78,17 +78,20 @@ def transform_vertices(
     t_cam_obj: wp.array2d[wp.vec3],
     cameras: wp.array[IdealCamera],
     near: float,
+    span: int,
     # output
     p_cam: wp.array2d[wp.vec3],
     screen: wp.array2d[wp.vec2],
 ):
-    """Vertices of all instances to camera coordinates and to the ideal image plane."""
-    view, i = wp.tid()
-    k = vertex_instance[i]
-    p = R_cam_obj[view, k] * vertices[vertex_source[i]] + t_cam_obj[view, k]
-    p_cam[view, i] = p
-    if p[2] > near:
-        screen[view, i] = project_ideal(cameras[view], p)
+    """Vertices of all instances to camera coordinates and to the ideal image plane, ``span`` of them a thread."""
+    view, block = wp.tid()
+    camera = cameras[view]
+    for i in range(block * span, wp.min(block * span + span, vertex_source.shape[0])):
+        k = vertex_instance[i]
+        p = R_cam_obj[view, k] * vertices[vertex_source[i]] + t_cam_obj[view, k]
+        p_cam[view, i] = p
+        if p[2] > near:
+            screen[view, i] = project_ideal(camera, p)
 
 
 @wp.kernel(enable_backward=False)
@@ -97,12 +100,14 @@ def rotate_normals(
     normal_source: wp.array[int],
     normal_instance: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
+    span: int,
     # output
     n_cam: wp.array2d[wp.vec3],
 ):
-    """Shading normals of all instances to camera axes."""
-    view, i = wp.tid()
-    n_cam[view, i] = R_cam_obj[view, normal_instance[i]] * normals[normal_source[i]]
+    """Shading normals of all instances to camera axes, ``span`` of them a thread."""
+    view, block = wp.tid()
+    for i in range(block * span, wp.min(block * span + span, normal_source.shape[0])):
+        n_cam[view, i] = R_cam_obj[view, normal_instance[i]] * normals[normal_source[i]]
 
 
 @wp.func

@@ -39,8 +39,8 @@ def _adjoint(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     return gaussian_filter(noise, [0, 2.0, 2.0, 0][: len(shape)]).astype(np.float32)
 
 
-def _functional(caster, camera, poses, adjoints) -> float:
-    images = caster.render(camera, poses, samples=FINE, pattern="stratified", seed=12)
+def _functional(caster, camera, poses, adjoints, samples=FINE) -> float:
+    images = caster.render(camera, poses, samples=samples, pattern="stratified", seed=12)
     return sum(float(np.sum(getattr(images, n).numpy().astype(float) * g)) for n, g in adjoints.items())
 
 
@@ -75,8 +75,10 @@ def test_pose_gradient_equals_central_differences(image: str) -> None:
 
 @pytest.mark.parametrize("name", LENSES)
 def test_intrinsics_gradient_equals_central_differences(name: str) -> None:
-    """Every intrinsic of all models; the differences of sampled images are themselves only good to 2 or 3
-    %."""
+    """Every intrinsic of all models, within 3 %.
+
+    With 16 x 16 samples a pixel the differences themselves are off by 1 to 3 %, so there are 32 x 32 here.
+    """
     camera = LENSES[name]
     caster = RayCaster([shapes.sphere(0.05, 2)], background=Background(0.5))
     poses = shapes.pose(0.03, -0.02, 0.2)[None]
@@ -90,11 +92,12 @@ def test_intrinsics_gradient_equals_central_differences(name: str) -> None:
         motion = np.abs(_moved(camera, field, 1e-3).project(p_cam) - camera.project(p_cam)).max() / 1e-3
         scale[row] = min(STEP_PX / motion, 1.0 if isinstance(field, str) else 0.3)
         ahead, behind = (_moved(camera, field, sign * scale[row]) for sign in (1, -1))
-        change = _functional(caster, ahead, poses, adjoints) - _functional(caster, behind, poses, adjoints)
+        values = [_functional(caster, side, poses, adjoints, 4 * FINE) for side in (ahead, behind)]
+        change = values[0] - values[1]
         expected[row] = change / (2 * scale[row])
     got = np.array([gradient[r if isinstance(f, str) else 4 + f] for r, f in enumerate(fields)])
     error = np.abs(got - expected) * scale
-    assert error.max() < 0.05 * np.linalg.norm(expected * scale), (got * scale, expected * scale)
+    assert error.max() < 0.03 * np.linalg.norm(expected * scale), (got * scale, expected * scale)
 
 
 def _moved(camera: Camera, field: str | int, step: float) -> Camera:
