@@ -185,9 +185,11 @@ class ObjectTrack:
         assert self.T_cam_obj is not None
         T = refinement.T_cam_obj[0]
         information = self._uncertainty.credible(T[:3, :3], refinement.information[0])
-        posterior = np.asarray(np.linalg.inv(information + prior), dtype=np.float64) + self._covariance_floor
+        estimated = np.asarray(np.linalg.inv(information + prior), dtype=np.float64)
+        posterior = estimated + self._covariance_floor
         if self.status is Status.TRACKING:
-            self._motion.update(self.T_cam_obj, T, self._dt_s, posterior @ information)
+            # Without the floor: with it the gain would exceed one and the velocity run away.
+            self._motion.update(self.T_cam_obj, T, self._dt_s, estimated @ information)
         self.T_cam_obj = T
         self._covariance = posterior
         self.measured_information = information
