@@ -50,7 +50,7 @@ class Chunk:
         return self.work.key.width if self.work.device.is_cpu else 1
 
     def blocks(self, count: int) -> tuple[tuple[int, int], int]:
-        """Launch size of kernels that work through blocks of a list in every view, and the length of a block."""
+        """Launch size of kernels that work through blocks of a list in every view, and length of a block."""
         span = max(count, 1) if self.work.device.is_cpu else 1
         return (self.views, -(-count // span)), span
 

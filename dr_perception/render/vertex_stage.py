@@ -83,7 +83,7 @@ def transform_vertices(
     p_cam: wp.array2d[wp.vec3],
     screen: wp.array2d[wp.vec2],
 ):
-    """Vertices of all instances to camera coordinates and to the ideal image plane, ``span`` of them a thread."""
+    """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread."""
     view, block = wp.tid()
     camera = cameras[view]
     for i in range(block * span, wp.min(block * span + span, vertex_source.shape[0])):

@@ -138,7 +138,7 @@ def shifted(camera: Camera, channel: str) -> list[Camera]:
 def compare(
     losses: Loss | Sequence[Loss], name: str, directions: Sequence[NDArray], step: float, tolerance: float
 ) -> None:
-    """Mean derivatives over the losses along some directions, all together within a share of the differences."""
+    """Mean derivatives along some directions, all together within a share of the differences."""
     losses = [losses] if isinstance(losses, Loss) else losses
     ours, theirs = np.zeros(len(directions)), np.zeros(len(directions))
     for loss in losses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -227,7 +228,7 @@ def test_extrinsics_are_refined() -> None:
     for f in frames[1:]:
         result = tracker.track(f)
         spreads.append(np.trace(result.extrinsics_covariance["right"]))
-    assert all(b < a for a, b in zip(spreads, spreads[1:], strict=False))
+    assert all(b < a for a, b in itertools.pairwise(spreads))
     np.testing.assert_allclose(result.T_rig_cam["left"], np.eye(4), atol=1e-6)
     before = np.linalg.norm(wrong["right"][:3, 3] - cameras["right"][:3, 3])
     after = np.linalg.norm(result.T_rig_cam["right"][:3, 3] - cameras["right"][:3, 3])
