@@ -35,8 +35,8 @@ params: setup ## write config/tracker.yaml from the configuration tree
 types: setup ## mypy
 	$(PY) -m mypy
 
-bench: setup ## run the benchmarks; figures go to out/bench
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+bench: setup ## run all benchmarks, half an hour and more; figures go to out/
+	@sh benchmarks/run_all.sh
 
 build: setup ## colcon build into build/, install/, log/ (colcon comes with a ROS installation or from pip)
 	@command -v colcon >/dev/null || $(PY) -m pip install -q colcon-common-extensions
