@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, Symmetries
     from dr_perception.render import Images, Renderer, Scene, render
     from dr_perception.tracking import ObjectState, Status, Tracker, TrackerConfig, TrackResult
+    from dr_perception.tracking.multi_camera import MultiCameraTracker
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ _MODULE_OF = {
     "Renderer": "dr_perception.render",
     "Scene": "dr_perception.render",
     "render": "dr_perception.render",
+    "MultiCameraTracker": "dr_perception.tracking.multi_camera",
     "ObjectState": "dr_perception.tracking",
     "Status": "dr_perception.tracking",
     "Tracker": "dr_perception.tracking",
@@ -56,6 +58,7 @@ __all__ = [
     "FrameSource",
     "Images",
     "Mesh",
+    "MultiCameraTracker",
     "ObjectModel",
     "ObjectState",
     "PoseEstimate",

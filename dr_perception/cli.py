@@ -115,6 +115,8 @@ def replay(
             source, models, config, init=init, stride=stride, max_frames=max_frames, progress=progress
         )
     write_poses(out, run, source)
+    if run.damage:
+        raise click.ClickException(f"{run.damage}; poses up to there are in {out / 'poses.csv'}")
     if run.metrics is None:
         click.echo(f"no ground truth to compare with; poses are in {out / 'poses.csv'}")
         return

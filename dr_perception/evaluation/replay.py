@@ -17,7 +17,7 @@ import numpy as np
 
 from dr_perception.config import Config
 from dr_perception.data.bop_results import write_bop_results
-from dr_perception.data.source import FrameSource
+from dr_perception.data.source import DamagedSequenceError, FrameSource
 from dr_perception.evaluation.bop_records import to_bop_results
 from dr_perception.evaluation.records import PoseRecord, write_records
 from dr_perception.evaluation.result import Metrics, Timing
@@ -40,7 +40,7 @@ class Replay:
     records: list[PoseRecord]
     """Poses of the tracked frames, in order of frames, then of objects."""
     metrics: Metrics | None
-    """Errors; None when the sequence has no ground truth."""
+    """Errors; None when the sequence has no ground truth or ended in damaged data."""
     models: dict[str, ObjectModel]
     """Model of every tracked instance."""
     indices: list[int]
@@ -48,6 +48,8 @@ class Replay:
     stamps_ns: list[int]
     """Stamp of every frame of the sequence [ns], in order."""
     timing: Timing
+    damage: str = ""
+    """Why the sequence ended early; empty when all of it could be read."""
 
     def seconds(self) -> dict[int, float]:
         """Time of the tracker for each frame [s], by stamp."""
@@ -94,12 +96,15 @@ def replay_sequence(
     poses = starting_poses(source, models, init or config.init.method)
     tracked = instances(poses, models)
     tracker = Tracker(tracked, config=config.tracker)
-    stamps, records, times = _run(tracker, poses, source, wanted, progress)
+    stamps, records, times, damage = _run(tracker, poses, source, wanted, progress)
+    wanted = wanted[: len(times["track"]) + 1]
+    if len(wanted) < 2:
+        raise DamagedSequenceError(damage)
     timing = Timing(
         np.array(times["track"]), np.array(times["track"]) / len(tracked), np.array(times["load"])
     )
     metrics = None
-    if source.ground_truth(wanted[1]) is not None:
+    if not damage and source.ground_truth(wanted[1]) is not None:
         metrics = evaluate(
             records,
             source,
@@ -109,7 +114,7 @@ def replay_sequence(
             timing=timing,
             config=config.model_dump(mode="json"),
         )
-    return Replay(records, metrics, tracked, wanted[1:], stamps, timing)
+    return Replay(records, metrics, tracked, wanted[1:], stamps, timing, damage)
 
 
 def starting_poses(
@@ -157,19 +162,21 @@ def _run(
     source: FrameSource,
     wanted: list[int],
     progress: Progress | None,
-) -> tuple[list[int], list[PoseRecord], dict[str, list[float]]]:
-    """Stamps of all frames, records and times of the tracked ones."""
+) -> tuple[list[int], list[PoseRecord], dict[str, list[float]], str]:
+    """Stamps of all frames, records and times of the tracked ones, and what cut the sequence short."""
+    damage: list[str] = []
+    odometry = tracker.config.camera.mode == "both"
     stamps: list[int] = []
     records: list[PoseRecord] = []
     times: dict[str, list[float]] = {"track": [], "load": []}
-    for index, frame, load_ms in _timed(source):
+    for index, frame, load_ms in _timed(source, damage):
         stamps.append(frame.stamp_ns)
         if index not in wanted:
             continue
         if index == wanted[0]:
-            tracker.start(_images_only(frame), dict(poses))
+            tracker.start(_images_only(frame, odometry), dict(poses))
         else:
-            given = _images_only(frame)
+            given = _images_only(frame, odometry)
             begin = time.perf_counter()
             result = tracker.track(given)
             times["track"].append(1e3 * (time.perf_counter() - begin))
@@ -177,21 +184,25 @@ def _run(
             records.extend(records_of(result))
         if progress is not None:
             progress(wanted.index(index) + 1, len(wanted))
-    return stamps, records, times
+    return stamps, records, times, "".join(damage)
 
 
-def _images_only(frame: Frame) -> Frame:
-    """The frame without what a data set knows about it: masks and the pose of the camera."""
-    return replace(frame, masks=None, T_world_cam=None)
+def _images_only(frame: Frame, odometry: bool) -> Frame:
+    """The frame without what a data set knows about it: masks and, unless it is an input, the pose of the camera."""
+    return replace(frame, masks=None, T_world_cam=frame.T_world_cam if odometry else None)
 
 
-def _timed(source: FrameSource) -> Iterator[tuple[int, Frame, float]]:
-    """Frames with their index and the time it took to get them [ms]."""
+def _timed(source: FrameSource, damage: list[str]) -> Iterator[tuple[int, Frame, float]]:
+    """Frames with their index and the time it took to get them [ms]; what ends them early goes to ``damage``."""
     frames = iter(source)
     index = 0
     while True:
         begin = time.perf_counter()
-        frame = next(frames, None)
+        try:
+            frame = next(frames, None)
+        except DamagedSequenceError as error:
+            damage.append(str(error))
+            return
         if frame is None:
             return
         yield index, frame, 1e3 * (time.perf_counter() - begin)
