@@ -171,7 +171,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Collect, fit, print, write."""
     a = parse(arguments)
-    wp.config.quiet = True
+    wp.config.log_level = wp.LOG_ERROR
     rng = np.random.default_rng(0)
     found: list[Example] = []
     for scene in read_scenes(a.scenes, a.only):

@@ -212,7 +212,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the trials, print tables, draw plots."""
     a = parse(arguments)
-    wp.config.quiet = True
+    wp.config.log_level = wp.LOG_ERROR
     report: dict[str, Any] = {}
     runs: dict[str, list[Trial]] = {}
     if a.trials:

@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the part asked for and write its file."""
     a = parse(arguments)
     pin_to_core(a.core)
-    wp.config.quiet = True
+    wp.config.log_level = wp.LOG_ERROR
     config = drp.TrackerConfig(threads=a.threads)
     name = next((part for part in PARTS if getattr(a, part)), "table")
     content = PARTS[name](a, config) if name in PARTS else show_tracking(a, config)
