@@ -188,12 +188,12 @@ def _run(
 
 
 def _images_only(frame: Frame, odometry: bool) -> Frame:
-    """The frame without what a data set knows about it: masks and, unless it is an input, the pose of the camera."""
+    """The frame without what a data set knows: masks, and the pose of the camera unless it is an input."""
     return replace(frame, masks=None, T_world_cam=frame.T_world_cam if odometry else None)
 
 
 def _timed(source: FrameSource, damage: list[str]) -> Iterator[tuple[int, Frame, float]]:
-    """Frames with their index and the time it took to get them [ms]; what ends them early goes to ``damage``."""
+    """Frames with their index and the time to get them [ms]; what ends them early goes to ``damage``."""
     frames = iter(source)
     index = 0
     while True:
