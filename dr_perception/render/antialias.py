@@ -12,7 +12,8 @@ import warp as wp
 from dr_perception.geometry.camera_warp import project_jacobian
 from dr_perception.render.interpolation import mix
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
-from dr_perception.render.outline import Piece, shows_background
+from dr_perception.render.outline import Piece
+from dr_perception.render.outline_probe import shows_background
 from dr_perception.render.shading import Surface, shade
 from dr_perception.render.surface import _base_color, shading_normal
 from dr_perception.render.types import Viewport

@@ -33,8 +33,14 @@ along the crossing.
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project
-from dr_perception.render.interpolation import plane_depth
 from dr_perception.render.intrinsics import camera_from_row
+from dr_perception.render.outline_probe import (
+    SceneView,
+    buffer_pixel,
+    clip_span,
+    depth_order_inside,
+    hidden_outside,
+)
 from dr_perception.render.types import Viewport
 
 EDGE_JUMPS = 1
@@ -45,11 +51,8 @@ EDGE_CLOSED = 2
 _JUMPS = wp.constant(EDGE_JUMPS)
 _CLOSED = wp.constant(EDGE_CLOSED)
 _SNAP_MARGIN = wp.constant(0.006)
-_DEPTH_TOLERANCE = wp.constant(2.0e-4)
-_MAX_SLOPE_DEPTH = wp.constant(0.05)
 _SEGMENT_PX = wp.constant(8.0)
 _MAX_SEGMENTS = wp.constant(256)
-_MAX_STEPS = wp.constant(32)
 
 
 @wp.struct
@@ -105,202 +108,6 @@ class Candidate:
     """Another candidate in the same pixel, or -1."""
 
 
-@wp.struct
-class SceneView:
-    """What a piece needs to know about the view and the edge it lies on."""
-
-    view: int
-    camera: int
-    x0: int
-    y0: int
-    width: int
-    height: int
-    a: int
-    b: int
-    face: int
-    other: int
-    crease: int
-    side: float
-    concave: int
-
-
-@wp.func
-def _perimeter(p: wp.vec2) -> float:
-    """Where a direction leaves a unit square, measured along its perimeter from 0 to 4, counter-clockwise."""
-    if wp.abs(p[0]) >= wp.abs(p[1]):
-        if p[0] == 0.0:
-            return 0.0
-        return wp.where(p[0] > 0.0, 0.5, 2.5) + 0.5 * p[1] / p[0]
-    return wp.where(p[1] > 0.0, 1.5, 3.5) - 0.5 * p[0] / p[1]
-
-
-@wp.func
-def shadow_area(a: wp.vec2, b: wp.vec2) -> float:
-    """Area of the unit square around the origin that the segment a-b inside it hides from the origin."""
-    cross = a[0] * b[1] - a[1] * b[0]
-    turn = _perimeter(b) - _perimeter(a)
-    if cross > 0.0 and turn < 0.0:
-        turn += 4.0
-    if cross < 0.0 and turn > 0.0:
-        turn -= 4.0
-    turn = wp.abs(turn)
-    if turn > 2.5:
-        turn = 4.0 - turn
-    return wp.max(0.25 * turn - 0.5 * wp.abs(cross), 0.0)
-
-
-@wp.func
-def _face_below(
-    s: SceneView,
-    d: wp.vec3,
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-) -> int:
-    """Face that a ray meets on the sheet of surface inside the edge, found by walking from face to face.
-
-    Returns -1 if the sheet ends on the way, -2 if the walk does not arrive (Devillers et al. 2001, the
-    visibility walk).
-    """
-    f = s.face
-    came_from = wp.int32(-1)
-    turned = float(0.0)
-    for _i in range(_MAX_STEPS):
-        corners = faces[f]
-        a = p_cam[s.view, corners[0]]
-        b = p_cam[s.view, corners[1]]
-        c = p_cam[s.view, corners[2]]
-        facing = wp.where(wp.dot(wp.cross(b - a, c - a), a) < 0.0, 1.0, -1.0)
-        if turned == 0.0:
-            turned = facing
-        if facing != turned:
-            return -1
-        ab = facing * wp.dot(d, wp.cross(a, b - a))
-        bc = facing * wp.dot(d, wp.cross(b, c - b))
-        ca = facing * wp.dot(d, wp.cross(c, a - c))
-        around = neighbors[f]
-        # Leave through the edge that the ray lies farthest beyond, but not the way we came.
-        best = float(0.0)
-        next = wp.int32(-2)
-        if ab > best and (around[0] != came_from or around[0] < 0):
-            best = ab
-            next = around[0]
-        if bc > best and (around[1] != came_from or around[1] < 0):
-            best = bc
-            next = around[1]
-        if ca > best and (around[2] != came_from or around[2] < 0):
-            best = ca
-            next = around[2]
-        if next == -2:
-            return f
-        if next < 0:
-            return -1
-        came_from = f
-        f = next
-    return -2
-
-
-@wp.func
-def _touches(f: int, g: int, neighbors: wp.array[wp.vec3i]) -> bool:
-    """Whether two faces are one or share an edge.
-
-    Closer than that, snapping leaves open which one a pixel shows.
-    """
-    if g < 0:
-        return False
-    around = neighbors[g]
-    return f == g or f == around[0] or f == around[1] or f == around[2]
-
-
-@wp.func
-def _at_inside(
-    s: SceneView,
-    z_edge: float,
-    x: int,
-    y: int,
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    rays: wp.array3d[wp.vec2],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-) -> int:
-    """What a pixel's centre on the inner side shows.
-
-    0 the edge's own sheet of surface, 1 something in front, 2 no such sheet.
-    """
-    inner = face_index[s.view, y, x]
-    if inner >= 0 and (_touches(inner, s.face, neighbors) or _touches(inner, s.other, neighbors)):
-        return 0
-    q = rays[s.camera, y + s.y0, x + s.x0]
-    d = wp.vec3(q[0], q[1], 1.0)
-    own = _face_below(s, d, p_cam, faces, neighbors)
-    if inner >= 0 and _touches(inner, own, neighbors):
-        return 0
-    if own == -1 or inner < 0:
-        return 2
-    if own == -2:
-        own = s.face
-    f = faces[own]
-    z = plane_depth(d, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
-    return wp.where(depth[s.view, y, x] < wp.min(z, z_edge) * (1.0 - _DEPTH_TOLERANCE), 1, 0)
-
-
-@wp.func
-def _hidden_outside(
-    s: SceneView,
-    d_edge: wp.vec3,
-    z_edge: float,
-    x: int,
-    y: int,
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-) -> bool:
-    """Whether the surface at the centre of a pixel, continued to the edge, lies in front of it."""
-    outer = face_index[s.view, y, x]
-    if outer < 0 or outer == s.face or outer == s.other:
-        return False
-    f = faces[outer]
-    z = plane_depth(d_edge, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
-    at = depth[s.view, y, x]
-    z = wp.clamp(z, at * (1.0 - _MAX_SLOPE_DEPTH), at * (1.0 + _MAX_SLOPE_DEPTH))
-    return z < z_edge * (1.0 - _DEPTH_TOLERANCE)
-
-
-@wp.func
-def _clip(s: float, e: float, low: float, high: float, t: wp.vec2) -> wp.vec2:
-    """Range of t with s + t e between low and high, cut with a given range (Liang and Barsky 1984)."""
-    first = t[0]
-    last = t[1]
-    if wp.abs(e) < 1.0e-12:
-        if s < low or s > high:
-            last = first - 1.0
-    else:
-        t_low = (low - s) / e
-        t_high = (high - s) / e
-        first = wp.max(first, wp.min(t_low, t_high))
-        last = wp.min(last, wp.max(t_low, t_high))
-    return wp.vec2(first, last)
-
-
-@wp.func
-def _pixel(s: SceneView, x: int, y: int) -> wp.vec2i:
-    """A pixel, or (-1, -1) outside the view."""
-    if x < 0 or y < 0 or x >= s.width or y >= s.height:
-        return wp.vec2i(-1, -1)
-    return wp.vec2i(x, y)
-
-
-@wp.func
-def shows_background(face_index: wp.array3d[int], view: int, x: int, y: int) -> bool:
-    """Whether the centre of a pixel shows no surface; so it is outside the view."""
-    if x < 0:
-        return True
-    return face_index[view, y, x] < 0
-
-
 @wp.func
 def _add_piece(
     s: SceneView,
@@ -335,7 +142,7 @@ def _add_piece(
     center = wp.vec2(float(x), float(y))
     a = start - center
     distance = wp.dot(outward, a) / length  # of the centre from the edge; positive: the centre lies inside
-    beyond = _pixel(s, x + step_x, y + step_y)
+    beyond = buffer_pixel(s, x + step_x, y + step_y)
     here = face_index[s.view, y, x]
     inside = distance > 0.0
     if wp.abs(distance) < _SNAP_MARGIN:
@@ -350,24 +157,24 @@ def _add_piece(
     within = wp.vec2i(x, y)
     out = beyond
     if not inside:
-        within = _pixel(s, x - step_x, y - step_y)
+        within = buffer_pixel(s, x - step_x, y - step_y)
         out = wp.vec2i(x, y)
     if s.crease == 0 and out[0] >= 0:
         outer = face_index[s.view, out[1], out[0]]
         if outer >= 0 and (outer == s.face or outer == s.other):
-            out = _pixel(s, out[0] + step_x, out[1] + step_y)
+            out = buffer_pixel(s, out[0] + step_x, out[1] + step_y)
 
     p = pa + t * (pb - pa)
     inverse_z = 1.0 / p[2]
     d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
     at_inside = wp.int32(0)
     if within[0] >= 0:
-        at_inside = _at_inside(
+        at_inside = depth_order_inside(
             s, p[2], within[0], within[1], face_index, depth, rays, p_cam, faces, neighbors
         )
     hidden_out = False
     if out[0] >= 0:
-        hidden_out = _hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces)
+        hidden_out = hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces)
     if at_inside == 1 and hidden_out:
         return
     slot = wp.atomic_add(count, 0, 1)
@@ -425,8 +232,8 @@ def _walk(
     """Cut a straight segment at the borders of the pixels it passes (Amanatides and Woo 1987)."""
     e = end - start
     span = wp.vec2(0.0, 1.0)
-    span = _clip(start[0], e[0], -0.4999, float(s.width) - 0.5001, span)
-    span = _clip(start[1], e[1], -0.4999, float(s.height) - 0.5001, span)
+    span = clip_span(start[0], e[0], -0.4999, float(s.width) - 0.5001, span)
+    span = clip_span(start[1], e[1], -0.4999, float(s.height) - 0.5001, span)
     length = wp.length(e)
     if span[1] <= span[0] or length < 1.0e-6:
         return

@@ -12,7 +12,8 @@ z-buffer shows there. A part of an outline is seen if just outside it no layer a
 
 import warp as wp
 
-from dr_perception.render.outline import Candidate, Piece, shadow_area, shows_background
+from dr_perception.render.outline import Candidate, Piece
+from dr_perception.render.outline_probe import shadow_area, shows_background
 
 _MAX_CUTS = wp.constant(6)
 _LAYER_PX = wp.constant(3.0)

@@ -19,7 +19,8 @@ import warp as wp
 from dr_perception.geometry.camera_warp import project_jacobian
 from dr_perception.render.antialias import add_edge_gradient
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
-from dr_perception.render.outline import Piece, shows_background
+from dr_perception.render.outline import Piece
+from dr_perception.render.outline_probe import shows_background
 
 
 @wp.func
