@@ -56,6 +56,11 @@ class HealthConfig(_Settings):
     retry_score: float = Field(
         0.8, ge=0.0, le=1.0, description="Below this the wide stages are tried as well."
     )
+    retry_shift_px: float = Field(
+        5.0,
+        ge=0.0,
+        description="The wide stages are tried as well when the surface moved farther than predicted.",
+    )
     found_score: float = Field(
         0.85, ge=0.0, le=1.0, description="Score at which a lost object counts as found."
     )

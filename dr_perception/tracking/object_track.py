@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from dr_perception.fitting.refiner import PoseRefiner, RecordedStage, Refinement
 from dr_perception.fitting.search_model import model_buffers
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import local
 from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.config import TrackerConfig
@@ -125,12 +127,24 @@ class ObjectTrack:
         """Measure the pose in the uploaded frame and judge it."""
         self.measured_information = None
         best = self._refine(self._stages, self.predicted, self._covariance, occluders)
-        if not self._is_good(best[1]) or best[1].score < self.config.health.retry_score:
+        if self._is_doubtful(*best[:2]):
             tries = [(self.predicted, self._covariance), *((T, _FOUND_COVARIANCE) for T in self._proposals)]
             wide = [self._refine(self._wide_stages, T, covariance, occluders) for T, covariance in tries]
             best = max([best, *wide], key=lambda outcome: outcome[1].score * outcome[1].support)
         self._proposals = []
         self._judge(*best)
+
+    def _is_doubtful(self, refinement: Refinement, agreement: Agreement) -> bool:
+        """Whether a pose fits badly, or lies so far from the prediction that a nearer fit may have caught it."""
+        health = self.config.health
+        if not self._is_good(agreement) or agreement.score < health.retry_score:
+            return True
+        T = refinement.T_cam_obj[0]
+        v, w = np.split(local(self.predicted, T), 2)
+        v = v + np.cross(w, T[:3, :3] @ self.model.center)
+        moved_m = math.hypot(*v) + math.hypot(*w) * self.model.radius_m
+        depth_m = max(T[2, 3], self.model.radius_m)
+        return self.refiner.frame.camera.fx * moved_m > health.retry_shift_px * depth_m
 
     def _refine(
         self,
