@@ -135,7 +135,7 @@ class ObjectTrack:
         self._judge(*best)
 
     def _is_doubtful(self, refinement: Refinement, agreement: Agreement) -> bool:
-        """Whether a pose fits badly, or lies so far from the prediction that a nearer fit may have caught it."""
+        """Whether a pose fits badly, or lies so far from the prediction that a nearer fit may have won."""
         health = self.config.health
         if not self._is_good(agreement) or agreement.score < health.retry_score:
             return True
