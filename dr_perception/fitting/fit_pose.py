@@ -31,7 +31,7 @@ _MIN_DEPTH_PIXELS = 12
 _MARGIN_PX = 24.0
 _SAME_M = 0.002
 _SAME_RAD = 0.03
-_BELIEF = 0.15
+_BELIEF = 1.0
 _NEAR = 0.35
 _SPIN_STEPS = 31
 _LINE_SHARE = 0.7
@@ -259,9 +259,10 @@ def _starts(
     pool = judge.align(pool, 4.0 * tau, 1.5 * tau, steps=6, samples=64)
     values = rank(summarise(judge.judge(pool, tau)))
     values[0] += _GUESS_BONUS
-    pool = pool[thin_out(pool, values, config.finalists, 0.06 * model.diameter_m, np.radians(8.0))]
+    pool = pool[thin_out(pool, values, config.finalists - 1, 0.06 * model.diameter_m, np.radians(8.0))]
     pool[:, :3, 3] -= pool[:, :3, :3] @ model.center
-    return pool
+    # Alignment to depth turns what depth leaves open; the guess itself has not been turned.
+    return np.concatenate([pool, T[None]])
 
 
 def _shares(

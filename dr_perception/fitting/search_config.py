@@ -61,7 +61,7 @@ class FitConfig(BaseModel):
     reach_rad: float = Field(0.6, gt=0.0, description="How far a guess may be turned.")
     starts: int = Field(400, ge=1, description="Poses around the guess that are judged.")
     aligned: int = Field(40, ge=1, description="Poses of these that are aligned.")
-    finalists: int = Field(3, ge=1, description="Poses of these that are refined.")
+    finalists: int = Field(4, ge=1, description="Poses of these that are refined.")
     tolerance_m: float = Field(0.006, gt=0.0, description="Distance within which an aligned pose agrees.")
     search: SearchConfig = SearchConfig()
     device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")
