@@ -2,9 +2,6 @@
 
 import warp as wp
 
-NO_FACE = -1
-"""Face index of a pixel that no face covers."""
-
 SUBPIXEL_BITS = 8
 """Screen coordinates are snapped to 1/256 pixel before coverage is decided: it is watertight."""
 
