@@ -30,7 +30,6 @@ from dr_perception.evaluation.consistency import reliability
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.se3 import perturb
 from dr_perception.residuals.frame_buffers import FrameBuffers
-from dr_perception.tracking.health import Agreement, agreement_of
 from dr_perception.tracking.object_track import ObjectTrack
 
 Array = NDArray[np.float64]
@@ -73,14 +72,13 @@ def _example(
     buffers.begin(frame)
     track.start(truth)  # learns the colours of the object as tracking would have
     guess, wide = start(truth, trial, rng)
-    stages = track._wide_stages if wide else track._stages
+    stages = track.wide_stages if wide else track.stages
     buffers.begin(seen)
     buffers.upload(track.refiner.image_box(guess, track.config.search_margin_px))
-    outcome = track._refine(stages, guess, np.diag(np.repeat([0.05, 0.5], 3) ** 2), ())
-    agreement: Agreement = agreement_of(outcome[0], True)
-    if agreement.depth is None or agreement.outline is None:
+    agreement = track.measure(stages, guess, np.diag(np.repeat([0.05, 0.5], 3) ** 2))
+    if agreement.depth < 0.0 or agreement.outline < 0.0:
         return []
-    row = scene.row(index, name, outcome[0].T_cam_obj[0], "", 0.0)
+    row = scene.row(index, name, track.measured_pose, "", 0.0)
     features = (1.0, agreement.depth, agreement.outline, agreement.visible_fraction)
     return [Example(index // 8 % 2, features, row.right)]
 

@@ -39,6 +39,16 @@ class RecordedStage:
 
 
 @dataclass(frozen=True)
+class RecordedSequence:
+    """Stages that always run one after the other."""
+
+    stages: tuple[RecordedStage, ...]
+    whole: Launch
+    """All of them in one replay, for an object that no other model is drawn before."""
+    whole_without_color: Launch
+
+
+@dataclass(frozen=True)
 class Refinement:
     """Outcome of a batch of refinements."""
 
@@ -131,21 +141,33 @@ class PoseRefiner:
 
     def record_stage(self, stage: StageConfig) -> RecordedStage:
         """Bind a stage to this refiner's buffers."""
-        device = self.frame.device
+        draw, full, plain = (capture(part, self.frame.device) for part in self._launches(stage))
+        return RecordedStage(stage, draw if stage.render else None, full, plain)
+
+    def record_sequence(self, stages: Sequence[StageConfig]) -> RecordedSequence:
+        """Bind stages that always run one after the other."""
+        parts = [self._launches(stage) for stage in stages]
+        whole, plain = (
+            capture([launch for part in parts for launch in (*part[0], *part[k])], self.frame.device)
+            for k in (1, 2)
+        )
+        return RecordedSequence(tuple(self.record_stage(stage) for stage in stages), whole, plain)
+
+    def _launches(self, stage: StageConfig) -> tuple[list[Launch], list[Launch], list[Launch]]:
+        """Launches of a stage: drawing, work with all images, work with depth alone."""
         depth = depth_rows(
             self.view, self.poses, self.frame, self.config.depth, stage.depth_sigma_m, self.solver.sums.array
         )
+        draw = self.view.draw_launches() if stage.render else []
         sample = self.view.sample_launches() if stage.render else []
-        plain = capture([*sample, *self.solver.launches([depth], stage.steps)], device)
-        full = plain
-        if stage.lines != "none":
-            measure, rows = [self._contour.measurement(stage)], [depth, self._contour.accumulate]
-            if stage.lines == "step" and self.buffers.has_texture and self.config.color.enabled:
-                measure += self._color.measure
-                rows.append(self._color.accumulate)
-            full = capture([*sample, *measure, *self.solver.launches(rows, stage.steps)], device)
-        draw = capture(self.view.draw_launches(), device) if stage.render else None
-        return RecordedStage(stage, draw, full, plain)
+        plain = [*sample, *self.solver.launches([depth], stage.steps)]
+        if stage.lines == "none":
+            return draw, plain, plain
+        measure, rows = [self._contour.measurement(stage)], [depth, self._contour.accumulate]
+        if stage.lines == "step" and self.buffers.has_texture and self.config.color.enabled:
+            measure += self._color.measure
+            rows.append(self._color.accumulate)
+        return draw, [*sample, *measure, *self.solver.launches(rows, stage.steps)], plain
 
     def set_poses(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Set the poses (P, 4, 4) that the next refinement starts from."""
@@ -157,9 +179,14 @@ class PoseRefiner:
 
     def image_box(self, T_cam_obj: NDArray[np.float64], margin_px: float) -> Box:
         """Pixels that hold the bounding sphere at a pose (4, 4), with a margin; may be empty."""
+        center = T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]
+        return self.image_box_around(center.tolist(), margin_px)
+
+    def image_box_around(self, center_cam: Sequence[float], margin_px: float) -> Box:
+        """Pixels that hold the bounding sphere about a point [m], with a margin; may be empty."""
         camera = self.frame.camera
         whole = (0, 0, camera.width, camera.height)
-        x, y, z = (T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]).tolist()
+        x, y, z = center_cam
         r = self.model.radius_m
         if z <= 1.1 * r:
             return whole
@@ -193,6 +220,15 @@ class PoseRefiner:
                 stage.work()
             else:
                 stage.work_without_color()
+
+    def refine_sequence(self, sequence: RecordedSequence, occluders: Sequence[Launch] = ()) -> None:
+        """Run recorded stages, in one replay where no other models are drawn."""
+        if occluders:
+            self.refine(sequence.stages, occluders)
+        elif self.frame.has_color:
+            sequence.whole()
+        else:
+            sequence.whole_without_color()
 
     def result(self) -> Refinement:
         """Poses and sums after `refine`; waits for the device."""

@@ -30,31 +30,33 @@ class PoseSolver:
     Attributes:
         poses: The poses; trial poses during `run`, the best ones after it.
         sums: Where terms accumulate rows (P, `NUM_SUMS`).
+        best: Sums at the best poses (P, `NUM_SUMS`).
+        priors: Belief about every pose (P,) of `PosePrior`.
     """
 
     def __init__(self, poses: PoseArrays, num_problems: int, device: wp.DeviceLike) -> None:
         """Allocate the state of every problem."""
         self.poses = poses
         self.sums = SharedArray((num_problems, NUM_SUMS), float, device)
-        self._best = SharedArray((num_problems, NUM_SUMS), float, device)
-        self._priors = SharedArray(num_problems, PosePrior, device)
+        self.best = SharedArray((num_problems, NUM_SUMS), float, device)
+        self.priors = SharedArray(num_problems, PosePrior, device)
         self._problems = SharedArray(num_problems, Problem, device)
         trial = [poses.R.array, poses.t.array]
         state = [self._problems.array, poses.active]
         self._begin = record(begin, num_problems, [*trial, _INITIAL_DAMPING], state, device)
-        outputs = [*state, self.sums.array, self._best.array, *trial]
+        outputs = [*state, self.sums.array, self.best.array, *trial]
         self._step, self._finish = (
-            record(decide_and_step, num_problems, [self._priors.array, last, _TOLERANCE], outputs, device)
+            record(decide_and_step, num_problems, [self.priors.array, last, _TOLERANCE], outputs, device)
             for last in (0, 1)
         )
 
     def set_prior(self, T: NDArray[np.float64], information: NDArray[np.float64]) -> None:
         """Set the prior of every problem: means (P, 4, 4) and information matrices (P, 6, 6) or (6, 6)."""
-        host = self._priors.host
+        host = self.priors.host
         host["R"] = T[:, :3, :3]
         host["t"] = T[:, :3, 3]
         host["information"] = information
-        self._priors.push()
+        self.priors.push()
 
     def launches(self, accumulate: Sequence[Launch], steps: int) -> list[Launch]:
         """Launches that take up to ``steps`` accepted or rejected steps with rows from the given launches."""
@@ -68,9 +70,9 @@ class PoseSolver:
 
         Waits for the device.
         """
-        self._best.pull()
+        self.best.pull()
         self._problems.pull()
-        return self._best.host, self._problems.host
+        return self.best.host, self._problems.host
 
 
 def information_matrix(sums: NDArray[np.float32]) -> NDArray[np.float64]:

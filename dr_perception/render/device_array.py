@@ -13,24 +13,29 @@ class SharedArray:
 
     On the CPU both are the same memory and `push` and `pull` do nothing. On CUDA the view is pinned host
     memory and they copy; `pull` waits for the copy.
+
+    Attributes:
+        array: On the device.
+        staging: The host's memory as a Warp array, for kernels that run on the CPU.
+        host: The same memory as a NumPy array.
     """
 
     def __init__(self, shape: int | tuple[int, ...], dtype: Any, device: wp.DeviceLike) -> None:
         """Allocate zeros."""
         self.device = wp.get_device(device)
         self.array = wp.zeros(shape, dtype=dtype, device=self.device)
-        self._staging = self.array
+        self.staging = self.array
         if self.device.is_cuda:
-            self._staging = wp.zeros(shape, dtype=dtype, device="cpu", pinned=True)
-        self.host: NDArray[Any] = self._staging.numpy()
+            self.staging = wp.zeros(shape, dtype=dtype, device="cpu", pinned=True)
+        self.host: NDArray[Any] = self.staging.numpy()
 
     def push(self) -> None:
         """Make what the host wrote visible to kernels."""
-        if self._staging is not self.array:
-            wp.copy(self.array, self._staging)
+        if self.staging is not self.array:
+            wp.copy(self.array, self.staging)
 
     def pull(self) -> None:
         """Make what kernels wrote visible to the host."""
-        if self._staging is not self.array:
-            wp.copy(self._staging, self.array)
+        if self.staging is not self.array:
+            wp.copy(self.staging, self.array)
             wp.synchronize_device(self.device)

@@ -83,6 +83,7 @@ class ModelView:
         surface: `SurfaceSample` (P, N) with ``surface_count`` (P,).
         contour: `ContourSample` (P, M) with ``contour_count`` (P,).
         covered: Grid pixels on the model (P,), those next to an outline included.
+        counts: The three counts as rows (3, P).
     """
 
     def __init__(
@@ -107,8 +108,8 @@ class ModelView:
         self._viewports.host["width"] = size
         self._viewports.host["height"] = size
         self._viewports.push()
-        self._counts = SharedArray((3, n), int, device)
-        self.surface_count, self.contour_count, self.covered = (self._counts.array[k] for k in range(3))
+        self.counts = SharedArray((3, n), int, device)
+        self.surface_count, self.contour_count, self.covered = (self.counts.array[k] for k in range(3))
         self.surface = wp.zeros((n, grid * grid), dtype=SurfaceSample, device=device)
         self.contour = wp.zeros((n, settings.max_contour_samples), dtype=ContourSample, device=device)
         aim = record(
@@ -118,7 +119,7 @@ class ModelView:
             [self.cameras],
             device,
         )
-        self._begin = [fill(self.keys, EMPTY_KEY), fill(self._counts.array, 0), aim]
+        self._begin = [fill(self.keys, EMPTY_KEY), fill(self.counts.array, 0), aim]
         self._draw = self._record_draw(buffers, poses, 0)
         self._sample = self._record_sampling(n, grid)
 
@@ -207,5 +208,5 @@ class ModelView:
 
     def pull_counts(self) -> NDArray[np.int32]:
         """Rows of surface, contour and covered counts (3, P); waits for the device."""
-        self._counts.pull()
-        return self._counts.host
+        self.counts.pull()
+        return self.counts.host

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.fitting.refiner import PoseRefiner, RecordedStage, Refinement
+from dr_perception.fitting.refiner import PoseRefiner, RecordedSequence
 from dr_perception.fitting.search_model import model_buffers
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import local
+from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.config import TrackerConfig
-from dr_perception.tracking.health import Agreement, agreement_of
-from dr_perception.tracking.motion import MotionModel
+from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
+from dr_perception.tracking.health import Agreement
 from dr_perception.tracking.result import ObjectState, Status
-from dr_perception.tracking.uncertainty import SurfaceUncertainty, covariance_about
+from dr_perception.tracking.uncertainty import covariance_about
 
 _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
 _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
@@ -26,15 +25,6 @@ _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
 
 A turn that nothing measures is not known, however well the rest fits.
 """
-_LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
-
-
-def _bounded(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shrink the directions whose standard deviation exceeds the largest one that is reported."""
-    if (covariance.diagonal() <= _LARGEST_VARIANCES).all():
-        return covariance
-    scale = np.minimum(1.0, np.sqrt(_LARGEST_VARIANCES / covariance.diagonal()))
-    return covariance * scale[:, None] * scale[None, :]
 
 
 class ObjectTrack:
@@ -42,7 +32,6 @@ class ObjectTrack:
 
     Attributes:
         T_cam_obj: Newest pose (4, 4), or the frozen one of a lost object.
-        predicted: Pose (4, 4) expected in the frame being worked on.
         status: Health after the newest frame.
         measured_information: What the newest frame says about the pose (6, 6), about the model's centre along
             the camera's axes; None if it was not measured.
@@ -54,27 +43,22 @@ class ObjectTrack:
         self.config = config
         buffers = model_buffers(model, config.refiner.sampling.mesh_error, frame.device)
         self.refiner = PoseRefiner(model, frame, config.refiner, buffers=buffers)
-        self._stages = [self.refiner.record_stage(stage) for stage in config.stages]
-        self._wide_stages = [self.refiner.record_stage(stage) for stage in config.wide_stages]
-        self._motion = MotionModel(config.motion)
-        self._uncertainty = SurfaceUncertainty(model)
-        floor = config.uncertainty
-        self._covariance_floor = np.diag(np.repeat([floor.floor_m, floor.floor_rad], 3) ** 2)
+        self.stages = self.refiner.record_sequence(config.stages)
+        self.wide_stages = self.refiner.record_sequence(config.wide_stages)
+        self._estimator = Estimator(self.refiner, config)
         self._proposals: list[NDArray[np.float64]] = []
         self._forget()
 
     def _forget(self) -> None:
         self.T_cam_obj: NDArray[np.float64] | None = None
-        self.predicted = np.eye(4)
         self.status = Status.LOST
-        self._covariance = np.diag(_LARGEST_VARIANCES)
         self._bad_frames = 0
         self._frames_since_learning = 0
         self._score = 0.0
         self._visible_fraction = 0.0
-        self.measured_information: NDArray[np.float64] | None = None
+        self._is_measured = self._is_taken_over = False
         self._reason = "not started"
-        self._motion.stop()
+        self._estimator.begin(np.eye(4), np.diag(LARGEST_VARIANCES))
 
     def reset(self) -> None:
         """Forget the pose; the object is not tracked until it is started again."""
@@ -83,8 +67,7 @@ class ObjectTrack:
     def start(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Begin at a pose; the colours under it are learned from the frame that was announced."""
         self._forget()
-        self.predicted = T_cam_obj.copy()
-        self._covariance = _START_COVARIANCE
+        self._estimator.begin(T_cam_obj, _START_COVARIANCE)
         for box in self.boxes():
             self.refiner.frame.upload(box)
         self.refiner.set_poses(T_cam_obj[None])
@@ -96,23 +79,32 @@ class ObjectTrack:
 
     def predict(self, dt_s: float) -> None:
         """Move the prediction to the next frame; a lost object stays where it was."""
-        assert self.T_cam_obj is not None
-        self._dt_s = dt_s
-        if self.status is Status.LOST:
-            self.predicted = self.T_cam_obj.copy()
-        else:
-            self.predicted = self._motion.predict(self.T_cam_obj, dt_s)
-        self._covariance = _bounded(self._covariance + self._motion.process_covariance(dt_s))
+        self._estimator.predict(dt_s, moving=self.status is not Status.LOST)
 
     def elapsed_s(self, stamp_ns: int, previous_ns: int) -> float:
-        """Time between two frames, see `MotionModel.elapsed_s`."""
-        return self._motion.elapsed_s(stamp_ns, previous_ns)
+        """Time between two frames; the nominal period where stamps do not tell."""
+        if stamp_ns <= previous_ns:
+            return self.config.motion.nominal_period_s
+        return (stamp_ns - previous_ns) * 1.0e-9
 
-    def predicted_center(self) -> NDArray[np.float64]:
-        """Predicted pose (4, 4) of the model moved to the centre of its bounding sphere."""
-        T = self.predicted.copy()
-        T[:3, 3] += T[:3, :3] @ self.model.center
-        return T
+    @property
+    def predicted(self) -> NDArray[np.float64]:
+        """Pose (4, 4) expected in the frame being worked on."""
+        return self._estimator.predicted_pose
+
+    @predicted.setter
+    def predicted(self, T_cam_obj: NDArray[np.float64]) -> None:
+        self._estimator.expect(T_cam_obj)
+
+    @property
+    def predicted_poses(self) -> PoseArrays:
+        """Predicted pose of the centre, for drawing the object into other objects' views."""
+        return self._estimator.predicted
+
+    @property
+    def measured_information(self) -> NDArray[np.float64] | None:
+        """Information (6, 6) of the newest frame alone, see the class."""
+        return self._estimator.measured_information if self._is_measured else None
 
     def propose(self, poses: list[NDArray[np.float64]]) -> None:
         """Look for a lost object at poses (4, 4) that a search found, in the frame being worked on."""
@@ -120,100 +112,106 @@ class ObjectTrack:
 
     def boxes(self) -> list[Box]:
         """Boxes of pixels that the next step may look at."""
-        margin = self.config.search_margin_px
-        return [self.refiner.image_box(T, margin) for T in (self.predicted, *self._proposals)]
+        margin, around = self.config.search_margin_px, self.refiner.image_box_around
+        boxes = [around(self._estimator.predicted_center, margin)]
+        return boxes + [self.refiner.image_box(T, margin) for T in self._proposals]
 
     def step(self, occluders: Sequence[Launch]) -> None:
         """Measure the pose in the uploaded frame and judge it."""
-        self.measured_information = None
-        best = self._refine(self._stages, self.predicted, self._covariance, occluders)
-        if self._is_doubtful(*best[:2]):
-            tries = [(self.predicted, self._covariance), *((T, _FOUND_COVARIANCE) for T in self._proposals)]
-            wide = [self._refine(self._wide_stages, T, covariance, occluders) for T, covariance in tries]
-            best = max([best, *wide], key=lambda outcome: outcome[1].score * outcome[1].support)
+        self._is_measured = self._is_taken_over = False
+        self.refiner.refine_sequence(self.stages, occluders)
+        agreement = self._estimator.judge()
+        if self._is_doubtful(agreement):
+            agreement = self._look_wider(agreement, occluders)
         self._proposals = []
-        self._judge(*best)
+        self._decide(agreement)
 
-    def _is_doubtful(self, refinement: Refinement, agreement: Agreement) -> bool:
+    def _look_wider(self, near: Agreement, occluders: Sequence[Launch]) -> Agreement:
+        """Try the wide stages from the prediction and from proposals; the best agreement is kept."""
+        tries = [(self.predicted, self._estimator.covariance.copy())]
+        tries += [(T, _FOUND_COVARIANCE) for T in self._proposals]
+        found = [(near, self._estimator.measurement())]
+        for T, covariance in tries:
+            agreement = self.measure(self.wide_stages, T, covariance, occluders)
+            found.append((agreement, self._estimator.measurement()))
+        best = max(found, key=lambda one: one[0].score * one[0].support)
+        if best is not found[-1]:
+            self._estimator.restore(best[1])
+        return best[0]
+
+    def measure(
+        self,
+        stages: RecordedSequence,
+        T_cam_obj: NDArray[np.float64],
+        covariance: NDArray[np.float64],
+        occluders: Sequence[Launch] = (),
+    ) -> Agreement:
+        """Refine from a pose (4, 4) with a covariance (6, 6) of its centre, without believing the outcome."""
+        self._estimator.start_at(T_cam_obj, covariance)
+        self.refiner.refine_sequence(stages, occluders)
+        return self._estimator.judge()
+
+    @property
+    def measured_pose(self) -> NDArray[np.float64]:
+        """Pose (4, 4) that was measured last, believed or not."""
+        return self._estimator.measured_pose
+
+    def _is_doubtful(self, agreement: Agreement) -> bool:
         """Whether a pose fits badly, or lies so far from the prediction that a nearer fit may have won."""
         health = self.config.health
         if not self._is_good(agreement) or agreement.score < health.retry_score:
             return True
-        T = refinement.T_cam_obj[0]
-        v, w = np.split(local(self.predicted, T), 2)
-        v = v + np.cross(w, T[:3, :3] @ self.model.center)
-        moved_m = math.hypot(*v) + math.hypot(*w) * self.model.radius_m
-        depth_m = max(T[2, 3], self.model.radius_m)
-        return self.refiner.frame.camera.fx * moved_m > health.retry_shift_px * depth_m
-
-    def _refine(
-        self,
-        stages: Sequence[RecordedStage],
-        T: NDArray[np.float64],
-        covariance: NDArray[np.float64],
-        occluders: Sequence[Launch],
-    ) -> tuple[Refinement, Agreement, NDArray[np.float64]]:
-        """Refine from a belief; returns the outcome, its agreement and the prior information that it used."""
-        prior = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
-        self.refiner.set_poses(T[None])
-        self.refiner.set_prior(T[None], prior)
-        self.refiner.refine(stages, occluders)
-        refinement = self.refiner.result()
-        return refinement, agreement_of(refinement, self.refiner.frame.has_color), prior
+        depth_m = max(self._estimator.predicted_center[2], self.model.radius_m)
+        return self.refiner.frame.camera.fx * agreement.shift_m > health.retry_shift_px * depth_m
 
     def _is_good(self, agreement: Agreement) -> bool:
         health = self.config.health
         least = health.found_score if self.status is Status.LOST else health.good_score
         return agreement.support >= health.min_samples and agreement.score >= least
 
-    def _judge(self, refinement: Refinement, agreement: Agreement, prior: NDArray[np.float64]) -> None:
-        health = self.config.health
+    def _decide(self, agreement: Agreement) -> None:
         self._visible_fraction = agreement.visible_fraction
         hidden = (
-            agreement.visible_fraction < health.min_visible_fraction or refinement.surface_samples[0] == 0
+            agreement.visible_fraction < self.config.health.min_visible_fraction or agreement.samples == 0
         )
         if not hidden and self._is_good(agreement):
-            self._accept(refinement, agreement, prior)
-            return
-        self._bad_frames += 1
-        self._motion.stop()
-        if hidden:
-            self._score *= 0.9
-            if self._bad_frames >= health.occluded_patience_frames:
-                self.status = Status.LOST
-                self._reason = f"hidden for {self._bad_frames} frames"
-            elif self.status is not Status.LOST:
-                self.status = Status.OCCLUDED
-                self._reason = (
-                    f"only {100.0 * agreement.visible_fraction:.0f} % of the visible side is not hidden"
-                )
-            return
-        self._score = min(agreement.score, self._score)
-        if self._bad_frames >= health.patience_frames:
-            self.status = Status.LOST
-        elif self.status is Status.TRACKING:
-            self.status = Status.OCCLUDED
-        self._reason = f"{agreement.describe()}, which makes the pose {100.0 * agreement.score:.0f} % likely"
+            self._accept(agreement)
+        else:
+            self._reject(agreement, hidden)
 
-    def _accept(self, refinement: Refinement, agreement: Agreement, prior: NDArray[np.float64]) -> None:
-        assert self.T_cam_obj is not None
-        T = refinement.T_cam_obj[0]
-        information = self._uncertainty.credible(T[:3, :3], refinement.information[0])
-        estimated = np.asarray(np.linalg.inv(information + prior), dtype=np.float64)
-        posterior = estimated + self._covariance_floor
-        if self.status is Status.TRACKING:
-            # Without the floor: with it the gain would exceed one and the velocity run away.
-            self._motion.update(self.T_cam_obj, T, self._dt_s, estimated @ information)
-        self.T_cam_obj = T
-        self._covariance = posterior
-        self.measured_information = information
+    def _accept(self, agreement: Agreement) -> None:
+        self._estimator.accept()
+        self._is_measured = True
+        self.T_cam_obj = self._estimator.measured_pose
         self.status, self._reason = Status.TRACKING, ""
-        self._score = agreement.score * self._uncertainty.probability_right(T[:3, :3], posterior)
+        self._score = agreement.score * agreement.certainty
         self._bad_frames = 0
         self._frames_since_learning += 1
         if self._frames_since_learning >= self.config.color_learning_interval:
             self._frames_since_learning = 0
             self.refiner.histograms.learn(self.config.color_learning_rate)
+
+    def _reject(self, agreement: Agreement, hidden: bool) -> None:
+        health = self.config.health
+        self._bad_frames += 1
+        self._estimator.stop()
+        patience = health.occluded_patience_frames if hidden else health.patience_frames
+        if self._bad_frames >= patience:
+            self.status = Status.LOST
+        elif self.status is Status.TRACKING:
+            self.status = Status.OCCLUDED
+        if hidden:
+            self._score *= 0.9
+            self._reason = (
+                f"hidden for {self._bad_frames} frames"
+                if self._bad_frames >= patience
+                else f"only {100.0 * agreement.visible_fraction:.0f} % of the visible side is not hidden"
+            )
+        else:
+            self._score = min(agreement.score, self._score)
+            self._reason = (
+                f"{agreement.describe()}, which makes the pose {100.0 * agreement.score:.0f} % likely"
+            )
 
     @property
     def score(self) -> float:
@@ -223,24 +221,32 @@ class ObjectTrack:
     @property
     def center_covariance(self) -> NDArray[np.float64]:
         """Covariance (6, 6) of the pose of the model's centre, along the camera's axes."""
-        return self._covariance
+        return self._estimator.covariance.copy()
 
     def take_over(
         self, T_cam_obj: NDArray[np.float64], center_covariance: NDArray[np.float64] | None
     ) -> None:
         """Set the pose (4, 4) of a joint estimate, and its covariance if that knows it better."""
         self.T_cam_obj = T_cam_obj
-        if center_covariance is not None:
-            self._covariance = _bounded(center_covariance)
+        self._estimator.take_over(T_cam_obj, center_covariance)
+        self._is_taken_over = True
 
     def state(self) -> ObjectState:
         """What is known of the object, for the outside."""
         assert self.T_cam_obj is not None
         return ObjectState(
             T_cam_obj=self.T_cam_obj.copy(),
-            covariance=covariance_about(-self.T_cam_obj[:3, :3] @ self.model.center, self._covariance),
+            covariance=self._reported_covariance(),
             status=self.status,
             score=self._score,
             visible_fraction=self._visible_fraction,
             reason=self._reason,
         )
+
+    def _reported_covariance(self) -> NDArray[np.float64]:
+        """Covariance (6, 6) about the model's origin."""
+        assert self.T_cam_obj is not None
+        if self._is_measured and not self._is_taken_over:
+            return self._estimator.origin_covariance
+        lever = -self.T_cam_obj[:3, :3] @ self.model.center
+        return covariance_about(lever, self._estimator.covariance)

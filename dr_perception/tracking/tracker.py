@@ -16,7 +16,6 @@ from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
-from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.camera_pose import CameraEstimator
@@ -60,7 +59,6 @@ class Tracker:
         self._models = {n: m if m.name == n else m.with_name(n) for n, m in models.items()}
         self._tracks: dict[str, ObjectTrack] = {}
         self._occluders: dict[tuple[str, str], Launch] = {}
-        self._predicted: dict[str, PoseArrays] = {}
         self._frame: FrameBuffers | None = None
         self._stamp_ns: int | None = None
         self._frame_number = 0
@@ -183,7 +181,6 @@ class Tracker:
         if name not in self._tracks:
             self._recovery.prepare(self._models[name], buffers.camera)
             track = ObjectTrack(self._models[name], buffers, self.config)
-            self._predicted[name] = PoseArrays(1, buffers.device)
             for other, other_track in self._tracks.items():
                 self._link(name, track, other, other_track)
                 self._link(other, other_track, name, track)
@@ -193,7 +190,7 @@ class Tracker:
     def _link(self, name: str, track: ObjectTrack, other: str, other_track: ObjectTrack) -> None:
         """Prepare the drawing of another object at its predicted pose into an object's z-buffer."""
         self._occluders[name, other] = track.refiner.view.add_occluder(
-            other_track.refiner.buffers, self._predicted[other]
+            other_track.refiner.buffers, other_track.predicted_poses
         )
 
     def _start_camera(self, names: list[str], frame: Frame) -> None:
@@ -203,9 +200,8 @@ class Tracker:
         """
         assert self._camera is not None and self._frame is not None
         started = {name: self._tracks[name] for name in names if self._tracks[name].T_cam_obj is not None}
-        for name, track in started.items():
+        for track in started.values():
             track.predict(self.config.motion.nominal_period_s)
-            self._predicted[name].set(track.predicted_center()[None])
         boxes = {name: track.boxes() for name, track in started.items()}
         for box in itertools.chain(*boxes.values()):
             self._frame.upload(box)
@@ -222,10 +218,8 @@ class Tracker:
             track.predict(dt_s)
         if self._camera is not None and active:
             self._camera.predict(frame, dt_s, active)
-        for name, track in active.items():
-            track.predicted = expected.get(name, track.predicted)
-            if len(active) > 1:
-                self._predicted[name].set(track.predicted_center()[None])
+        for name in expected.keys() & active.keys():
+            active[name].predicted = expected[name]
 
     def _take_up_search(self) -> None:
         """Let an object that a search found be tried where it was found."""

@@ -1,0 +1,195 @@
+"""The host side of one object's belief and measurements: memory that kernels share, and their launches."""
+
+from __future__ import annotations
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting.refiner import PoseRefiner
+from dr_perception.render.device_array import SharedArray
+from dr_perception.render.model_view import PoseArrays
+from dr_perception.render.recording import capture, record
+from dr_perception.tracking.belief import Belief, Interval, Motion, predict_belief
+from dr_perception.tracking.config import MotionConfig, TrackerConfig
+from dr_perception.tracking.health import BOTH, DEPTH_ONLY, OUTLINE_ONLY, Agreement
+from dr_perception.tracking.judgement import Judge, Measurement, accept_measurement, judge_pose
+from dr_perception.tracking.uncertainty import DIRECTION_ERROR_RAD, SurfaceUncertainty
+
+LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
+"""Variances [m^2, rad^2] beyond which nothing is reported: the object may be anywhere."""
+
+
+def motion_of(config: MotionConfig) -> Motion:
+    """Settings of the motion model for kernels."""
+    motion = Motion()
+    sigma = np.repeat([config.translation_sigma_m, config.rotation_sigma_rad], 3)
+    motion.variances = wp.spatial_vectord(*sigma**2)
+    motion.largest = wp.spatial_vectord(*LARGEST_VARIANCES)
+    motion.period_s = config.nominal_period_s
+    motion.longest_s = config.longest_prediction_s
+    motion.gain = config.velocity_gain
+    return motion
+
+
+def judge_of(refiner: PoseRefiner, config: TrackerConfig) -> Judge:
+    """What the judging kernel knows of an object."""
+    model, surface, floor = refiner.model, SurfaceUncertainty(refiner.model), config.uncertainty
+    judge = Judge()
+    judge.center = wp.vec3d(*model.center)
+    judge.spread = wp.mat33d(*surface.spread.ravel())
+    judge.keep = wp.mat33d(*surface.keep.ravel())
+    judge.radius_m = surface.radius_m
+    judge.reach_m = model.radius_m
+    judge.limit_m = surface.limit_m
+    judge.direction_error_rad = DIRECTION_ERROR_RAD
+    judge.floor = wp.spatial_vectord(*np.repeat([floor.floor_m, floor.floor_rad], 3) ** 2)
+    judge.max_lines = refiner.view.settings.max_contour_samples
+    judge.both, judge.depth_only, judge.line_only = (wp.vec4d(*w) for w in (BOTH, DEPTH_ONLY, OUTLINE_ONLY))
+    return judge
+
+
+class Estimator:
+    """Prediction, judgement and update of one object, each one replay of compiled host arithmetic.
+
+    Attributes:
+        predicted: Predicted pose of the centre on the device, from which other objects' views draw this one.
+        covariance: Of the centre's pose (6, 6), along the camera's axes; a view that kernels write to.
+    """
+
+    def __init__(self, refiner: PoseRefiner, config: TrackerConfig) -> None:
+        """Allocate and record."""
+        self._refiner = refiner
+        self._center = refiner.model.center
+        self.predicted = PoseArrays(1, refiner.frame.device)
+        self._belief = SharedArray(1, Belief, "cpu")
+        self._interval = SharedArray(1, Interval, "cpu")
+        self._has_color = SharedArray(1, int, "cpu")
+        self._measurement = SharedArray(1, Measurement, "cpu")
+        self._record(motion_of(config.motion), judge_of(refiner, config))
+        self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
+        host, seen = self._belief.host, self._measurement.host
+        self._R, self._t = host["R"][0], host["t"][0]
+        self._predicted_R, self._predicted_t = host["predicted_R"][0], host["predicted_t"][0]
+        self.covariance: NDArray[np.float64] = host["covariance"][0]
+        self._velocity = host["velocity"][0]
+        self._seen_T, self._figures = seen["T"][0], seen["figures"][0]
+        self._information, self._origin_covariance = seen["information"][0], seen["origin_covariance"][0]
+
+    def _start(self) -> list[SharedArray]:
+        poses = self._refiner.poses
+        return [poses.R, poses.t, self._refiner.solver.priors]
+
+    def _record(self, motion: Motion, judge: Judge) -> None:
+        start = [shared.staging for shared in self._start()]
+        predicted = [self.predicted.R.staging, self.predicted.t.staging]
+        belief, seen = self._belief.array, self._measurement.array
+        predict = record(
+            predict_belief, 1, [motion, self._interval.array], [belief, *predicted, *start], "cpu"
+        )
+        sums, counts = self._refiner.solver.best.staging, self._refiner.view.counts.staging
+        inputs = [judge, self._has_color.array, belief, start[2], start[0], start[1], sums, counts]
+        judge_launch = record(judge_pose, 1, inputs, [seen], "cpu")
+        accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
+        self._predict, self._judge, self._accept = (
+            capture([launch], "cpu") for launch in (predict, judge_launch, accept)
+        )
+
+    def begin(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> None:
+        """Believe a pose (4, 4) of the model's frame with a covariance of its centre; it is taken to rest."""
+        self.set_pose(T_cam_obj)
+        self.covariance[:] = covariance
+        self._velocity[:] = 0.0
+        self._predicted_R[:], self._predicted_t[:] = self._R, self._t
+
+    def set_pose(self, T_cam_obj: NDArray[np.float64]) -> None:
+        """Replace the believed pose (4, 4) of the model's frame."""
+        self._R[:] = T_cam_obj[:3, :3]
+        self._t[:] = T_cam_obj[:3, :3] @ self._center + T_cam_obj[:3, 3]
+
+    def take_over(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64] | None) -> None:
+        """Believe a pose (4, 4) of a joint estimate, and the covariance (6, 6) of its centre if one is given.
+
+        The velocity is kept. Directions whose variance exceeds the largest one are shrunk to it.
+        """
+        self.set_pose(T_cam_obj)
+        if covariance is not None:
+            scale = np.minimum(1.0, np.sqrt(LARGEST_VARIANCES / covariance.diagonal()))
+            self.covariance[:] = covariance * scale[:, None] * scale[None, :]
+
+    def stop(self) -> None:
+        """Forget the velocity."""
+        self._velocity[:] = 0.0
+
+    def predict(self, dt_s: float, moving: bool) -> None:
+        """Carry the belief over an interval and start the next refinement there."""
+        interval = self._interval.host
+        interval["dt_s"], interval["moving"] = dt_s, moving
+        self._predict()
+        for shared in self._pushed:
+            shared.push()
+
+    @property
+    def predicted_center(self) -> tuple[float, float, float]:
+        """Predicted place [m] of the centre."""
+        x, y, z = self._predicted_t.tolist()
+        return x, y, z
+
+    @property
+    def predicted_pose(self) -> NDArray[np.float64]:
+        """Predicted pose (4, 4) of the model's frame."""
+        T = np.eye(4)
+        T[:3, :3] = self._predicted_R
+        T[:3, 3] = self._predicted_t - self._predicted_R @ self._center
+        return T
+
+    def expect(self, T_cam_obj: NDArray[np.float64]) -> None:
+        """Replace the prediction by a pose (4, 4) from somebody who knows better."""
+        self._predicted_R[:] = T_cam_obj[:3, :3]
+        self._predicted_t[:] = T_cam_obj[:3, :3] @ self._center + T_cam_obj[:3, 3]
+        T = np.eye(4)
+        T[:3, :3], T[:3, 3] = self._predicted_R, self._predicted_t
+        self.predicted.set(T[None])
+        self.start_at(T_cam_obj, self.covariance)
+
+    def start_at(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> None:
+        """Start the next refinement at a pose (4, 4) with a covariance (6, 6) of its centre as its prior."""
+        self._refiner.set_poses(T_cam_obj[None])
+        self._refiner.set_prior(T_cam_obj[None], np.linalg.inv(covariance))
+
+    def judge(self) -> Agreement:
+        """Judge the pose that the refinement ended at; waits for the device."""
+        refiner = self._refiner
+        for shared in (refiner.poses.R, refiner.poses.t, refiner.solver.best, refiner.view.counts):
+            shared.pull()
+        self._has_color.host[0] = refiner.frame.has_color
+        self._judge()
+        return Agreement(*self._figures.tolist())
+
+    def measurement(self) -> NDArray[np.void]:
+        """A copy of the measurement that was judged last."""
+        return self._measurement.host.copy()
+
+    def restore(self, measurement: NDArray[np.void]) -> None:
+        """Take an earlier measurement of the frame for the last one."""
+        self._measurement.host[:] = measurement
+        self._refiner.set_poses(self.measured_pose[None])
+
+    def accept(self) -> None:
+        """Believe the measurement."""
+        self._accept()
+
+    @property
+    def measured_pose(self) -> NDArray[np.float64]:
+        """Measured pose (4, 4) of the model's frame, a copy."""
+        return np.array(self._seen_T)
+
+    @property
+    def measured_information(self) -> NDArray[np.float64]:
+        """What the images alone say of the centre's pose (6, 6), a copy."""
+        return np.array(self._information)
+
+    @property
+    def origin_covariance(self) -> NDArray[np.float64]:
+        """Covariance (6, 6) of the measured pose of the model's frame, a copy."""
+        return np.array(self._origin_covariance)

@@ -1,0 +1,256 @@
+"""What a refined pose is worth: its covariance, how well it agrees with the images, how likely it is right.
+
+Like the kernels of `dr_perception.tracking.belief` these serve one object and always run on the CPU.
+"""
+
+import warp as wp
+
+from dr_perception.optim.levenberg_marquardt import PosePrior
+from dr_perception.optim.spd import inverse_spd, positive_part
+from dr_perception.residuals.normal_equations import (
+    DEPTH_BEYOND,
+    DEPTH_HIDDEN,
+    DEPTH_INLIERS,
+    DEPTH_ROWS,
+    LINE_HIDDEN,
+    LINE_INLIERS,
+)
+from dr_perception.tracking.belief import Belief, Interval, Motion, displacement
+
+wp.set_module_options({"max_unroll": 1})
+
+SCORE = wp.constant(0)
+"""Places in `Measurement.figures`: probability that the pose is right, from what agrees."""
+CERTAINTY = wp.constant(1)
+"""Probability that the pose is right, from its covariance."""
+VISIBLE = wp.constant(2)
+DEPTH_SHARE = wp.constant(3)
+"""Share of unhidden samples whose depth fits, negative if no depth was measured."""
+LINE_SHARE = wp.constant(4)
+"""Share of unhidden contour points at which the outline is as expected, negative without colour."""
+SUPPORT = wp.constant(5)
+"""Samples that agree, surface and contour."""
+SHIFT_M = wp.constant(6)
+"""How far the surface moved from the prediction."""
+SAMPLES = wp.constant(7)
+"""Visible surface samples."""
+Figures = wp.types.vector(length=8, dtype=wp.float64)
+
+
+@wp.struct
+class Measurement:
+    """A refined pose: of the model's frame (R, t) and of the centre, (6, 6) matrices about the centre.
+
+    information: what the images say. posterior: with the prior and the model's own errors.
+    origin_covariance: the posterior about the model's origin. observed: gain of the images over the prior.
+    """
+
+    T: wp.mat44d
+    R: wp.mat33d
+    t: wp.vec3d
+    information: wp.spatial_matrixd
+    observed: wp.spatial_matrixd
+    posterior: wp.spatial_matrixd
+    origin_covariance: wp.spatial_matrixd
+    figures: Figures
+
+
+@wp.struct
+class Judge:
+    """Constants of an object.
+
+    center: in the model's frame. spread: second moments of the surface about it [m^2]. keep: takes out turns
+    about axes of symmetry. radius_m: root mean square of the surface. reach_m: radius of the bounding sphere.
+    limit_m: displacement that counts as right. direction_error_rad: of normals. floor: variances of the
+    model's own errors. max_lines: room for contour samples. both, depth_only, line_only: offset and weights
+    of the score by what was measured.
+    """
+
+    center: wp.vec3d
+    spread: wp.mat33d
+    keep: wp.mat33d
+    radius_m: wp.float64
+    reach_m: wp.float64
+    limit_m: wp.float64
+    direction_error_rad: wp.float64
+    floor: wp.spatial_vectord
+    max_lines: int
+    both: wp.vec4d
+    depth_only: wp.vec4d
+    line_only: wp.vec4d
+
+
+@wp.func
+def orthonormal(R32: wp.mat33) -> wp.mat33d:
+    """Nearest rotation in double precision: one Newton step takes the rounding of single precision out."""
+    R = wp.mat33d(R32)
+    return wp.float64(1.5) * R - wp.float64(0.5) * (R * wp.transpose(R) * R)
+
+
+@wp.func
+def unpacked(sums: wp.array2d[float]) -> wp.spatial_matrixd:
+    """Information matrix of the images alone."""
+    H = wp.spatial_matrixd()
+    k = int(0)
+    for i in range(6):
+        for j in range(i, 6):
+            H[i, j] = wp.float64(sums[0, k])
+            H[j, i] = wp.float64(sums[0, k])
+            k += 1
+    return H
+
+
+@wp.func
+def credible(judge: Judge, R: wp.mat33d, information: wp.spatial_matrixd) -> wp.spatial_matrixd:
+    """Take out of an information matrix what errors of the model alone would put in.
+
+    With directions uncertain by a small angle, ``sum w J^T J`` exceeds its value without errors by
+    ``sum w Cov(J)`` on average (errors in variables; Fuller 1987, section 2.2), so that even a turn that
+    nothing fixes seems to be measured.
+    """
+    error = judge.direction_error_rad * judge.direction_error_rad
+    excess = error * (information[0, 0] + information[1, 1] + information[2, 2])
+    turned = R * judge.spread * wp.transpose(R)
+    for i in range(3):
+        for j in range(3):
+            information[3 + i, 3 + j] = information[3 + i, 3 + j] - excess * turned[i, j]
+    # Turns are counted in radii, so that eigenvalues compare.
+    scale = wp.float64(1.0) / judge.radius_m
+    scaled = information
+    for i in range(6):
+        for j in range(6):
+            scaled[i, j] = scaled[i, j] * wp.pow(scale, wp.float64(i // 3 + j // 3))
+    scaled = positive_part(scaled)
+    for i in range(6):
+        for j in range(6):
+            scaled[i, j] = scaled[i, j] * wp.pow(judge.radius_m, wp.float64(i // 3 + j // 3))
+    return scaled
+
+
+@wp.func
+def probability_right(judge: Judge, R: wp.mat33d, covariance: wp.spatial_matrixd) -> wp.float64:
+    """Probability that the surface is displaced by less than the limit, were its displacement Gaussian.
+
+    A turn about an axis of continuous symmetry displaces nothing that can be told apart and does not count.
+    """
+    turning = wp.mat33d()
+    for i in range(3):
+        for j in range(3):
+            turning[i, j] = covariance[3 + i, 3 + j]
+    turning = judge.keep * (wp.transpose(R) * turning * R) * wp.transpose(judge.keep)
+    squared = covariance[0, 0] + covariance[1, 1] + covariance[2, 2]
+    squared += wp.ddot(turning, judge.spread)
+    sigma = wp.sqrt(wp.max(squared, wp.float64(1.0e-18)))
+    return wp.erf(judge.limit_m / (wp.sqrt(wp.float64(2.0)) * sigma))
+
+
+@wp.func
+def about_origin(lever: wp.vec3d, covariance: wp.spatial_matrixd) -> wp.spatial_matrixd:
+    """Covariance with the origin moved by ``lever`` [m], along the camera's axes."""
+    # The new origin moves by v + w x lever.
+    J = wp.identity(n=6, dtype=wp.float64)
+    K = wp.skew(lever)
+    for i in range(3):
+        for j in range(3):
+            J[i, 3 + j] = -K[i, j]
+    return J * covariance * wp.transpose(J)
+
+
+@wp.func
+def agreement(judge: Judge, sums: wp.array2d[float], counts: wp.array2d[int], has_color: int) -> Figures:
+    """Shares that agree, and the score: a logistic model of them.
+
+    Shares start from one sample for and one against, so that few samples say little.
+    """
+    f = Figures()
+    rows = wp.float64(sums[0, DEPTH_ROWS])
+    inliers = wp.float64(sums[0, DEPTH_INLIERS])
+    line_inliers = wp.float64(sums[0, LINE_INLIERS])
+    one = wp.float64(1.0)
+    two = wp.float64(2.0)
+    f[VISIBLE] = one
+    f[DEPTH_SHARE] = -one
+    f[LINE_SHARE] = -one
+    if rows > wp.float64(0.0):
+        f[VISIBLE] = one - wp.float64(sums[0, DEPTH_HIDDEN]) / rows
+        f[DEPTH_SHARE] = (inliers + one) / (inliers + wp.float64(sums[0, DEPTH_BEYOND]) + two)
+    if has_color != 0:
+        lines = wp.float64(wp.min(counts[1, 0], judge.max_lines))
+        unhidden = wp.max(lines - wp.float64(sums[0, LINE_HIDDEN]), wp.float64(0.0))
+        f[LINE_SHARE] = (line_inliers + one) / (unhidden + two)
+    f[SUPPORT] = inliers + line_inliers
+    f[SAMPLES] = wp.float64(counts[0, 0])
+    weights = judge.both
+    if has_color == 0:
+        weights = judge.depth_only
+    elif f[DEPTH_SHARE] < wp.float64(0.0):
+        weights = judge.line_only
+    if f[DEPTH_SHARE] >= wp.float64(0.0) or has_color != 0:
+        value = weights[0] + weights[1] * wp.max(f[DEPTH_SHARE], wp.float64(0.0))
+        value += weights[2] * wp.max(f[LINE_SHARE], wp.float64(0.0)) + weights[3] * f[VISIBLE]
+        f[SCORE] = one / (one + wp.exp(-value))
+    return f
+
+
+@wp.kernel(enable_backward=False)
+def judge_pose(
+    judge: Judge,
+    has_color: wp.array[int],
+    beliefs: wp.array[Belief],
+    priors: wp.array[PosePrior],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    sums: wp.array2d[float],
+    counts: wp.array2d[int],
+    # output
+    measurements: wp.array[Measurement],
+):
+    """Judge the pose that a refinement ended at."""
+    m = Measurement()
+    m.R = orthonormal(R_cam_obj[0, 0])
+    m.t = wp.vec3d(t_cam_obj[0, 0])
+    lever = -(m.R * judge.center)
+    origin = m.t + lever
+    for i in range(3):
+        for j in range(3):
+            m.T[i, j] = m.R[i, j]
+        m.T[i, 3] = origin[i]
+    m.T[3, 3] = wp.float64(1.0)
+    m.information = credible(judge, m.R, unpacked(sums))
+    estimated = inverse_spd(m.information + wp.spatial_matrixd(priors[0].information))
+    # Without the floor: with it the gain would exceed one and the velocity run away.
+    m.observed = estimated * m.information
+    m.posterior = estimated
+    for i in range(6):
+        m.posterior[i, i] = m.posterior[i, i] + judge.floor[i]
+    m.origin_covariance = about_origin(lever, m.posterior)
+    m.figures = agreement(judge, sums, counts, has_color[0])
+    m.figures[CERTAINTY] = probability_right(judge, m.R, m.posterior)
+    u = displacement(beliefs[0].predicted_R, beliefs[0].predicted_t, m.R, m.t)
+    m.figures[SHIFT_M] = wp.length(wp.vec3d(u[0], u[1], u[2])) + judge.reach_m * wp.length(
+        wp.vec3d(u[3], u[4], u[5])
+    )
+    measurements[0] = m
+
+
+@wp.kernel(enable_backward=False)
+def accept_measurement(
+    motion: Motion,
+    interval: wp.array[Interval],
+    measurements: wp.array[Measurement],
+    # output
+    beliefs: wp.array[Belief],
+):
+    """Believe a measurement; learn the velocity of an object that was being tracked from it.
+
+    What nothing observes, as the spin of a symmetric body, gets no velocity and stays put.
+    """
+    b = beliefs[0]
+    m = measurements[0]
+    if interval[0].moving != 0:
+        measured = m.observed * (displacement(b.R, b.t, m.R, m.t) / interval[0].dt_s)
+        b.velocity = (wp.float64(1.0) - motion.gain) * b.velocity + motion.gain * measured
+    b.R = m.R
+    b.t = m.t
+    b.covariance = m.posterior
+    beliefs[0] = b
