@@ -155,7 +155,8 @@ class Estimator:
     def start_at(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> None:
         """Start the next refinement at a pose (4, 4) with a covariance (6, 6) of its centre as its prior."""
         self._refiner.set_poses(T_cam_obj[None])
-        self._refiner.set_prior(T_cam_obj[None], np.linalg.inv(covariance))
+        information = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+        self._refiner.set_prior(T_cam_obj[None], information)
 
     def judge(self) -> Agreement:
         """Judge the pose that the refinement ended at; waits for the device."""
