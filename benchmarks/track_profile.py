@@ -47,7 +47,7 @@ class StageParts:
             refiner.poses,
             refiner.frame,
             refiner.config.depth,
-            stage.depth_sigma_m,
+            stage,
             solver.sums.array,
         )
         rows = [depth]

@@ -86,6 +86,7 @@ class StageConfig(_Settings):
     depth_sigma_m: float = Field(
         0.0, ge=0.0, description="Extra standard deviation of depths: widens the cut-off."
     )
+    depth_every: int = Field(1, ge=1, description="Use every so-many-th surface sample for depth.")
     steps: int = Field(3, ge=1, description="Steps of the solver.")
     render: bool = Field(
         True, description="Render at the current pose before; else keep the last stage's samples."
@@ -107,7 +108,7 @@ class SamplingConfig(_Settings):
 
 
 TRACKING_STAGES = (
-    StageConfig(lines="region", steps=2, render=False),
+    StageConfig(lines="region", depth_every=3, steps=2, render=False),
     StageConfig(lines="step", steps=2),
 )
 """From a predicted pose a few pixels off.

@@ -156,7 +156,7 @@ class PoseRefiner:
     def _launches(self, stage: StageConfig) -> tuple[list[Launch], list[Launch], list[Launch]]:
         """Launches of a stage: drawing, work with all images, work with depth alone."""
         depth = depth_rows(
-            self.view, self.poses, self.frame, self.config.depth, stage.depth_sigma_m, self.solver.sums.array
+            self.view, self.poses, self.frame, self.config.depth, stage, self.solver.sums.array
         )
         draw = self.view.draw_launches() if stage.render else []
         sample = self.view.sample_launches() if stage.render else []

@@ -7,7 +7,7 @@ import warp as wp
 from dr_perception.fitting.config import ColorConfig, ContourConfig, DepthConfig, StageConfig
 from dr_perception.render.model_view import ModelView, PoseArrays
 from dr_perception.render.recording import Launch, record
-from dr_perception.residuals.color import ColorNoise, Light, accumulate_color, fit_light
+from dr_perception.residuals.color import ColorNoise, Light, accumulate_color, fit_light, measure_gradients
 from dr_perception.residuals.color_histogram import ColorHistograms
 from dr_perception.residuals.contour_lines import (
     ContourLine,
@@ -32,22 +32,23 @@ def depth_rows(
     poses: PoseArrays,
     frame: FrameBuffers,
     config: DepthConfig,
-    extra_sigma_m: float,
+    stage: StageConfig,
     sums: wp.array,
 ) -> Launch:
-    """Launch that adds the depth rows of a view."""
+    """Launch that adds the depth rows of a view as a stage wants them."""
     noise = DepthNoise()
-    noise.sigma_m = config.sigma_m + extra_sigma_m
+    noise.sigma_m = config.sigma_m + stage.depth_sigma_m
     noise.sigma_per_m2 = config.sigma_per_m2
     noise.lateral_px = config.lateral_px
     noise.cutoff = config.cutoff_sigma
-    noise.correlation = config.correlation
+    # Neighbouring samples say nearly the same: fewer of them count for more each.
+    noise.correlation = max(config.correlation / stage.depth_every, 1.0)
     lanes = num_lanes(frame.device)
     where = [poses.R.array, poses.t.array, poses.active]
     return record(
         accumulate_depth,
         (view.surface.shape[0], lanes),
-        [view.surface, view.surface_count, *where, frame.params, frame.depth.array, noise, lanes],
+        [view.surface, view.surface_count, *where, frame.params, frame.depth.array, noise, stage.depth_every, lanes],
         [sums],
         frame.device,
     )
@@ -106,7 +107,7 @@ class ContourTerm:
 class ColorTerm:
     """Brightness of a textured model.
 
-    The light is fitted once a stage, then rows are formed at every step.
+    Light and gradients are measured once a stage, then rows are formed at every step.
     """
 
     def __init__(
@@ -128,10 +129,20 @@ class ColorTerm:
             record(fit_light, n, [*samples, *where, *images, noise, refit], [self.lights], frame.device)
             for refit in (0, 1)
         ]
+        self._gradients = wp.zeros(view.surface.shape, dtype=wp.vec2, device=frame.device)
+        self.measure.append(
+            record(
+                measure_gradients,
+                view.surface.shape,
+                [*samples, *where, *images[:2]],
+                [self._gradients],
+                frame.device,
+            )
+        )
         self.accumulate = record(
             accumulate_color,
             (n, lanes),
-            [*samples, self.lights, *where, poses.active, *images, noise, lanes],
+            [*samples, self.lights, self._gradients, *where, poses.active, *images, noise, lanes],
             [sums],
             frame.device,
         )

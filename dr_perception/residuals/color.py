@@ -5,8 +5,8 @@ Lucas and Kanade 1981).
 The model's brightness ``M`` is a surface property; the image shows it under light from somewhere. To first
 order of spherical harmonics (Basri and Jacobs 2003) a matte surface with normal ``n`` appears as ``M (l0 + l
 . n) + b``, whose five numbers are fitted to the samples of each object and frame before the rows are formed,
-so that only pattern, not shade, moves the pose. The derivative is the image's gradient; it is taken from
-other pixels than the residual, whose noise it would otherwise share.
+so that only pattern, not shade, moves the pose. The derivative is the image's gradient, taken once where a
+stage begins, and from other pixels than the residual, whose noise it would otherwise share.
 """
 
 import warp as wp
@@ -62,13 +62,19 @@ def _luma_at(image: wp.array2d[wp.vec3ub], u: float, v: float) -> float:
 
 
 @wp.func
+def _is_well_inside(uv: wp.vec2, camera: CameraParams) -> bool:
+    """Whether a place keeps three pixels from the border."""
+    right = float(camera.width) - 4.0
+    bottom = float(camera.height) - 4.0
+    return uv[0] >= 3.0 and uv[1] >= 3.0 and uv[0] <= right and uv[1] <= bottom
+
+
+@wp.func
 def _visible_at(
     p: wp.vec3, uv: wp.vec2, camera: CameraParams, depth: wp.array2d[float], hidden_m: float
 ) -> bool:
     """Whether a point falls well inside the image and nothing is measured in front of it."""
-    if p[2] <= 0.0 or uv[0] < 3.0 or uv[1] < 3.0:
-        return False
-    if uv[0] > float(camera.width) - 4.0 or uv[1] > float(camera.height) - 4.0:
+    if p[2] <= 0.0 or not _is_well_inside(uv, camera):
         return False
     z = depth[wp.int32(uv[1] + 0.5), wp.int32(uv[0] + 0.5)]
     return z == 0.0 or z > p[2] - hidden_m
@@ -153,10 +159,39 @@ def fit_light(
 
 
 @wp.kernel(enable_backward=False)
+def measure_gradients(
+    samples: wp.array2d[SurfaceSample],
+    count: wp.array[int],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    camera: CameraParams,
+    image: wp.array2d[wp.vec3ub],
+    # output
+    gradients: wp.array2d[wp.vec2],
+):
+    """Brightness gradient [levels per pixel] where each sample is seen; it serves all steps of a stage."""
+    problem, i = wp.tid()
+    if i >= wp.min(count[problem], samples.shape[1]):
+        return
+    p = R_cam_obj[problem, 0] * samples[problem, i].point + t_cam_obj[problem, 0]
+    gradient = wp.vec2()
+    if p[2] > 0.0:
+        uv = project(camera, p)
+        r = _GRADIENT_REACH_PX
+        if _is_well_inside(uv, camera):
+            gradient = wp.vec2(
+                _luma_at(image, uv[0] + r, uv[1]) - _luma_at(image, uv[0] - r, uv[1]),
+                _luma_at(image, uv[0], uv[1] + r) - _luma_at(image, uv[0], uv[1] - r),
+            ) / (2.0 * r)
+    gradients[problem, i] = gradient
+
+
+@wp.kernel(enable_backward=False)
 def accumulate_color(
     samples: wp.array2d[SurfaceSample],
     count: wp.array[int],
     lights: wp.array[Light],
+    gradients: wp.array2d[wp.vec2],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     active: wp.array[int],
@@ -180,27 +215,24 @@ def accumulate_color(
     sums = Sums()
     c2 = noise.cutoff * noise.cutoff
     n = wp.min(count[problem], samples.shape[1])
+    # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane, n, lanes):
         sample = samples[problem, i]
         arm = R * sample.point
         p = arm + t
         uv = project(camera, p)
-        if _visible_at(p, uv, camera, depth, noise.hidden_m):
-            expected = wp.dot(light, _shade_basis(sample.brightness, R * sample.normal))
-            residual = expected - _luma_at(image, uv[0], uv[1])
-            s = residual * residual / (noise.sigma * noise.sigma)
-            sums[COLOR_ROWS] += 1.0
-            sums[COST] += tukey_rho(s, c2) / noise.correlation
-            weight = tukey_weight(s, c2)
-            if weight > 0.0:
-                sums[COLOR_INLIERS] += 1.0
-                sums[COLOR_CHI2] += s
-                r = _GRADIENT_REACH_PX
-                gradient = wp.vec2(
-                    _luma_at(image, uv[0] + r, uv[1]) - _luma_at(image, uv[0] - r, uv[1]),
-                    _luma_at(image, uv[0], uv[1] + r) - _luma_at(image, uv[0], uv[1] - r),
-                ) / (2.0 * r)
-                direction = wp.transpose(project_jacobian(camera, p)) * gradient
-                scale = weight / (noise.sigma * noise.sigma * noise.correlation)
-                sums = add_row(sums, direction, arm, residual, scale)
+        if not _visible_at(p, uv, camera, depth, noise.hidden_m):
+            continue
+        expected = wp.dot(light, _shade_basis(sample.brightness, R * sample.normal))
+        residual = expected - _luma_at(image, uv[0], uv[1])
+        s = residual * residual / (noise.sigma * noise.sigma)
+        weight = tukey_weight(s, c2)
+        inlier = wp.where(weight > 0.0, 1.0, 0.0)
+        sums[COLOR_ROWS] += 1.0
+        sums[COST] += tukey_rho(s, c2) / noise.correlation
+        sums[COLOR_INLIERS] += inlier
+        sums[COLOR_CHI2] += inlier * s
+        direction = wp.transpose(project_jacobian(camera, p)) * gradients[problem, i]
+        scale = weight / (noise.sigma * noise.sigma * noise.correlation)
+        sums = add_row(sums, direction, arm, residual, scale)
     add_sums(problem, sums, total)

@@ -307,23 +307,25 @@ def accumulate_lines(
     t = t_cam_obj[problem, 0]
     sums = Sums()
     n = wp.min(count[problem], samples.shape[1])
+    c2 = cutoff * cutoff
+    # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane, n, lanes):
         line = lines[problem, i]
-        if line.variance < 0.0:
-            sums[LINE_HIDDEN] += 1.0
-        if line.variance > 0.0:
-            arm = R * samples[problem, i].point
-            p = arm + t
-            if p[2] > 0.0:
-                residual = line.offset - wp.dot(line.normal, project(camera, p) - line.center)
-                s = residual * residual / line.variance
-                c2 = cutoff * cutoff
-                sums[LINE_ROWS] += 1.0
-                sums[COST] += tukey_rho(s, c2) / correlation
-                weight = tukey_weight(s, c2)
-                if weight > 0.0:
-                    sums[LINE_INLIERS] += 1.0
-                    sums[LINE_CHI2] += s
-                    direction = wp.transpose(project_jacobian(camera, p)) * line.normal
-                    sums = add_row(sums, direction, arm, residual, weight / (line.variance * correlation))
+        sums[LINE_HIDDEN] += wp.where(line.variance < 0.0, 1.0, 0.0)
+        if line.variance <= 0.0:
+            continue
+        arm = R * samples[problem, i].point
+        p = arm + t
+        if p[2] <= 0.0:
+            continue
+        residual = line.offset - wp.dot(line.normal, project(camera, p) - line.center)
+        s = residual * residual / line.variance
+        weight = tukey_weight(s, c2)
+        inlier = wp.where(weight > 0.0, 1.0, 0.0)
+        sums[LINE_ROWS] += 1.0
+        sums[COST] += tukey_rho(s, c2) / correlation
+        sums[LINE_INLIERS] += inlier
+        sums[LINE_CHI2] += inlier * s
+        direction = wp.transpose(project_jacobian(camera, p)) * line.normal
+        sums = add_row(sums, direction, arm, residual, weight / (line.variance * correlation))
     add_sums(problem, sums, total)

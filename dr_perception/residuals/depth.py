@@ -42,6 +42,61 @@ class DepthNoise:
     correlation: float
 
 
+@wp.struct
+class DepthRow:
+    """One sample against the depth image.
+
+    ``chi2`` is the squared normalised residual, negative where nothing was measured.
+    """
+
+    normal: wp.vec3
+    arm: wp.vec3
+    residual: float
+    variance: float
+    chi2: float
+    beyond: float
+
+
+@wp.func
+def depth_row(
+    sample: SurfaceSample,
+    R: wp.mat33,
+    t: wp.vec3,
+    camera: CameraParams,
+    depth: wp.array2d[float],
+    noise: DepthNoise,
+) -> DepthRow:
+    """Distance of the measured point from the tangent plane of a sample, and its variance.
+
+    ``beyond`` is 1 where the measurement is farther than the model, 0 where it is nearer.
+    """
+    row = DepthRow()
+    row.chi2 = -1.0
+    row.arm = R * sample.point
+    p = row.arm + t
+    if p[2] <= 0.0:
+        return row
+    uv = project(camera, p)
+    x = wp.int32(wp.floor(uv[0] + 0.5))
+    y = wp.int32(wp.floor(uv[1] + 0.5))
+    if x < 0 or y < 0 or x >= camera.width or y >= camera.height:
+        return row
+    z = depth[y, x]
+    if z <= 0.0 or z >= _FARTHEST:
+        return row
+    d = ray(camera, wp.vec2(float(x), float(y)))
+    row.normal = R * sample.normal
+    slant = wp.dot(row.normal, d)
+    row.residual = z * slant - wp.dot(row.normal, p)
+    sigma_z = noise.sigma_m + noise.sigma_per_m2 * p[2] * p[2]
+    sine2 = wp.max(1.0 - slant * slant / wp.dot(d, d), 0.0)
+    sideways = noise.lateral_px * p[2] / camera.fx
+    row.variance = slant * slant * sigma_z * sigma_z + sine2 * sideways * sideways
+    row.chi2 = row.residual * row.residual / row.variance
+    row.beyond = wp.where(z < p[2], 0.0, 1.0)
+    return row
+
+
 @wp.kernel(enable_backward=False)
 def accumulate_depth(
     samples: wp.array2d[SurfaceSample],
@@ -52,11 +107,12 @@ def accumulate_depth(
     camera: CameraParams,
     depth: wp.array2d[float],
     noise: DepthNoise,
+    every: int,
     lanes: int,
     # output
     total: wp.array2d[float],
 ):
-    """Add the depth rows of every sample.
+    """Add the depth rows of every ``every``-th sample.
 
     A measurement nearer than the model beyond the cut-off is an occluder and does not pull; one farther says
     that the model stands in free space and costs the most a row can cost.
@@ -68,37 +124,20 @@ def accumulate_depth(
     t = t_cam_obj[problem, 0]
     sums = Sums()
     n = wp.min(count[problem], samples.shape[1])
-    for i in range(lane, n, lanes):
-        sample = samples[problem, i]
-        arm = R * sample.point
-        p = arm + t
-        if p[2] > 0.0:
-            uv = project(camera, p)
-            x = wp.int32(wp.floor(uv[0] + 0.5))
-            y = wp.int32(wp.floor(uv[1] + 0.5))
-            if x >= 0 and y >= 0 and x < camera.width and y < camera.height:
-                z = depth[y, x]
-                if z > 0.0 and z < _FARTHEST:
-                    d = ray(camera, wp.vec2(float(x), float(y)))
-                    normal = R * sample.normal
-                    slant = wp.dot(normal, d)
-                    residual = z * slant - wp.dot(normal, p)
-                    sigma_z = noise.sigma_m + noise.sigma_per_m2 * p[2] * p[2]
-                    sine2 = wp.max(1.0 - slant * slant / wp.dot(d, d), 0.0)
-                    sideways = noise.lateral_px * p[2] / camera.fx
-                    variance = slant * slant * sigma_z * sigma_z + sine2 * sideways * sideways
-                    s = residual * residual / variance
-                    c2 = noise.cutoff * noise.cutoff
-                    sums[DEPTH_ROWS] += 1.0
-                    weight = tukey_weight(s, c2)
-                    sums[COST] += tukey_rho(s, c2) / noise.correlation
-                    if weight > 0.0:
-                        sums[DEPTH_INLIERS] += 1.0
-                        sums[DEPTH_CHI2] += s
-                        scale = weight / (variance * noise.correlation)
-                        sums = add_row(sums, normal, arm, residual, scale)
-                    elif z < p[2]:
-                        sums[DEPTH_HIDDEN] += 1.0
-                    else:
-                        sums[DEPTH_BEYOND] += 1.0
+    c2 = noise.cutoff * noise.cutoff
+    # No branch around the sums: Warp would copy all of them at the end of every branch.
+    for i in range(lane * every, n, lanes * every):
+        row = depth_row(samples[problem, i], R, t, camera, depth, noise)
+        if row.chi2 < 0.0:
+            continue
+        weight = tukey_weight(row.chi2, c2)
+        outlier = wp.where(weight > 0.0, 0.0, 1.0)
+        sums[DEPTH_ROWS] += 1.0
+        sums[COST] += tukey_rho(row.chi2, c2) / noise.correlation
+        sums[DEPTH_INLIERS] += 1.0 - outlier
+        sums[DEPTH_CHI2] += (1.0 - outlier) * row.chi2
+        sums[DEPTH_HIDDEN] += outlier * (1.0 - row.beyond)
+        sums[DEPTH_BEYOND] += outlier * row.beyond
+        scale = weight / (row.variance * noise.correlation)
+        sums = add_row(sums, row.normal, row.arm, row.residual, scale)
     add_sums(problem, sums, total)

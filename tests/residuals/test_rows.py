@@ -62,7 +62,7 @@ def central_differences(residual, step=1.0e-6):
     return np.array(rows)
 
 
-def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1):
+def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1):
     total = wp.zeros((1, ne.NUM_SUMS), dtype=float, device="cpu")
     samples = structs(SurfaceSample, point=points, normal=normals)
     image = wp.array(depth.astype(np.float32), dtype=float, device="cpu")
@@ -72,7 +72,7 @@ def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1):
         *pose_arrays(T),
         camera_params(camera),
     ]
-    wp.launch(accumulate_depth, (1, lanes), [*inputs, image, noise, lanes], [total], device="cpu")
+    wp.launch(accumulate_depth, (1, lanes), [*inputs, image, noise, every, lanes], [total], device="cpu")
     return unpack(total)
 
 
