@@ -134,3 +134,9 @@ class RefinerConfig(_Settings):
     depth: DepthConfig = DepthConfig()
     contour: ContourConfig = ContourConfig()
     color: ColorConfig = ColorConfig()
+
+
+TRACKING_REFINER = RefinerConfig(
+    sampling=SamplingConfig(contour_spacing_px=3.0), contour=ContourConfig(correlation=2.8)
+)
+"""Fewer lines, which count for more each: neighbouring ones say nearly the same."""

@@ -6,7 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dr_perception.fitting.config import TRACKING_STAGES, WIDE_STAGES, RefinerConfig, StageConfig
+from dr_perception.fitting.config import (
+    TRACKING_REFINER,
+    TRACKING_STAGES,
+    WIDE_STAGES,
+    RefinerConfig,
+    StageConfig,
+)
 from dr_perception.fitting.search_config import SearchConfig
 
 
@@ -129,7 +135,7 @@ class CameraConfig(_Settings):
 class TrackerConfig(_Settings):
     """Settings of the tracker."""
 
-    refiner: RefinerConfig = RefinerConfig()
+    refiner: RefinerConfig = TRACKING_REFINER
     stages: tuple[StageConfig, ...] = Field(TRACKING_STAGES, description="Stages run in every frame.")
     wide_stages: tuple[StageConfig, ...] = Field(
         WIDE_STAGES, description="Stages run when the first do not agree."
