@@ -433,6 +433,7 @@ def find_outline(
     edges: wp.array[wp.vec4i],
     opposite: wp.array[wp.vec2i],
     edge_flags: wp.array[int],
+    facing: wp.array2d[wp.int8],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     neighbors: wp.array[wp.vec3i],
@@ -453,12 +454,23 @@ def find_outline(
 ):
     """List what may be visible of every discontinuity edge of every view; ``count`` may exceed the room.
 
-    A thread looks at ``span`` edges.
+    A thread looks at ``span`` edges, and passes over those between two faces that are turned the same way
+    (`raster_scene.rasterize_scene`), unless an attribute jumps there.
     """
     view, block = wp.tid()
-    for e in range(block * span, wp.min(block * span + span, edges.shape[0])):
-        _find_edge(
-            view, e, edges, opposite, edge_flags, p_cam, faces, neighbors, face_index, depth, rays,
-            intrinsics,
-            models, viewports, near, creases, first_view, heads, candidates, count,
-        )  # fmt: skip
+    last = wp.min(block * span + span, edges.shape[0])
+    e = block * span
+    while e < last:
+        edge = edges[e]
+        turned = wp.int8(0)
+        if edge[3] >= 0:
+            turned = facing[view, edge[2]]
+            if turned != facing[view, edge[3]]:
+                turned = wp.int8(0)
+        if turned == wp.int8(0) or (creases != 0 and (edge_flags[e] & _JUMPS) != 0):
+            _find_edge(
+                view, e, edges, opposite, edge_flags, p_cam, faces, neighbors, face_index, depth, rays,
+                intrinsics,
+                models, viewports, near, creases, first_view, heads, candidates, count,
+            )  # fmt: skip
+        e += 1

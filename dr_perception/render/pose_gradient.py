@@ -54,6 +54,7 @@ def pull_depth_to_poses(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     first_view: int,
+    boxes: wp.array[wp.vec4i],
     span: int,
     g_depth: wp.array3d[float],
     # output
@@ -62,13 +63,16 @@ def pull_depth_to_poses(
 ):
     """Gradient of depth at pixel centres."""
     view, y, strip = wp.tid()
+    box = boxes[view]
+    if y < box[1] or y > box[3]:
+        return
     v = viewports[view]
     camera = (view + first_view) % rays.shape[0]
     current = wp.int32(-1)
     t = wp.vec3()
     force = wp.vec3()
     moment = wp.mat33()
-    for x in range(strip * span, wp.min(strip * span + span, face_index.shape[2])):
+    for x in range(wp.max(strip * span, box[0]), wp.min(strip * span + span, box[2] + 1)):
         face = face_index[view, y, x]
         if face >= 0:
             g = g_depth[view, y, x]
@@ -208,6 +212,7 @@ def pull_color_to_poses(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     first_view: int,
+    boxes: wp.array[wp.vec4i],
     span: int,
     g_color: wp.array3d[wp.vec3],
     # output
@@ -216,13 +221,16 @@ def pull_color_to_poses(
 ):
     """Gradient of colour at pixel centres."""
     view, y, strip = wp.tid()
+    box = boxes[view]
+    if y < box[1] or y > box[3]:
+        return
     v = viewports[view]
     camera = (view + first_view) % rays.shape[0]
     current = wp.int32(-1)
     t = wp.vec3()
     force = wp.vec3()
     moment = wp.mat33()
-    for x in range(strip * span, wp.min(strip * span + span, face_index.shape[2])):
+    for x in range(wp.max(strip * span, box[0]), wp.min(strip * span + span, box[2] + 1)):
         face = face_index[view, y, x]
         if face >= 0:
             k = face_instance[face]

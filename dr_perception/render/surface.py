@@ -71,7 +71,7 @@ def shading_normal(
 def resolve(
     keys: wp.array3d[wp.uint64],
     face_instance: wp.array[int],
-    far_depth: float,
+    boxes: wp.array[wp.vec4i],
     span: int,
     # output
     face_index: wp.array3d[int],
@@ -80,30 +80,31 @@ def resolve(
     silhouette: wp.array3d[float],
     instance: wp.array3d[int],
 ):
-    """Face, depth along z [m], coverage at the centre and instance of every pixel; empty images are skipped.
+    """Face, depth along z [m], coverage at the centre and instance of every pixel that shows a face.
 
-    A thread works through ``span`` pixels of a row.
+    The others keep what they have; so do empty images. A thread works through ``span`` pixels of a row, as far
+    as they lie in the box of the view.
     """
     view, y, strip = wp.tid()
-    for x in range(strip * span, wp.min(strip * span + span, keys.shape[2])):
+    box = boxes[view]
+    if y < box[1] or y > box[3]:
+        return
+    x = wp.max(strip * span, box[0])
+    last = wp.min(strip * span + span - 1, box[2])
+    while x <= last:
         key = keys[view, y, x]
         face = key_face(key)
-        z = far_depth
-        covered = float(0.0)
-        k = wp.int32(-1)
         if face >= 0:
             z = 1.0 / key_inverse_z(key)
-            covered = 1.0
+            face_index[view, y, x] = face
+            depth[view, y, x] = z
+            if depth_image.shape[0] > 0:
+                depth_image[view, y, x] = z
+            if silhouette.shape[0] > 0:
+                silhouette[view, y, x] = 1.0
             if instance.shape[0] > 0:
-                k = face_instance[face]
-        face_index[view, y, x] = face
-        depth[view, y, x] = z
-        if depth_image.shape[0] > 0:
-            depth_image[view, y, x] = z
-        if silhouette.shape[0] > 0:
-            silhouette[view, y, x] = covered
-        if instance.shape[0] > 0:
-            instance[view, y, x] = k
+                instance[view, y, x] = face_instance[face]
+        x += 1
 
 
 @wp.kernel(enable_backward=False)
@@ -277,19 +278,57 @@ def shade_strips(
     R_world_cam: wp.array[wp.mat33],
     background: wp.array3d[wp.vec3],
     first_view: int,
+    boxes: wp.array[wp.vec4i],
     span: int,
     # output
     color: wp.array3d[wp.vec3],
 ):
-    """Linear RGB of every pixel as `shade_pixels`, which has an adjoint; a thread does ``span`` of a row."""
+    """Linear RGB of every pixel that shows a face, as `shade_pixels`, which has an adjoint.
+
+    A thread works through ``span`` pixels of a row, as far as they lie in the box of the view.
+    """
     view, y, strip = wp.tid()
-    for x in range(strip * span, wp.min(strip * span + span, face_index.shape[2])):
-        color[view, y, x] = _pixel_color(
-            view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
-            vertex_source,
-            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-            light_cam, light_colors, harmonics, R_world_cam, background, first_view,
-        )  # fmt: skip
+    box = boxes[view]
+    if y < box[1] or y > box[3]:
+        return
+    x = wp.max(strip * span, box[0])
+    last = wp.min(strip * span + span - 1, box[2])
+    while x <= last:
+        if face_index[view, y, x] >= 0:
+            color[view, y, x] = _pixel_color(
+                view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
+                vertex_source,
+                vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
+                light_cam, light_colors, harmonics, R_world_cam, background, first_view,
+            )  # fmt: skip
+        x += 1
+
+
+@wp.kernel(enable_backward=False)
+def fill_background(
+    background: wp.array3d[wp.vec3],
+    viewports: wp.array[Viewport],
+    first_view: int,
+    span: int,
+    # output
+    color: wp.array3d[wp.vec3],
+):
+    """The background in every pixel of every view, ``span`` pixels of a row a thread."""
+    view, y, strip = wp.tid()
+    v = viewports[view]
+    camera = wp.min((view + first_view) % background.shape[0], background.shape[0] - 1)
+    row = wp.min(y + v.y0, background.shape[1] - 1)
+    x = strip * span
+    last = wp.min(x + span, color.shape[2])
+    if background.shape[2] == 1:
+        constant = background[camera, row, 0]
+        while x < last:
+            color[view, y, x] = constant
+            x += 1
+    else:
+        while x < last:
+            color[view, y, x] = background[camera, row, wp.min(x + v.x0, background.shape[2] - 1)]
+            x += 1
 
 
 @wp.kernel

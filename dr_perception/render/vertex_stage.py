@@ -9,10 +9,14 @@ import warp as wp
 
 from dr_perception.geometry.se3_warp import retract_rotation, retract_translation
 from dr_perception.render.project import IdealCamera, project_ideal
+from dr_perception.render.raster_scene import behind, snap
+from dr_perception.render.types import Viewport
 
 vec6 = wp.types.vector(length=6, dtype=wp.float32)
 """Tangent vector (v, w)."""
 
+_MARGIN = wp.constant(4.0)
+"""Pixels around what is drawn that outlines and their neighbours may reach."""
 _BLOCK = wp.constant(64)
 VERTEX_BLOCK = 64
 """Vertices that one thread of the reductions sums before it touches shared memory."""
@@ -69,6 +73,20 @@ def rotate_lights(
         light_cam[c, k] = wp.transpose(R) * wp.normalize(light_directions[k])
 
 
+@wp.func
+def _box(low: wp.vec2, high: wp.vec2, v: Viewport, whole: bool) -> wp.vec4i:
+    """Pixels of a view between two corners, and some more all around for what looks at neighbours."""
+    if whole:
+        return wp.vec4i(0, 0, v.width - 1, v.height - 1)
+    x0 = wp.max(low[0] - float(v.x0) - _MARGIN, 0.0)
+    y0 = wp.max(low[1] - float(v.y0) - _MARGIN, 0.0)
+    x1 = wp.min(high[0] - float(v.x0) + _MARGIN, float(v.width - 1))
+    y1 = wp.min(high[1] - float(v.y0) + _MARGIN, float(v.height - 1))
+    if x0 > x1 or y0 > y1:
+        return wp.vec4i(0, 0, -1, -1)
+    return wp.vec4i(wp.int32(x0), wp.int32(y0), wp.int32(x1), wp.int32(y1))
+
+
 @wp.kernel(enable_backward=False)
 def transform_vertices(
     vertices: wp.array[wp.vec3],
@@ -77,21 +95,51 @@ def transform_vertices(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     cameras: wp.array[IdealCamera],
+    viewports: wp.array[Viewport],
     near: float,
+    bounded: int,
     span: int,
     # output
     p_cam: wp.array2d[wp.vec3],
     screen: wp.array2d[wp.vec2],
+    grid: wp.array2d[wp.vec2i],
+    boxes: wp.array[wp.vec4i],
 ):
-    """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread."""
+    """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread.
+
+    ``boxes`` gets the pixels of each view (first column and row, last column and row) outside of which nothing
+    is seen: all of them unless ``bounded``, which takes a single thread a view.
+    """
     view, block = wp.tid()
     camera = cameras[view]
-    for i in range(block * span, wp.min(block * span + span, vertex_source.shape[0])):
+    low = wp.vec2(1.0e30, 1.0e30)
+    high = wp.vec2(-1.0e30, -1.0e30)
+    whole = bounded == 0
+    current = wp.int32(-1)
+    R = wp.mat33()
+    t = wp.vec3()
+    last = wp.min(block * span + span, vertex_source.shape[0])
+    i = block * span
+    while i < last:
         k = vertex_instance[i]
-        p = R_cam_obj[view, k] * vertices[vertex_source[i]] + t_cam_obj[view, k]
+        if k != current:
+            current = k
+            R = R_cam_obj[view, k]
+            t = t_cam_obj[view, k]
+        p = R * vertices[vertex_source[i]] + t
         p_cam[view, i] = p
         if p[2] > near:
-            screen[view, i] = project_ideal(camera, p)
+            s = project_ideal(camera, p)
+            screen[view, i] = s
+            grid[view, i] = snap(s)
+            low = wp.min(low, s)
+            high = wp.max(high, s)
+        else:
+            grid[view, i] = behind()
+            whole = True
+        i += 1
+    if block == 0:
+        boxes[view] = _box(low, high, viewports[view], whole)
 
 
 @wp.kernel(enable_backward=False)
