@@ -10,12 +10,13 @@ import warp as wp
 from dr_perception.geometry.se3_warp import retract_rotation, retract_translation
 from dr_perception.render.project import IdealCamera, project_ideal
 from dr_perception.render.raster_scene import behind, snap
-from dr_perception.render.types import Viewport
+from dr_perception.render.types import SUBPIXEL_BITS, Viewport
 
 vec6 = wp.types.vector(length=6, dtype=wp.float32)
 """Tangent vector (v, w)."""
 
-_MARGIN = wp.constant(4.0)
+_BITS = wp.constant(wp.int32(SUBPIXEL_BITS))
+_MARGIN = wp.constant(4)
 """Pixels around what is drawn that outlines and their neighbours may reach."""
 _BLOCK = wp.constant(64)
 VERTEX_BLOCK = 64
@@ -74,17 +75,14 @@ def rotate_lights(
 
 
 @wp.func
-def _box(low: wp.vec2, high: wp.vec2, v: Viewport, whole: bool) -> wp.vec4i:
-    """Pixels of a view between two corners, and some more all around for what looks at neighbours."""
-    if whole:
-        return wp.vec4i(0, 0, v.width - 1, v.height - 1)
-    x0 = wp.max(low[0] - float(v.x0) - _MARGIN, 0.0)
-    y0 = wp.max(low[1] - float(v.y0) - _MARGIN, 0.0)
-    x1 = wp.min(high[0] - float(v.x0) + _MARGIN, float(v.width - 1))
-    y1 = wp.min(high[1] - float(v.y0) + _MARGIN, float(v.height - 1))
-    if x0 > x1 or y0 > y1:
-        return wp.vec4i(0, 0, -1, -1)
-    return wp.vec4i(wp.int32(x0), wp.int32(y0), wp.int32(x1), wp.int32(y1))
+def _box(x0: int, y0: int, x1: int, y1: int, v: Viewport) -> wp.vec4i:
+    """Pixels of a view between two points of the grid, and some more all around for what looks at neighbours."""
+    return wp.vec4i(
+        wp.max((x0 >> _BITS) - v.x0 - _MARGIN, 0),
+        wp.max((y0 >> _BITS) - v.y0 - _MARGIN, 0),
+        wp.min((x1 >> _BITS) - v.x0 + _MARGIN, v.width - 1),
+        wp.min((y1 >> _BITS) - v.y0 + _MARGIN, v.height - 1),
+    )
 
 
 @wp.kernel(enable_backward=False)
@@ -112,8 +110,11 @@ def transform_vertices(
     """
     view, block = wp.tid()
     camera = cameras[view]
-    low = wp.vec2(1.0e30, 1.0e30)
-    high = wp.vec2(-1.0e30, -1.0e30)
+    hidden = behind()
+    x0 = wp.int32(1 << 30)
+    y0 = wp.int32(1 << 30)
+    x1 = wp.int32(-(1 << 30))
+    y1 = wp.int32(-(1 << 30))
     whole = bounded == 0
     current = wp.int32(-1)
     R = wp.mat33()
@@ -130,16 +131,22 @@ def transform_vertices(
         p_cam[view, i] = p
         if p[2] > near:
             s = project_ideal(camera, p)
+            g = snap(s)
             screen[view, i] = s
-            grid[view, i] = snap(s)
-            low = wp.min(low, s)
-            high = wp.max(high, s)
+            grid[view, i] = g
+            x0 = wp.min(x0, g[0])
+            y0 = wp.min(y0, g[1])
+            x1 = wp.max(x1, g[0])
+            y1 = wp.max(y1, g[1])
         else:
-            grid[view, i] = behind()
+            grid[view, i] = hidden
             whole = True
         i += 1
     if block == 0:
-        boxes[view] = _box(low, high, viewports[view], whole)
+        v = viewports[view]
+        boxes[view] = wp.vec4i(0, 0, v.width - 1, v.height - 1)
+        if not whole:
+            boxes[view] = _box(x0, y0, x1, y1, v)
 
 
 @wp.kernel(enable_backward=False)

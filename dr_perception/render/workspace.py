@@ -166,6 +166,15 @@ class Workspace:
             return min(self.captured_room, self.pieces.shape[0])
         return min(self._counts()[0], self.pieces.shape[0])
 
+    def fit_captured_room(self) -> None:
+        """Let graphs that are captured from now on look at no more pieces than there may well be."""
+        if self.device.is_cpu:
+            self.captured_room = 256 + 3 * max(self._counts()) // 2
+
+    def outgrown(self) -> bool:
+        """Whether a graph did not look at all pieces that there were."""
+        return self.device.is_cpu and max(self._counts()) > min(self.captured_room, self.pieces.shape[0])
+
     def scratch(self, name: str, like: wp.array) -> wp.array:
         """A scratch array of the size of another, kept under a name."""
         found = self._lazy.get(name)
