@@ -112,14 +112,20 @@ class CapturedRender:
     def _step_eager(self) -> None:
         assert self._evaluate is not None
         self._chunk.parameters.zero_grad()
+        own = [grad for f in fields(Images) if (grad := getattr(self._grads, f.name)) is not None]
+        for grad in own:
+            grad.zero_()
         self._forward_eager()
         tape = wp.Tape()
         with tape:
             self.loss = self._evaluate(self.images)
-        tape.zero()
         tape.backward(self.loss)
-        self._tape = tape  # keeps the arrays of the loss, which the graph points into
         self._backward_eager()
+        kept = {grad.ptr for grad in own}
+        for grad in tape.gradients.values():
+            if grad.ptr not in kept:
+                grad.zero_()  # what the loss left between its kernels must not be there the next time
+        self._tape = tape  # keeps the arrays of the loss, which the graph points into
 
 
 def _grad(image: wp.array | None) -> wp.array | None:
