@@ -32,6 +32,7 @@ def load_mitsuba(variant: str = "llvm_ad_rgb", threads: int | None = None) -> An
     import mitsuba as mi
 
     mi.set_variant(variant)
+    mi.set_log_level(mi.LogLevel.Error)
     if threads is not None:
         dr.set_thread_count(threads)
     return mi
