@@ -27,13 +27,13 @@ def intersect(d: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.vec4:
     e2 = c - a
     p = wp.cross(d, e2)
     det = wp.dot(e1, p)
-    if wp.abs(det) < 1.0e-20:
-        return wp.vec4(1.0, 0.0, 0.0, a[2])
-    inverse = 1.0 / det
+    # No early return: it would send the four numbers through memory.
+    edge_on = wp.abs(det) < 1.0e-20
+    inverse = 1.0 / wp.where(edge_on, 1.0, det)
     q = wp.cross(e1, a)
-    u = -wp.dot(a, p) * inverse
-    v = wp.dot(d, q) * inverse
-    return wp.vec4(1.0 - u - v, u, v, wp.dot(e2, q) * inverse)
+    u = wp.where(edge_on, 0.0, -wp.dot(a, p) * inverse)
+    v = wp.where(edge_on, 0.0, wp.dot(d, q) * inverse)
+    return wp.vec4(1.0 - u - v, u, v, wp.where(edge_on, a[2], wp.dot(e2, q) * inverse))
 
 
 @wp.func

@@ -169,7 +169,7 @@ def rotate_normals(
 def _flush(
     view: int, k: int, R: wp.mat33, t: wp.vec3, R_grad: wp.array2d[wp.mat33], t_grad: wp.array2d[wp.vec3]
 ):
-    if R_grad.shape[0] > 0:
+    if k >= 0 and R_grad.shape[0] > 0:
         wp.atomic_add(R_grad, view, k, R)
         wp.atomic_add(t_grad, view, k, t)
 
@@ -193,22 +193,24 @@ def reduce_vectors(
     view, block = wp.tid()
     first = block * _BLOCK
     last = wp.min(first + _BLOCK, source.shape[0])
-    current = instance[first]
+    current = wp.int32(-1)
     R_sum = wp.mat33()
     t_sum = wp.vec3()
-    for i in range(first, last):
-        k = instance[i]
-        if k != current:
-            _flush(view, current, R_sum, t_sum, R_grad, t_grad)
-            R_sum = wp.mat33()
-            t_sum = wp.vec3()
-            current = k
+    i = first
+    while i < last:
         g = g_cam[view, i]
         if g[0] != 0.0 or g[1] != 0.0 or g[2] != 0.0:
+            k = instance[i]
+            if k != current:
+                _flush(view, current, R_sum, t_sum, R_grad, t_grad)
+                R_sum = wp.mat33()
+                t_sum = wp.vec3()
+                current = k
             R_sum += wp.outer(g, vectors[source[i]])
             t_sum += g
             if vectors_grad.shape[0] > 0:
                 wp.atomic_add(vectors_grad, source[i], wp.transpose(R_cam_obj[view, k]) * g)
+        i += 1
     _flush(view, current, R_sum, t_sum, R_grad, t_grad)
 
 
