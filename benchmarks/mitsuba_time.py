@@ -1,10 +1,10 @@
 """Times of Mitsuba 3 on the scenes of `render.py`: depth, silhouette and colour, with gradients to the pose.
 
 Depth is traced through pixel centres and differentiated inside surfaces only. Silhouette (a body that shines)
-and colour (a Lambertian body under one lamp) are `direct_projective`: 4 samples a pixel, boundaries by projective
-sampling (Zhang et al. 2023). The pose is a tangent vector of six numbers, chained to the vertices in Dr.Jit.
-The forward pass leaves the object where it is; the backward pass moves it, as every step of a fit does, which
-rebuilds its acceleration structure.
+and colour (a Lambertian body under one lamp) are `direct_projective`: 4 samples a pixel, boundaries by
+projective sampling (Zhang et al. 2023). The pose is a tangent vector of six numbers, chained to the vertices
+in Dr.Jit. The forward pass leaves the object where it is; the backward pass moves it, as every step of a fit
+does, which rebuilds its acceleration structure.
 """
 
 from __future__ import annotations

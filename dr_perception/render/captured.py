@@ -23,10 +23,10 @@ Loss = Callable[[Images], wp.array]
 class CapturedRender:
     """Draws one scene again and again into the same images; made by `Renderer.capture`.
 
-    Owns its buffers, so that other renders may come in between. Poses, materials, lights and whatever else the
-    parameters hold are read at every replay: write new values into the same arrays (``parameters.pose.assign``).
-    What is fixed are the arrays, their sizes and the options, and with them the kind of lens and, unless they
-    are in ``requires_grad``, vertices and intrinsics.
+    Owns its buffers, so that other renders may come in between. Poses, materials, lights and whatever else
+    the parameters hold are read at every replay: write new values into the same arrays
+    (``parameters.pose.assign``). What is fixed are the arrays, their sizes and the options, and with them the
+    kind of lens and, unless they are in ``requires_grad``, vertices and intrinsics.
 
     Attributes:
         images: The images that are drawn into; gradients of the loss go to their ``grad``.
@@ -74,7 +74,7 @@ class CapturedRender:
         self._backward()
 
     def step(self) -> Images:
-        """Set all gradients to zero, draw, evaluate the loss and pull it back to the parameters, in one graph.
+        """Set gradients to zero, draw, evaluate the loss and pull it back to the parameters, in one graph.
 
         Raises:
             RuntimeError: The render was captured without a loss, or the parameters have no gradients.
@@ -97,7 +97,7 @@ class CapturedRender:
         self._step = capture([self._step_eager], device) if self._has_step else None
 
     def _settle(self, again: Callable[[], None]) -> None:
-        """If the outline outgrew its room, which only a CPU can tell for nothing: run again and capture anew."""
+        """Run again and capture anew if the outline outgrew its room, which only a CPU tells for nothing."""
         if self._chunk.wants_outline and self._chunk.work.outgrown():
             again()
             self._capture()

@@ -61,7 +61,7 @@ class Chunk:
         return self.views, self.work.key.height, -(-self.work.key.width // self.span)
 
     def room(self) -> int:
-        """Threads for a pass over the pieces: their number where the host knows it, else all there is room for."""
+        """Threads for a pass over the pieces: as many as there are, where the host knows, or may be."""
         return self.work.room(self.launcher.capturing)
 
     def scratch(self, name: str, like: wp.array, zero: bool = True) -> wp.array:
@@ -73,8 +73,10 @@ class Chunk:
 
     @property
     def bounded(self) -> bool:
-        """Whether the box around what is seen is found: where one thread sees all vertices, and pixels far
-        from the object are of no interest."""
+        """Whether the box around what is seen is found.
+
+        One thread must see all vertices for it, and pixels far from the object be of no interest.
+        """
         return self.work.device.is_cpu and not self.distorted and self.images.soft_silhouette is None
 
     @property

@@ -24,6 +24,8 @@ from dr_perception.render.types import SUBPIXEL_BITS, Viewport
 _BITS = wp.constant(wp.int32(SUBPIXEL_BITS))
 _ONE_PIXEL = wp.constant(1 << SUBPIXEL_BITS)
 _ONE_PIXEL_64 = wp.constant(wp.int64(1 << SUBPIXEL_BITS))
+_SCALE = wp.constant(float(1 << SUBPIXEL_BITS))
+_FAR = wp.constant(1.0e6)
 _BEHIND = wp.constant(wp.int32(-(1 << 30)))
 """Snapped coordinate of vertices that are not in front of the near plane; no other is so small."""
 _SMALL = wp.constant(8)
@@ -34,7 +36,9 @@ _EDGE_ON = wp.constant(wp.int64(4 << (2 * SUBPIXEL_BITS - 8)))
 
 @wp.func
 def snap(s: wp.vec2) -> wp.vec2i:
-    """A point of the image on the sub-pixel grid."""
+    """A point of the image on the sub-pixel grid; far points are clamped, as `raster` does."""
+    if wp.abs(s[0]) < _FAR and wp.abs(s[1]) < _FAR:
+        return wp.vec2i(wp.int32(wp.floor(s[0] * _SCALE + 0.5)), wp.int32(wp.floor(s[1] * _SCALE + 0.5)))
     return wp.vec2i(_snap(s[0]), _snap(s[1]))
 
 
@@ -57,9 +61,7 @@ def _triangle_of(
 
 
 @wp.func
-def _coverage(
-    a: wp.vec2i, b: wp.vec2i, c: wp.vec2i, x0: int, y0: int, width: int, height: int
-) -> wp.uint64:
+def _coverage(a: wp.vec2i, b: wp.vec2i, c: wp.vec2i, x0: int, y0: int, width: int, height: int) -> wp.uint64:
     """Pixel centres of a box of at most 8 x 8 that lie in a triangle, row by row from the lowest bit."""
     px = x0 << _BITS
     py = y0 << _BITS

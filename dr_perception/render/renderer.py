@@ -135,7 +135,7 @@ class Renderer:
     ) -> CapturedRender:
         """Capture a render, and what follows it up to the gradients of the parameters, into graphs.
 
-            captured = renderer.capture(scene, parameters, options, loss=lambda images: l2(images.depth, target))
+            captured = renderer.capture(scene, parameters, options, lambda images: l2(images.depth, target))
             for _ in range(100):
                 captured.step()                      # one call: draw, loss, gradients
                 ...                                  # parameters.pose.grad -> new parameters.pose
@@ -163,15 +163,14 @@ class Renderer:
             raise ValueError(f"capture needs an image that is not empty, got crop {options.crop}")
         if len(self._chunks(request, box[2], box[3])) > 1:
             raise ValueError(
-                f"capture needs all {parameters.num_views} views within memory_budget_mb = {self.memory_budget_mb:g}"
+                f"capture needs all {parameters.num_views} views within memory_budget_mb, "
+                f"got {self.memory_budget_mb:g}"
             )
         arrays, views = self._scene_arrays(scene), parameters.num_views
         work = Workspace(arrays, _workspace_key(parameters, box, views), self.device)
         launcher = Launcher(self.device)
         chunk = pipeline.Chunk(arrays, parameters, options, work, launcher, images, 0, views)
-        return CapturedRender(
-            chunk, lambda: self._prepare(chunk, box), loss, bool(parameters.requires_grad)
-        )
+        return CapturedRender(chunk, lambda: self._prepare(chunk, box), loss, bool(parameters.requires_grad))
 
     def _scene_arrays(self, scene: Scene) -> SceneArrays:
         key = tuple((id(i.mesh), i.material.crease_angle_rad) for i in scene.instances)

@@ -82,8 +82,8 @@ def resolve(
 ):
     """Face, depth along z [m], coverage at the centre and instance of every pixel that shows a face.
 
-    The others keep what they have; so do empty images. A thread works through ``span`` pixels of a row, as far
-    as they lie in the box of the view.
+    The others keep what they have; so do empty images. A thread works through ``span`` pixels of a row, as
+    far as they lie in the box of the view.
     """
     view, y, strip = wp.tid()
     box = boxes[view]

@@ -76,7 +76,7 @@ def rotate_lights(
 
 @wp.func
 def _box(x0: int, y0: int, x1: int, y1: int, v: Viewport) -> wp.vec4i:
-    """Pixels of a view between two points of the grid, and some more all around for what looks at neighbours."""
+    """Pixels of a view between two points of the grid, and some more around for what looks at neighbours."""
     return wp.vec4i(
         wp.max((x0 >> _BITS) - v.x0 - _MARGIN, 0),
         wp.max((y0 >> _BITS) - v.y0 - _MARGIN, 0),
@@ -105,8 +105,8 @@ def transform_vertices(
 ):
     """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread.
 
-    ``boxes`` gets the pixels of each view (first column and row, last column and row) outside of which nothing
-    is seen: all of them unless ``bounded``, which takes a single thread a view.
+    ``boxes`` gets the pixels of each view (first column and row, last column and row) outside of which
+    nothing is seen: all of them unless ``bounded``, which takes a single thread a view.
     """
     view, block = wp.tid()
     camera = cameras[view]

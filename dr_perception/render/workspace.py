@@ -122,9 +122,7 @@ class Workspace:
         self.piece_count = wp.zeros(1, dtype=wp.int32, device=device)
         self.candidate_count = wp.zeros(1, dtype=wp.int32, device=device)
         self.heads = wp.zeros(shape, dtype=wp.int32, device=device)
-        self._host_counts = (
-            (self.candidate_count.numpy(), self.piece_count.numpy()) if device.is_cpu else None
-        )
+        self._host_counts = [c.numpy() for c in (self.candidate_count, self.piece_count) if device.is_cpu]
         self.boxes = wp.zeros(views, dtype=wp.vec4i, device=device)
         """Pixels of each view outside of which nothing is seen: first column, row, last column, row."""
         self.captured_room = 1 << 30

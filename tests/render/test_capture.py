@@ -78,7 +78,7 @@ def test_step_runs_the_loss_and_gives_the_same_every_time() -> None:
 
 
 def test_an_outline_that_outgrows_the_graph_is_drawn_whole() -> None:
-    """The graph looks at as many pieces as there were from afar, with room to spare for half as many again."""
+    """The graph looks at as many pieces as there were from afar, and half as many again."""
     camera = Camera(480, 360, 600.0, 600.0, 239.5, 179.5)
     scene, renderer = Scene.of(torus(), pose(3.0)), Renderer("cpu")
     parameters = renderer.parameters(scene, camera, requires_grad=("pose",))
