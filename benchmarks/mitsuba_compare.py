@@ -43,7 +43,7 @@ class Mitsuba:
             path = Path(folder) / "mesh.ply"
             write_ply(path, mesh)
             self.scene = self.mi.load_dict(self._description(str(path), camera))
-        self.parameters = mi.traverse(self.scene)
+        self.parameters = self.mi.traverse(self.scene)
         self.key = next(k for k in self.parameters.keys() if k.endswith("vertex_positions"))
         self.move(np.zeros(6))
 
