@@ -55,10 +55,10 @@ class Time:
         return f"{self.least:8.3f} /{self.median:8.3f}"
 
 
-def time_of(function: Callable[[], object], seconds: float, calls: int = 5) -> Time:
-    """Time calls for a while, and at least so many, after two calls that do not count."""
-    function()
-    function()
+def time_of(function: Callable[[], object], seconds: float, calls: int = 5, warm: int = 2) -> Time:
+    """Time calls for a while, and at least so many, after calls to warm up that do not count."""
+    for _ in range(warm):
+        function()
     times, start = [], time.perf_counter()
     while time.perf_counter() - start < seconds or len(times) < calls:
         before = time.perf_counter()
@@ -147,7 +147,7 @@ class Table:
         if self.mitsuba is not None and name in MITSUBA:
             theirs = time_mitsuba(
                 self.mitsuba, case.mesh, case.T_cam_obj, case.camera, MITSUBA[name],
-                lambda f: time_of(f, seconds, calls=3),
+                lambda f: time_of(f, seconds, calls=2, warm=1),
             )  # fmt: skip
             line += f"  {theirs[0]}  {theirs[1]} "
             line += f"{theirs[0].least / forward.least:7.0f}{theirs[1].least / both.least:7.0f}"
