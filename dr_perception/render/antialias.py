@@ -14,8 +14,7 @@ from dr_perception.render.interpolation import mix
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
 from dr_perception.render.outline import Piece
 from dr_perception.render.outline_probe import shows_background
-from dr_perception.render.shading import Surface, shade
-from dr_perception.render.surface import _base_color, shading_normal
+from dr_perception.render.surface import shading_normal, surface_color
 from dr_perception.render.types import Viewport
 
 
@@ -62,16 +61,11 @@ def _side_color(
     a = p_cam[piece.view, f[0]]
     b = p_cam[piece.view, f[1]]
     c = p_cam[piece.view, f[2]]
-    x = mix(w, a, b, c)
-    k = face_instance[face]
-    s = Surface()
-    s.normal = shading_normal(face, w, x, a, b, c, normal_index, n_cam, piece.view)
-    s.eye = -wp.normalize(x)
-    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
-    s.roughness = roughness[k]
-    s.metallic = metallic[k]
-    s.specular = specular[k]
-    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+    return surface_color(
+        piece.view, camera, face, w, mix(w, a, b, c), p_cam, n_cam, faces, normal_index, face_instance,
+        vertex_source, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular,
+        ambient, light_cam, light_colors, harmonics, R_world_cam,
+    )  # fmt: skip
 
 
 @wp.kernel

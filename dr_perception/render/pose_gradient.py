@@ -181,6 +181,13 @@ def _pull_color(
     return out
 
 
+@wp.func
+def _eye_force(g_eye: wp.vec3, x: wp.vec3) -> wp.vec3:
+    """Gradient with respect to a surface point of what depends on the direction from it to the eye."""
+    length = wp.length(x)
+    return ((wp.dot(g_eye, x) / (length * length)) * x - g_eye) / length
+
+
 @wp.kernel(enable_backward=False)
 def pull_color_to_poses(
     face_index: wp.array3d[int],
@@ -209,6 +216,7 @@ def pull_color_to_poses(
     t_cam_obj: wp.array2d[wp.vec3],
     first_view: int,
     span: int,
+    marks: wp.array3d[int],
     g_color: wp.array3d[wp.vec3],
     # output
     R_grad: wp.array2d[wp.mat33],
@@ -239,12 +247,15 @@ def pull_color_to_poses(
             e2 = p_cam[view, f[2]] - a
             n = wp.cross(e1, e2)
             s = wp.dot(n, d)
+            held = wp.int32(0)
+            if marks.shape[0] > 0:
+                held = marks[view, y, x]
             if s * s >= _EDGE_ON * wp.dot(n, n) * wp.dot(d, d):
                 inverse = 1.0 / s
                 w_b = wp.dot(a, wp.cross(d, e2)) * inverse
                 w_c = -wp.dot(d, wp.cross(e1, a)) * inverse
                 pull = _pull_color(
-                    g_color[view, y, x], face, wp.vec3(1.0 - w_b - w_c, w_b, w_c), d, view, camera, 0,
+                    g_color[view, y, x], face, wp.vec3(1.0 - w_b - w_c, w_b, w_c), d, view, camera, held,
                     p_cam, n_cam,
                     faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures,
                     texels,
@@ -252,6 +263,8 @@ def pull_color_to_poses(
                     R_world_cam,
                 )  # fmt: skip
                 row = (wp.dot(pull.along, d) * inverse) * n - pull.along
+                if held != 0:
+                    row = _eye_force(pull.eye, (wp.dot(n, a) * inverse) * d)
                 force += row
                 moment += wp.outer(row, (wp.dot(n, a) * inverse) * d - t) + wp.outer(pull.normal, pull.mixed)
     _flush(view, current, moment, force, R_cam_obj, R_grad, t_grad)
@@ -318,8 +331,7 @@ def pull_jumps_to_poses(
                 texels, albedo,
                 roughness, metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
             )  # fmt: skip
-            length = wp.length(x)
-            row = ((wp.dot(pull.eye, x) / (length * length)) * x - pull.eye) / length
+            row = _eye_force(pull.eye, x)
             force += row
             moment += wp.outer(row, x - t_cam_obj[view, k]) + wp.outer(pull.normal, pull.mixed)
     if piece.face_out < 0 and piece.out_x >= 0:

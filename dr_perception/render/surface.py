@@ -158,6 +158,60 @@ def resolve_adjoint(
 
 
 @wp.func
+def hold(w: wp.vec3) -> wp.vec3:
+    """The same weights, without a gradient: a point that moves with its face."""
+    return 1.0 * w
+
+
+@wp.func_grad(hold)
+def _hold_grad(w: wp.vec3, adj_ret: wp.vec3):
+    wp.adjoint[w] += 0.0 * adj_ret
+
+
+@wp.func
+def surface_color(
+    view: int,
+    camera: int,
+    face: int,
+    w: wp.vec3,
+    d: wp.vec3,
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+    roughness: wp.array[float],
+    metallic: wp.array[float],
+    specular: wp.array[float],
+    ambient: wp.array[wp.vec3],
+    light_cam: wp.array2d[wp.vec3],
+    light_colors: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+) -> wp.vec3:
+    """Linear RGB at barycentric weights ``w`` of a face, seen along ``d``."""
+    f = faces[face]
+    a = p_cam[view, f[0]]
+    b = p_cam[view, f[1]]
+    c = p_cam[view, f[2]]
+    k = face_instance[face]
+    s = Surface()
+    s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
+    s.eye = -wp.normalize(d)
+    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
+    s.roughness = roughness[k]
+    s.metallic = metallic[k]
+    s.specular = specular[k]
+    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+
+
+@wp.func
 def _pixel_color(
     view: int,
     y: int,
@@ -186,6 +240,7 @@ def _pixel_color(
     R_world_cam: wp.array[wp.mat33],
     background: wp.array3d[wp.vec3],
     first_view: int,
+    marks: wp.array3d[int],
 ) -> wp.vec3:
     face = face_index[view, y, x]
     camera = (view + first_view) % rays.shape[0]
@@ -201,15 +256,15 @@ def _pixel_color(
     c = p_cam[view, f[2]]
     hit = intersect(d, a, b, c)
     w = wp.vec3(hit[0], hit[1], hit[2])
-    k = face_instance[face]
-    s = Surface()
-    s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
-    s.eye = -wp.normalize(d)
-    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
-    s.roughness = roughness[k]
-    s.metallic = metallic[k]
-    s.specular = specular[k]
-    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+    if marks.shape[0] > 0:
+        if marks[view, y, x] != 0:
+            w = hold(w)
+            d = mix(w, a, b, c)
+    return surface_color(
+        view, camera, face, w, d, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+        vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam,
+        light_colors, harmonics, R_world_cam,
+    )  # fmt: skip
 
 
 @wp.kernel
@@ -238,6 +293,7 @@ def shade_pixels(
     R_world_cam: wp.array[wp.mat33],
     background: wp.array3d[wp.vec3],
     first_view: int,
+    marks: wp.array3d[int],
     # output
     color: wp.array3d[wp.vec3],
 ):
@@ -247,7 +303,7 @@ def shade_pixels(
         view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
         vertex_source,
         vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-        light_cam, light_colors, harmonics, R_world_cam, background, first_view,
+        light_cam, light_colors, harmonics, R_world_cam, background, first_view, marks,
     )  # fmt: skip
 
 
@@ -278,6 +334,7 @@ def shade_strips(
     background: wp.array3d[wp.vec3],
     first_view: int,
     span: int,
+    marks: wp.array3d[int],
     # output
     color: wp.array3d[wp.vec3],
 ):
@@ -288,7 +345,7 @@ def shade_strips(
             view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
             vertex_source,
             vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-            light_cam, light_colors, harmonics, R_world_cam, background, first_view,
+            light_cam, light_colors, harmonics, R_world_cam, background, first_view, marks,
         )  # fmt: skip
 
 
@@ -302,6 +359,7 @@ def shade_normals(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     first_view: int,
+    marks: wp.array3d[int],
     # output
     normal: wp.array3d[wp.vec3],
 ):
@@ -319,4 +377,7 @@ def shade_normals(
     c = p_cam[view, f[2]]
     hit = intersect(d, a, b, c)
     w = wp.vec3(hit[0], hit[1], hit[2])
+    if marks.shape[0] > 0:
+        if marks[view, y, x] != 0:
+            w = hold(w)
     normal[view, y, x] = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
