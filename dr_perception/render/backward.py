@@ -150,7 +150,10 @@ def _transport(c: Chunk, grads: Images, g_depth: wp.array | None, g: Gradients) 
     if color is None and normal is None and depth is None:
         return None
     marks = w.scratch("marks", w.face_index)
-    c.launcher.run("mark_outline", transport.mark_outline, g.room, [w.pieces, w.piece_count, marks])
+    c.launcher.run(
+        "mark_outline", transport.mark_outline, g.room,
+        [w.pieces, w.piece_count, w.face_index, w.rays, w.viewports, w.p_cam, a.faces, c.first_view, marks],
+    )  # fmt: skip
     c.launcher.run(
         "transport", transport.pull_transport, c.strips,
         [marks, w.face_index, w.depth, w.rays, w.viewports, a.neighbors, p.intrinsics, p.camera_models,
@@ -197,7 +200,9 @@ def _material_gradients(c: Chunk, g: Gradients) -> list:
     ]  # fmt: skip
 
 
-def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients) -> None:
+def _color_adjoint(
+    c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     w, p = c.work, c.parameters
     sampled = w.scratch("g_color", color, zero=False)
     wp.copy(sampled, g_color)
@@ -219,7 +224,9 @@ def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array
     c.launcher.run_adjoint("color_adjoint", surface.shade_pixels, c.size, arguments, gradients)
 
 
-def _color_to_poses(c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients) -> None:
+def _color_to_poses(
+    c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     """The same for poses alone, without a detour over vertices and materials."""
     w, a = c.work, c.arrays
     material = material_inputs(c)
@@ -239,7 +246,9 @@ def _color_to_poses(c: Chunk, color: wp.array, g_color: wp.array, marks: wp.arra
     )  # fmt: skip
 
 
-def _normal_adjoint(c: Chunk, normal: wp.array, g_normal: wp.array, marks: wp.array | None, g: Gradients) -> None:
+def _normal_adjoint(
+    c: Chunk, normal: wp.array, g_normal: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     w = c.work
     sampled = w.scratch("g_normal", normal, zero=False)
     wp.copy(sampled, g_normal)

@@ -166,7 +166,15 @@ def resolve(c: Chunk) -> None:
          images.silhouette, images.instance],
     )  # fmt: skip
     if c.wants_color:
-        arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, c.span, None, images.color]
+        arguments = [
+            *pixel_inputs(c),
+            *material_inputs(c),
+            p.background,
+            c.first_view,
+            c.span,
+            None,
+            images.color,
+        ]
         c.launcher.run("color", surface.shade_strips, c.strips, arguments)
     if images.normal is not None:
         arguments = [*pixel_inputs(c), c.first_view, None, images.normal]

@@ -1,7 +1,7 @@
 """Straight walks over the surface that a pixel sees, from face to face along a line on the image.
 
-A *sheet* is what hangs together without folding over (from faces towards the camera to faces away from it) and
-without a crease or texture seam, so that every attribute is continuous on it.
+A *sheet* is what hangs together without folding over, from faces towards the camera to faces away from it. Creases
+and texture seams, where attributes jump, lie within sheets; a walk can be told to stop at them.
 """
 
 import warp as wp
@@ -21,7 +21,9 @@ class SheetPoint:
     at: float
     """Distance walked, as a share of the step."""
     arrived: int
-    """1 if the walk came to its limit, 0 if the sheet ended before."""
+    """1 if the walk came to its limit, 0 if the sheet ended before or a crease was met."""
+    beyond: int
+    """Face beyond the crease that was met, else -1."""
 
 
 @wp.func
@@ -70,19 +72,26 @@ def walk_sheet(
     start: int,
     d: wp.vec3,
     step: wp.vec3,
+    first: float,
     limit: float,
+    creases: int,
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     neighbors: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     corner_uv: wp.array2d[wp.vec2],
 ) -> SheetPoint:
-    """Walk from the ray ``d`` on face ``start`` towards ``d + limit * step``, to the end of the sheet at most."""
+    """Walk over a sheet on the line ``d + at * step``.
+
+    From ``at = first`` on face ``start`` to ``at = limit``, to the end of the sheet, or with ``creases`` to the
+    first edge at which normals or texture coordinates jump.
+    """
     out = SheetPoint()
     f = start
     came_from = wp.int32(-1)
     turned = float(0.0)
-    at = float(0.0)
+    at = first
+    beyond = wp.int32(-1)
     arrived = wp.int32(0)
     walking = bool(True)
     for _i in range(_MAX_STEPS):
@@ -116,8 +125,10 @@ def walk_sheet(
                 if walking:
                     g = faces[next]
                     walking = _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned
-                if walking:
+                if walking and creases != 0:
                     walking = _continuous(f, next, edge, faces, normal_index, corner_uv)
+                    if not walking:
+                        beyond = next
                 if walking:
                     came_from = f
                     f = next
@@ -125,6 +136,7 @@ def walk_sheet(
     out.face = f
     out.at = at
     out.arrived = arrived
+    out.beyond = beyond
     out.w = clamped_weights(
         d + at * step, p_cam[view, corners[0]], p_cam[view, corners[1]], p_cam[view, corners[2]]
     )

@@ -27,27 +27,57 @@ wp.set_module_options({"enable_backward": False, "max_unroll": 1})
 
 _SAME_DEPTH = wp.constant(5.0e-3)
 """Share of the depth by which a walk may miss what a pixel shows and still have found it."""
+_STEEP = wp.constant(0.12)
+"""Squared cosine between ray and normal below which the surface next to an outline counts as steep (70 degrees).
+
+On a ball of R pixels that is its outermost 0.06 R.
+"""
 _HALF = wp.constant(0.4999)
 """Distance of a side from the centre, less than which a sheet reaches into the pixel."""
+
+
+@wp.func
+def _is_steep(
+    view: int, face: int, d: wp.vec3, p_cam: wp.array2d[wp.vec3], faces: wp.array[wp.vec3i]
+) -> bool:
+    f = faces[face]
+    a = p_cam[view, f[0]]
+    n = wp.cross(p_cam[view, f[1]] - a, p_cam[view, f[2]] - a)
+    s = wp.dot(n, d)
+    return s * s < _STEEP * wp.dot(n, n) * wp.dot(d, d)
 
 
 @wp.kernel(enable_backward=False)
 def mark_outline(
     pieces: wp.array[Piece],
     count: wp.array[int],
+    face_index: wp.array3d[int],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    first_view: int,
     # output
     marks: wp.array3d[int],
 ):
-    """Mark the pixels of an outline and those around them."""
+    """Mark the pixels of outlines, and those around them that show steep surface."""
     i = wp.tid()
     if i >= count[0]:
         return
     p = pieces[i]
     if p.face_out >= 0:
         return
+    v = viewports[p.view]
+    camera = (p.view + first_view) % rays.shape[0]
     for y in range(wp.max(p.y - 1, 0), wp.min(p.y + 2, marks.shape[1])):
         for x in range(wp.max(p.x - 1, 0), wp.min(p.x + 2, marks.shape[2])):
-            marks[p.view, y, x] = 1
+            if x == p.x and y == p.y:
+                marks[p.view, y, x] = 1
+            elif marks[p.view, y, x] == 0:
+                face = face_index[p.view, y, x]
+                if face >= 0:
+                    if _is_steep(p.view, face, ray_of(rays, camera, x + v.x0, y + v.y0), p_cam, faces):
+                        marks[p.view, y, x] = 1
 
 
 @wp.func
@@ -133,6 +163,77 @@ def _weighted(
     return total
 
 
+@wp.struct
+class EndOfWalk:
+    """Where a walk ended, and the weighted attributes there."""
+
+    point: SheetPoint
+    value: float
+
+
+@wp.func
+def _follow(
+    start: int,
+    d: wp.vec3,
+    step: wp.vec3,
+    limit: float,
+    q: PixelGradient,
+    view: int,
+    camera: int,
+    neighbors: wp.array[wp.vec3i],
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+    roughness: wp.array[float],
+    metallic: wp.array[float],
+    specular: wp.array[float],
+    ambient: wp.array[wp.vec3],
+    light_cam: wp.array2d[wp.vec3],
+    light_colors: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+) -> EndOfWalk:
+    """Attributes at the end of a walk from the ray ``d`` on a face, less their jumps at creases on the way."""
+    out = EndOfWalk()
+    creases = wp.max(q.has_color, q.has_normal)
+    face = start
+    at = float(0.0)
+    after = wp.int32(0)
+    walking = bool(True)
+    while walking:
+        p = SheetPoint()
+        p.face = face
+        p.beyond = face
+        if after == 0:
+            p = walk_sheet(
+                view, face, d, step, at, limit, creases, p_cam, faces, neighbors, normal_index, corner_uv
+            )
+        else:
+            f = faces[face]
+            p.w = clamped_weights(d + at * step, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+        value = _weighted(
+            p, q, view, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
+            light_cam, light_colors, harmonics, R_world_cam,
+        )  # fmt: skip
+        out.value += wp.where(after == 0, value, -value)
+        walking = p.beyond >= 0 and at < limit
+        if after == 0:
+            at = p.at
+            out.point = p
+            face = p.beyond
+        after = 1 - after
+    return out
+
+
 @wp.func
 def _add_motion(
     p: SheetPoint,
@@ -183,21 +284,17 @@ def _step_aside(rays: wp.array3d[wp.vec2], camera: int, x: int, y: int, dx: int,
 
 
 @wp.struct
-class Side:
-    """What lies between the centre of a pixel and one of its sides."""
+class Reach:
+    """How far the sheets of a pixel and of its neighbour reach between the two centres, from 0 to 1."""
 
-    own: SheetPoint
-    """Last point of the sheet that the centre shows."""
-    entered: int
-    """1 if the sheet that the neighbour shows reaches into the pixel."""
-    border: SheetPoint
-    """Where that sheet crosses the side."""
-    edge: SheetPoint
-    """Where that sheet ends."""
+    own: float
+    """Where the sheet that the pixel shows ends or is hidden."""
+    other: float
+    """Where the sheet that the neighbour shows begins; 1 if it is the same one or there is none."""
 
 
 @wp.func
-def _look_aside(
+def _reach(
     view: int,
     own: int,
     d: wp.vec3,
@@ -210,41 +307,33 @@ def _look_aside(
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
     corner_uv: wp.array2d[wp.vec2],
-) -> Side:
+) -> Reach:
     """Follow the sheets of a pixel (face ``own``) and its neighbour (``other``) towards each other."""
-    side = Side()
-    end = float(0.0)
+    reach = Reach()
+    reach.other = 1.0
+    mine = SheetPoint()
+    z = float(0.0)
     same = bool(False)
     if own >= 0:
-        side.own = walk_sheet(view, own, d, step, 1.0, p_cam, faces, neighbors, normal_index, corner_uv)
-        end = side.own.at
-        z = _point(side.own, view, p_cam, faces)[2]
-        same = _same_sheet(side.own, z, other, other_depth, neighbors, face_instance)
+        mine = walk_sheet(view, own, d, step, 0.0, 1.0, 0, p_cam, faces, neighbors, normal_index, corner_uv)
+        reach.own = mine.at
+        z = _point(mine, view, p_cam, faces)[2]
+        same = _same_sheet(mine, z, other, other_depth, neighbors, face_instance)
     if other >= 0 and not same:
-        far = d + step
-        edge = walk_sheet(view, other, far, -step, 1.0, p_cam, faces, neighbors, normal_index, corner_uv)
-        start = 1.0 - edge.at
-        if end > start:
+        yours = walk_sheet(
+            view, other, d + step, -step, 0.0, 1.0, 0, p_cam, faces, neighbors, normal_index, corner_uv
+        )
+        reach.other = 1.0 - yours.at
+        if reach.own > reach.other:
             # Both sheets are there: one that reaches a centre that shows the other lies behind.
-            front = side.own.arrived == 0
-            if front and edge.arrived == 0:
-                front = _point(side.own, view, p_cam, faces)[2] < _point(edge, view, p_cam, faces)[2]
+            front = mine.arrived == 0
+            if front and yours.arrived == 0:
+                front = z < _point(yours, view, p_cam, faces)[2]
             if front:
-                start = end
+                reach.other = reach.own
             else:
-                end = start
-        if start < _HALF:
-            side.entered = 1
-            side.border = walk_sheet(
-                view, other, far, -step, 0.5, p_cam, faces, neighbors, normal_index, corner_uv
-            )
-            side.edge = walk_sheet(
-                view, other, far, -step, 1.0 - start, p_cam, faces, neighbors, normal_index, corner_uv
-            )
-    end = wp.min(end, 0.5)
-    if own >= 0 and side.own.at > end:
-        side.own = walk_sheet(view, own, d, step, end, p_cam, faces, neighbors, normal_index, corner_uv)
-    return side
+                reach.own = reach.other
+    return reach
 
 
 @wp.kernel(enable_backward=False)
@@ -312,34 +401,39 @@ def pull_transport(
                     other = face_index[view, ny, nx]
                     other_depth = depth[view, ny, nx]
                 step = _step_aside(rays, camera, x + v.x0, y + v.y0, dx, dy)
-                side = _look_aside(
+                reach = _reach(
                     view, own, d, step, other, other_depth, p_cam, faces, neighbors, normal_index,
                     face_instance, corner_uv,
                 )  # fmt: skip
-                gain_own = float(0.0)
+                along = wp.vec2(float(dx), float(dy))
                 gain = float(0.0)
+                edge = SheetPoint()
                 # The end of the pixel's own sheet, then both ends of the one that enters.
                 for i in range(3):
-                    p = side.own
-                    if i == 1:
-                        p = side.border
-                    if i == 2:
-                        p = side.edge
-                    if (i == 0 and own >= 0) or (i > 0 and side.entered != 0):
-                        value = _weighted(
-                            p, q, view, camera, p_cam, n_cam, faces, normal_index, face_instance,
-                            vertex_source, vertex_colors, corner_uv, textures, texels, albedo, roughness,
-                            metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
+                    face = own
+                    origin = d
+                    way = step
+                    limit = wp.min(reach.own, 0.5)
+                    if i > 0:
+                        face = wp.where(reach.other < _HALF, other, -1)
+                        origin = d + step
+                        way = -step
+                        limit = wp.where(i == 1, 0.5, 1.0 - reach.other)
+                    if face >= 0:
+                        end = _follow(
+                            face, origin, way, limit, q, view, camera, neighbors, p_cam, n_cam, faces,
+                            normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures,
+                            texels, albedo, roughness, metallic, specular, ambient, light_cam, light_colors,
+                            harmonics, R_world_cam,
                         )  # fmt: skip
                         if i == 0:
-                            gain_own = value
+                            g_own -= end.value * along
                         else:
-                            gain += wp.where(i == 1, value, -value)
-                along = wp.vec2(float(dx), float(dy))
-                g_own -= gain_own * along
-                if side.entered != 0:
+                            gain += wp.where(i == 1, end.value, -end.value)
+                            edge = end.point
+                if reach.other < _HALF:
                     _add_motion(
-                        side.edge, -gain * along, 0.0, view, camera, cam, p_cam, faces, g_cam, g_intrinsics
+                        edge, -gain * along, 0.0, view, camera, cam, p_cam, faces, g_cam, g_intrinsics
                     )
             if own >= 0:
                 f = faces[own]
