@@ -242,7 +242,8 @@ def _color_to_poses(
         )  # fmt: skip
     c.launcher.run(
         "color_to_poses", pose_gradient.pull_color_to_poses, c.strips,
-        [*pixel_inputs(c), *material, w.R_cam_obj, w.t_cam_obj, c.first_view, c.span, marks, sampled, g.R, g.t],
+        [*pixel_inputs(c), *material, w.R_cam_obj, w.t_cam_obj, c.first_view, c.span, marks, sampled, g.R,
+         g.t],
     )  # fmt: skip
 
 

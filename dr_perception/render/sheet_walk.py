@@ -1,7 +1,7 @@
 """Straight walks over the surface that a pixel sees, from face to face along a line on the image.
 
-A *sheet* is what hangs together without folding over, from faces towards the camera to faces away from it. Creases
-and texture seams, where attributes jump, lie within sheets; a walk can be told to stop at them.
+A *sheet* is what hangs together without folding over, from faces towards the camera to faces away from it.
+Creases and texture seams, where attributes jump, lie within sheets; a walk can be told to stop at them.
 """
 
 import warp as wp
@@ -83,8 +83,8 @@ def walk_sheet(
 ) -> SheetPoint:
     """Walk over a sheet on the line ``d + at * step``.
 
-    From ``at = first`` on face ``start`` to ``at = limit``, to the end of the sheet, or with ``creases`` to the
-    first edge at which normals or texture coordinates jump.
+    From ``at = first`` on face ``start`` to ``at = limit``, to the end of the sheet, or with ``creases`` to
+    the first edge at which normals or texture coordinates jump.
     """
     out = SheetPoint()
     f = start

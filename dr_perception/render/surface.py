@@ -6,7 +6,15 @@ Warp derives.
 
 import warp as wp
 
-from dr_perception.render.interpolation import intersect, mix
+from dr_perception.render.interpolation import (
+    EDGE_ON,
+    depth_on_ray,
+    face_on_ray,
+    intersect,
+    mix,
+    steeper_than,
+    weights_on_ray,
+)
 from dr_perception.render.raster import key_face, key_inverse_z
 from dr_perception.render.shading import Surface, shade
 from dr_perception.render.texture import sample_texture
@@ -130,30 +138,15 @@ def resolve_adjoint(
     f = faces[face]
     v = viewports[view]
     camera = (view + first_view) % rays.shape[0]
-    d = ray_of(rays, camera, x + v.x0, y + v.y0)
-    a = p_cam[view, f[0]]
-    b = p_cam[view, f[1]]
-    c = p_cam[view, f[2]]
-    e1 = b - a
-    e2 = c - a
-    n = wp.cross(e1, e2)
-    s = wp.dot(n, d)
-    # Faces seen edge-on within 0.06 degrees carry no usable slope.
-    if s * s < 1.0e-6 * wp.dot(n, n) * wp.dot(d, d):
+    s = face_on_ray(view, f, ray_of(rays, camera, x + v.x0, y + v.y0), p_cam)
+    if steeper_than(s, EDGE_ON):
         return
-    inverse = 1.0 / s
-    p = wp.cross(d, e2)
-    u = -wp.dot(a, p) * inverse
-    w = wp.dot(d, wp.cross(e1, a)) * inverse
-    # Moeller-Trumbore's determinant e1.(d x e2) is -(n.d).
-    u = -u
-    w = -w
-    row = (g * inverse) * n
-    wp.atomic_add(g_cam, view, f[0], (1.0 - u - w) * row)
-    wp.atomic_add(g_cam, view, f[1], u * row)
-    wp.atomic_add(g_cam, view, f[2], w * row)
+    w = weights_on_ray(s)
+    row = (g / s.n_d) * s.n
+    for i in range(3):
+        wp.atomic_add(g_cam, view, f[i], w[i] * row)
     if g_rays.shape[0] > 0:
-        z = wp.dot(n, a) * inverse
+        z = depth_on_ray(s)
         wp.atomic_add(g_rays, camera, y + v.y0, x + v.x0, wp.vec2(-z * row[0], -z * row[1]))
 
 

@@ -1,21 +1,22 @@
 """Derivative of pixels next to an outline: what the motion of the surface carries into and out of them.
 
-Towards an outline a surface turns away from the eye, so that shading changes over it as the square root of the
-distance on the image: its slope at a pixel's centre has no finite variance, and facets thinner than a pixel add
-their own lottery. The integral of the slope over a pixel is harmless. With ``u`` the motion on the image of
-the surface point and ``c`` an attribute,
+Towards an outline a surface turns away from the eye, so that shading changes over it as the square root of
+the distance on the image: its slope at a pixel's centre has no finite variance, and facets thinner than a
+pixel add their own lottery. The integral of the slope over a pixel is harmless. With ``u`` the motion of the
+surface point on the image and ``c`` an attribute,
 
     d/dt int c = int (Dc/Dt - u . grad c) + boundary of `antialias.boundary_adjoint`,
 
-where ``Dc/Dt`` follows the point and is taken at the centre, and the integral of ``grad c`` is exact along the
-pixel's middle row and column: the attribute where the sheet of surface enters minus where it leaves, found by
-walking over its faces (`sheet_walk`). Averaged over sub-pixel places this is the integral over the pixel.
+where ``Dc/Dt`` follows the point and is taken at the centre, and the integral of ``grad c`` is exact along
+the pixel's middle row and column: the attribute where the sheet of surface leaves minus where it enters,
+found by walking over its faces (`sheet_walk`). Averaged over sub-pixel places this is the integral over the
+pixel.
 """
 
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project_jacobian
-from dr_perception.render.interpolation import mix
+from dr_perception.render.interpolation import face_on_ray, mix, steeper_than
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
 from dr_perception.render.outline import Piece
 from dr_perception.render.outline_probe import touches
@@ -28,23 +29,12 @@ wp.set_module_options({"enable_backward": False, "max_unroll": 1})
 _SAME_DEPTH = wp.constant(5.0e-3)
 """Share of the depth by which a walk may miss what a pixel shows and still have found it."""
 _STEEP = wp.constant(0.12)
-"""Squared cosine between ray and normal below which the surface next to an outline counts as steep (70 degrees).
+"""Squared cosine between ray and normal below which surface next to an outline counts as steep (70 degrees).
 
 On a ball of R pixels that is its outermost 0.06 R.
 """
 _HALF = wp.constant(0.4999)
 """Distance of a side from the centre, less than which a sheet reaches into the pixel."""
-
-
-@wp.func
-def _is_steep(
-    view: int, face: int, d: wp.vec3, p_cam: wp.array2d[wp.vec3], faces: wp.array[wp.vec3i]
-) -> bool:
-    f = faces[face]
-    a = p_cam[view, f[0]]
-    n = wp.cross(p_cam[view, f[1]] - a, p_cam[view, f[2]] - a)
-    s = wp.dot(n, d)
-    return s * s < _STEEP * wp.dot(n, n) * wp.dot(d, d)
 
 
 @wp.kernel(enable_backward=False)
@@ -76,7 +66,8 @@ def mark_outline(
             elif marks[p.view, y, x] == 0:
                 face = face_index[p.view, y, x]
                 if face >= 0:
-                    if _is_steep(p.view, face, ray_of(rays, camera, x + v.x0, y + v.y0), p_cam, faces):
+                    d = ray_of(rays, camera, x + v.x0, y + v.y0)
+                    if steeper_than(face_on_ray(p.view, faces[face], d, p_cam), _STEEP):
                         marks[p.view, y, x] = 1
 
 
@@ -201,7 +192,7 @@ def _follow(
     harmonics: wp.array[wp.vec3],
     R_world_cam: wp.array[wp.mat33],
 ) -> EndOfWalk:
-    """Attributes at the end of a walk from the ray ``d`` on a face, less their jumps at creases on the way."""
+    """Attributes at the end of a walk from the ray ``d`` on a face, less their jumps at creases."""
     out = EndOfWalk()
     creases = wp.max(q.has_color, q.has_normal)
     face = start
@@ -276,7 +267,7 @@ def _same_sheet(
 
 @wp.func
 def _step_aside(rays: wp.array3d[wp.vec2], camera: int, x: int, y: int, dx: int, dy: int) -> wp.vec3:
-    """From the ray of a pixel to that of a neighbour; beyond the border of the image rays go on as they did."""
+    """From the ray of a pixel to that of a neighbour; beyond the image rays go on as they did."""
     d = ray_of(rays, camera, x, y)
     if x + dx < 0 or x + dx >= rays.shape[2] or y + dy < 0 or y + dy >= rays.shape[1]:
         return d - ray_of(rays, camera, x - dx, y - dy)
