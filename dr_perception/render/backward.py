@@ -9,7 +9,15 @@ from dataclasses import dataclass, fields
 
 import warp as wp
 
-from dr_perception.render import antialias, intrinsics, pose_gradient, soft_silhouette, surface, vertex_stage
+from dr_perception.render import (
+    antialias,
+    intrinsics,
+    pose_gradient,
+    soft_silhouette,
+    surface,
+    transport,
+    vertex_stage,
+)
 from dr_perception.render.images import Images
 from dr_perception.render.pipeline import (
     Chunk,
@@ -56,6 +64,7 @@ def _pull_back(c: Chunk, images: Images, grads: Images) -> None:
     g = _gather(c, images, grads)
     geometry = bool(c.parameters.requires_grad & GEOMETRY)
     g_depth = _boundary(c, grads, g) if geometry else None
+    marks = _transport(c, grads, g_depth, g) if geometry else None
     if grads.depth is not None and c.parameters.requires_grad & GEOMETRY and _rigid(c, RIGID):
         c.launcher.run(
             "depth_to_poses", pose_gradient.pull_depth_to_poses, c.strips,
@@ -75,11 +84,11 @@ def _pull_back(c: Chunk, images: Images, grads: Images) -> None:
         _soft_adjoint(c, grads.soft_silhouette, g)
     if grads.color is not None and images.color is not None:
         if _rigid(c, frozenset({"pose"})):
-            _color_to_poses(c, images.color, grads.color, g)
+            _color_to_poses(c, images.color, grads.color, marks, g)
         else:
-            _color_adjoint(c, images.color, grads.color, g)
+            _color_adjoint(c, images.color, grads.color, marks, g)
     if geometry and grads.normal is not None and images.normal is not None:
-        _normal_adjoint(c, images.normal, grads.normal, g)
+        _normal_adjoint(c, images.normal, grads.normal, marks, g)
     if g.rays is not None:
         p, w = c.parameters, c.work
         c.launcher.run(
@@ -147,6 +156,28 @@ def _boundary(c: Chunk, grads: Images, g: Gradients) -> wp.array | None:
     return sampled
 
 
+def _transport(c: Chunk, grads: Images, g_depth: wp.array | None, g: Gradients) -> wp.array | None:
+    """Slopes of colour, normals and antialiased depth next to outlines. Returns the pixels done that way."""
+    w, a, p, o = c.work, c.arrays, c.parameters, c.options
+    color = grads.color if o.antialias else None
+    normal = grads.normal if o.antialias else None
+    depth = grads.depth if o.antialias_depth else None
+    if color is None and normal is None and depth is None:
+        return None
+    marks = c.scratch("marks", w.face_index)
+    c.launcher.run_list(
+        "mark_outline", transport.mark_outline, c.room,
+        [w.pieces, w.piece_count, w.face_index, w.rays, w.viewports, w.p_cam, a.faces, c.first_view, marks],
+    )  # fmt: skip
+    c.launcher.run(
+        "transport", transport.pull_transport, c.strips,
+        [marks, w.face_index, w.depth, w.rays, w.viewports, a.neighbors, p.intrinsics, p.camera_models,
+         c.first_view, w.boxes, c.span, color, normal, depth, w.p_cam, w.n_cam, a.faces, a.normal_index,
+         *material_inputs(c), g_depth, g.cam, g.intrinsics],
+    )  # fmt: skip
+    return marks
+
+
 def _soft_adjoint(c: Chunk, g_soft: wp.array, g: Gradients) -> None:
     w, p = c.work, c.parameters
     middles = c.scratch("g_middles", w.scalar_jumps)
@@ -184,7 +215,9 @@ def _material_gradients(c: Chunk, g: Gradients) -> list:
     ]  # fmt: skip
 
 
-def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -> None:
+def _color_adjoint(
+    c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     w, p = c.work, c.parameters
     sampled = c.scratch("g_color", color, zero=False)
     c.launcher.copy(sampled, g_color)
@@ -196,12 +229,14 @@ def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -
         gradients = [None, None, g.cam, g.normals, None, None, *material, None, None, 0, sampled, jumps]
         arguments = color_jump_arguments(c, color)
         c.launcher.run_list("color_jumps_adjoint", antialias.color_jumps, c.room, arguments, gradients)
-    arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, color]
-    gradients = [None, g.rays, None, g.cam, g.normals, None, None, *material, None, 0, sampled]
+    arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, marks, color]
+    gradients = [None, g.rays, None, g.cam, g.normals, None, None, *material, None, 0, None, sampled]
     c.launcher.run_adjoint("color_adjoint", surface.shade_pixels, c.size, arguments, gradients)
 
 
-def _color_to_poses(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -> None:
+def _color_to_poses(
+    c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     """The same for poses alone, without a detour over vertices and materials."""
     w, a = c.work, c.arrays
     material = material_inputs(c)
@@ -217,12 +252,14 @@ def _color_to_poses(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) 
         )  # fmt: skip
     c.launcher.run(
         "color_to_poses", pose_gradient.pull_color_to_poses, c.strips,
-        [*pixel_inputs(c), *material, w.R_cam_obj, w.t_cam_obj, c.first_view, w.boxes, c.span, sampled, g.R,
-         g.t],
+        [*pixel_inputs(c), *material, w.R_cam_obj, w.t_cam_obj, c.first_view, w.boxes, c.span, marks, sampled,
+         g.R, g.t],
     )  # fmt: skip
 
 
-def _normal_adjoint(c: Chunk, normal: wp.array, g_normal: wp.array, g: Gradients) -> None:
+def _normal_adjoint(
+    c: Chunk, normal: wp.array, g_normal: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     w = c.work
     sampled = c.scratch("g_normal", normal, zero=False)
     c.launcher.copy(sampled, g_normal)
@@ -233,8 +270,8 @@ def _normal_adjoint(c: Chunk, normal: wp.array, g_normal: wp.array, g: Gradients
         gradients = [None, None, g.cam, g.normals, None, None, sampled, jumps]
         arguments = normal_jump_arguments(c, normal)
         c.launcher.run_list("normal_jumps_adjoint", antialias.normal_jumps, c.room, arguments, gradients)
-    arguments = [*pixel_inputs(c), c.first_view, normal]
-    gradients = [None, g.rays, None, g.cam, g.normals, None, None, 0, sampled]
+    arguments = [*pixel_inputs(c), c.first_view, marks, normal]
+    gradients = [None, g.rays, None, g.cam, g.normals, None, None, 0, None, sampled]
     c.launcher.run_adjoint("normal_adjoint", surface.shade_normals, c.size, arguments, gradients)
 
 

@@ -208,11 +208,11 @@ def resolve(c: Chunk) -> None:
          images.silhouette, images.instance],
     )  # fmt: skip
     if c.wants_color:
-        where = [c.first_view, w.boxes, c.span]
+        where = [c.first_view, w.boxes, c.span, None]
         arguments = [*pixel_inputs(c), *material_inputs(c), p.background, *where, images.color]
         c.launcher.run("color", surface.shade_strips, c.strips, arguments)
     if images.normal is not None:
-        arguments = [*pixel_inputs(c), c.first_view, images.normal]
+        arguments = [*pixel_inputs(c), c.first_view, None, images.normal]
         c.launcher.run("normal", surface.shade_normals, c.size, arguments)
 
 
