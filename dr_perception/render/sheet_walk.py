@@ -94,44 +94,45 @@ def walk_sheet(
     beyond = wp.int32(-1)
     arrived = wp.int32(0)
     walking = bool(True)
-    for _i in range(_MAX_STEPS):
-        if walking:
-            corners = faces[f]
-            a = p_cam[view, corners[0]]
-            b = p_cam[view, corners[1]]
-            c = p_cam[view, corners[2]]
-            if turned == 0.0:
-                turned = _facing(a, b, c)
-            # Edge i is left where its function turns positive.
-            normals = wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
-            now = turned * (normals * d)
-            slope = turned * (normals * step)
-            around = neighbors[f]
-            leave = limit
-            edge = wp.int32(-1)
-            for i in range(3):
-                if slope[i] > 0.0 and (around[i] != came_from or around[i] < 0):
-                    there = wp.max(-now[i] / slope[i], at)
-                    if there < leave:
-                        leave = there
-                        edge = i
-            at = leave
-            if edge < 0:
-                arrived = 1
-                walking = False
-            else:
-                next = around[edge]
-                walking = next >= 0
-                if walking:
-                    g = faces[next]
-                    walking = _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned
-                if walking and creases != 0:
-                    walking = _continuous(f, next, edge, faces, normal_index, corner_uv)
-                    if not walking:
-                        beyond = next
-                if walking:
-                    came_from = f
-                    f = next
+    steps = wp.int32(0)
+    while walking and steps < _MAX_STEPS:
+        steps += 1
+        corners = faces[f]
+        a = p_cam[view, corners[0]]
+        b = p_cam[view, corners[1]]
+        c = p_cam[view, corners[2]]
+        if turned == 0.0:
+            turned = _facing(a, b, c)
+        # Edge i is left where its function turns positive.
+        normals = wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
+        now = turned * (normals * d)
+        slope = turned * (normals * step)
+        around = neighbors[f]
+        leave = limit
+        edge = wp.int32(-1)
+        for i in range(3):
+            if slope[i] > 0.0 and (around[i] != came_from or around[i] < 0):
+                there = wp.max(-now[i] / slope[i], at)
+                if there < leave:
+                    leave = there
+                    edge = i
+        at = leave
+        if edge < 0:
+            arrived = 1
+            walking = False
+        else:
+            next = around[edge]
+            walking = next >= 0
+            if walking:
+                g = faces[next]
+                walking = _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned
+            if walking and creases != 0:
+                walking = _continuous(f, next, edge, faces, normal_index, corner_uv)
+                if not walking:
+                    beyond = next
+            if walking:
+                came_from = f
+                f = next
     corners = faces[f]
     out.face = f
     out.at = at
