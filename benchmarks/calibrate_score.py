@@ -74,7 +74,7 @@ def _example(
     guess, wide = start(truth, trial, rng)
     stages = track.wide_stages if wide else track.stages
     buffers.begin(seen)
-    buffers.upload(track.refiner.image_box(guess, track.config.search_margin_px))
+    buffers.upload(track.refiner.image_box(guess, track.config.margin_px))
     agreement = track.measure(stages, guess, np.diag(np.repeat([0.05, 0.5], 3) ** 2))
     if agreement.depth < 0.0 or agreement.outline < 0.0:
         return []

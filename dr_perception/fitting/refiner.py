@@ -46,6 +46,9 @@ class RecordedSequence:
     whole: Launch
     """All of them in one replay, for an object that no other model is drawn before."""
     whole_without_color: Launch
+    reusing: Launch
+    """The same with the samples of the last render."""
+    reusing_without_color: Launch
 
 
 @dataclass(frozen=True)
@@ -146,12 +149,14 @@ class PoseRefiner:
 
     def record_sequence(self, stages: Sequence[StageConfig]) -> RecordedSequence:
         """Bind stages that always run one after the other."""
-        parts = [self._launches(stage) for stage in stages]
-        whole, plain = (
-            capture([launch for part in parts for launch in (*part[0], *part[k])], self.frame.device)
-            for k in (1, 2)
-        )
-        return RecordedSequence(tuple(self.record_stage(stage) for stage in stages), whole, plain)
+        reusing = [stage.model_copy(update={"render": False}) for stage in stages]
+        variants = []
+        for variant in (stages, reusing):
+            parts = [self._launches(stage) for stage in variant]
+            for k in (1, 2):
+                launches = [launch for part in parts for launch in (*part[0], *part[k])]
+                variants.append(capture(launches, self.frame.device))
+        return RecordedSequence(tuple(self.record_stage(stage) for stage in stages), *variants)
 
     def _launches(self, stage: StageConfig) -> tuple[list[Launch], list[Launch], list[Launch]]:
         """Launches of a stage: drawing, work with all images, work with depth alone."""
@@ -221,14 +226,20 @@ class PoseRefiner:
             else:
                 stage.work_without_color()
 
-    def refine_sequence(self, sequence: RecordedSequence, occluders: Sequence[Launch] = ()) -> None:
-        """Run recorded stages, in one replay where no other models are drawn."""
-        if occluders:
+    def refine_sequence(
+        self, sequence: RecordedSequence, occluders: Sequence[Launch] = (), reuse: bool = False
+    ) -> None:
+        """Run recorded stages, in one replay where no other models are drawn.
+
+        With ``reuse`` nothing is drawn: the samples of the last render serve.
+        """
+        has_color = self.frame.has_color
+        if reuse:
+            (sequence.reusing if has_color else sequence.reusing_without_color)()
+        elif occluders:
             self.refine(sequence.stages, occluders)
-        elif self.frame.has_color:
-            sequence.whole()
         else:
-            sequence.whole_without_color()
+            (sequence.whole if has_color else sequence.whole_without_color)()
 
     def result(self) -> Refinement:
         """Poses and sums after `refine`; waits for the device."""

@@ -48,7 +48,10 @@ def depth_rows(
     return record(
         accumulate_depth,
         (view.surface.shape[0], lanes),
-        [view.surface, view.surface_count, *where, frame.params, frame.depth.array, noise, stage.depth_every, lanes],
+        [
+            *[view.surface, view.surface_count, *where, frame.params, frame.depth.array],
+            *[noise, stage.depth_every, lanes],
+        ],
         [sums],
         frame.device,
     )

@@ -14,7 +14,11 @@ wp.set_module_options({"max_unroll": 1})
 
 @wp.struct
 class Belief:
-    """Pose of the centre with its covariance (6, 6) and velocity per second; the pose predicted from them."""
+    """Pose of the centre with its covariance (6, 6) and velocity per second; the pose predicted from them.
+
+    rendered_eye: where the camera stood in the centre's frame when the model was rendered last. view_change:
+    how far, as a share of the distance, it is predicted to have moved from there.
+    """
 
     R: wp.mat33d
     t: wp.vec3d
@@ -22,6 +26,8 @@ class Belief:
     covariance: wp.spatial_matrixd
     predicted_R: wp.mat33d
     predicted_t: wp.vec3d
+    rendered_eye: wp.vec3d
+    view_change: wp.float64
 
 
 @wp.struct
@@ -81,6 +87,12 @@ def displacement(R_from: wp.mat33d, t_from: wp.vec3d, R: wp.mat33d, t: wp.vec3d)
 
 
 @wp.func
+def eye_of(R: wp.mat33d, t: wp.vec3d) -> wp.vec3d:
+    """Place of the camera in the frame of a pose."""
+    return -(wp.transpose(R) * t)
+
+
+@wp.func
 def _bounded(covariance: wp.spatial_matrixd, largest: wp.spatial_vectord) -> wp.spatial_matrixd:
     """Shrink the directions whose variance exceeds the largest one."""
     scale = wp.spatial_vectord()
@@ -113,6 +125,8 @@ def predict_belief(
         u = dt * b.velocity
         b.predicted_t = b.t + wp.vec3d(u[0], u[1], u[2])
         b.predicted_R = exp_so3_double(wp.vec3d(u[3], u[4], u[5])) * b.R
+    eye = eye_of(b.predicted_R, b.predicted_t)
+    b.view_change = wp.length(eye - b.rendered_eye) / wp.length(eye)
     periods = dt / motion.period_s
     for i in range(6):
         b.covariance[i, i] = b.covariance[i, i] + motion.variances[i] * periods * periods

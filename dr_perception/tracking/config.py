@@ -138,6 +138,12 @@ class TrackerConfig(_Settings):
     color_learning_interval: int = Field(
         3, ge=1, description="Tracked frames from one learning of colours to the next."
     )
-    search_margin_px: float = Field(40.0, ge=0.0, description="Pixels around an object that are looked at.")
+    view_change_rad: float = Field(
+        0.05,
+        ge=0.0,
+        description="Turn of the viewpoint about an object up to which its last render serves another frame.",
+    )
+    margin_px: float = Field(24.0, ge=0.0, description="Pixels around an object that are looked at.")
+    wide_margin_px: float = Field(60.0, ge=0.0, description="The same for the wide stages.")
     threads: int = Field(2, ge=1, description="Objects that are worked on at once.")
     device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")

@@ -13,7 +13,7 @@ from dr_perception.render.recording import capture, record
 from dr_perception.tracking.belief import Belief, Interval, Motion, predict_belief
 from dr_perception.tracking.config import MotionConfig, TrackerConfig
 from dr_perception.tracking.health import BOTH, DEPTH_ONLY, OUTLINE_ONLY, Agreement
-from dr_perception.tracking.judgement import Judge, Measurement, accept_measurement, judge_pose
+from dr_perception.tracking.judgement import Conditions, Judge, Measurement, accept_measurement, judge_pose
 from dr_perception.tracking.uncertainty import DIRECTION_ERROR_RAD, SurfaceUncertainty
 
 LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
@@ -64,7 +64,7 @@ class Estimator:
         self.predicted = PoseArrays(1, refiner.frame.device)
         self._belief = SharedArray(1, Belief, "cpu")
         self._interval = SharedArray(1, Interval, "cpu")
-        self._has_color = SharedArray(1, int, "cpu")
+        self._conditions = SharedArray(1, Conditions, "cpu")
         self._measurement = SharedArray(1, Measurement, "cpu")
         self._record(motion_of(config.motion), judge_of(refiner, config))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
@@ -88,8 +88,8 @@ class Estimator:
             predict_belief, 1, [motion, self._interval.array], [belief, *predicted, *start], "cpu"
         )
         sums, counts = self._refiner.solver.best.staging, self._refiner.view.counts.staging
-        inputs = [judge, self._has_color.array, belief, start[2], start[0], start[1], sums, counts]
-        judge_launch = record(judge_pose, 1, inputs, [seen], "cpu")
+        inputs = [judge, self._conditions.array, start[2], start[0], start[1], sums, counts]
+        judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")
         accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
         self._predict, self._judge, self._accept = (
             capture([launch], "cpu") for launch in (predict, judge_launch, accept)
@@ -101,6 +101,7 @@ class Estimator:
         self.covariance[:] = covariance
         self._velocity[:] = 0.0
         self._predicted_R[:], self._predicted_t[:] = self._R, self._t
+        self._belief.host["rendered_eye"][0] = -self._R.T @ self._t
 
     def set_pose(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Replace the believed pose (4, 4) of the model's frame."""
@@ -136,6 +137,14 @@ class Estimator:
         return x, y, z
 
     @property
+    def view_change(self) -> float:
+        """How far the camera is predicted to have moved about the object since the last render.
+
+        As a share of their distance: a turn in radians.
+        """
+        return float(self._belief.host["view_change"][0])
+
+    @property
     def predicted_pose(self) -> NDArray[np.float64]:
         """Predicted pose (4, 4) of the model's frame."""
         T = np.eye(4)
@@ -158,12 +167,16 @@ class Estimator:
         information = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
         self._refiner.set_prior(T_cam_obj[None], information)
 
-    def judge(self) -> Agreement:
-        """Judge the pose that the refinement ended at; waits for the device."""
+    def judge(self, rendered: bool) -> Agreement:
+        """Judge the pose that a refinement ended at; waits for the device.
+
+        ``rendered`` says whether the refinement rendered the model.
+        """
         refiner = self._refiner
         for shared in (refiner.poses.R, refiner.poses.t, refiner.solver.best, refiner.view.counts):
             shared.pull()
-        self._has_color.host[0] = refiner.frame.has_color
+        conditions = self._conditions.host
+        conditions["has_color"], conditions["rendered"] = refiner.frame.has_color, rendered
         self._judge()
         return Agreement(*self._figures.tolist())
 

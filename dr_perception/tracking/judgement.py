@@ -15,7 +15,7 @@ from dr_perception.residuals.normal_equations import (
     LINE_HIDDEN,
     LINE_INLIERS,
 )
-from dr_perception.tracking.belief import Belief, Interval, Motion, displacement
+from dr_perception.tracking.belief import Belief, Interval, Motion, displacement, eye_of
 
 wp.set_module_options({"max_unroll": 1})
 
@@ -78,6 +78,14 @@ class Judge:
     both: wp.vec4d
     depth_only: wp.vec4d
     line_only: wp.vec4d
+
+
+@wp.struct
+class Conditions:
+    """Whether there was a colour image, and whether the model was rendered for the refinement."""
+
+    has_color: int
+    rendered: int
 
 
 @wp.func
@@ -195,8 +203,7 @@ def agreement(judge: Judge, sums: wp.array2d[float], counts: wp.array2d[int], ha
 @wp.kernel(enable_backward=False)
 def judge_pose(
     judge: Judge,
-    has_color: wp.array[int],
-    beliefs: wp.array[Belief],
+    conditions: wp.array[Conditions],
     priors: wp.array[PosePrior],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
@@ -204,8 +211,9 @@ def judge_pose(
     counts: wp.array2d[int],
     # output
     measurements: wp.array[Measurement],
+    beliefs: wp.array[Belief],
 ):
-    """Judge the pose that a refinement ended at."""
+    """Judge the pose that a refinement ended at, and remember from where the model was rendered."""
     m = Measurement()
     m.R = orthonormal(R_cam_obj[0, 0])
     m.t = wp.vec3d(t_cam_obj[0, 0])
@@ -224,13 +232,15 @@ def judge_pose(
     for i in range(6):
         m.posterior[i, i] = m.posterior[i, i] + judge.floor[i]
     m.origin_covariance = about_origin(lever, m.posterior)
-    m.figures = agreement(judge, sums, counts, has_color[0])
+    m.figures = agreement(judge, sums, counts, conditions[0].has_color)
     m.figures[CERTAINTY] = probability_right(judge, m.R, m.posterior)
     u = displacement(beliefs[0].predicted_R, beliefs[0].predicted_t, m.R, m.t)
     m.figures[SHIFT_M] = wp.length(wp.vec3d(u[0], u[1], u[2])) + judge.reach_m * wp.length(
         wp.vec3d(u[3], u[4], u[5])
     )
     measurements[0] = m
+    if conditions[0].rendered != 0:
+        beliefs[0].rendered_eye = eye_of(m.R, m.t)
 
 
 @wp.kernel(enable_backward=False)

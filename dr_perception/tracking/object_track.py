@@ -68,8 +68,7 @@ class ObjectTrack:
         """Begin at a pose; the colours under it are learned from the frame that was announced."""
         self._forget()
         self._estimator.begin(T_cam_obj, _START_COVARIANCE)
-        for box in self.boxes():
-            self.refiner.frame.upload(box)
+        self.refiner.frame.upload(self.box())
         self.refiner.set_poses(T_cam_obj[None])
         self.refiner.view.render()
         self.refiner.histograms.learn(1.0)
@@ -110,34 +109,43 @@ class ObjectTrack:
         """Look for a lost object at poses (4, 4) that a search found, in the frame being worked on."""
         self._proposals = poses
 
-    def boxes(self) -> list[Box]:
-        """Boxes of pixels that the next step may look at."""
-        margin, around = self.config.search_margin_px, self.refiner.image_box_around
-        boxes = [around(self._estimator.predicted_center, margin)]
-        return boxes + [self.refiner.image_box(T, margin) for T in self._proposals]
+    def box(self) -> Box:
+        """Box of pixels that the next step may look at."""
+        return self.refiner.image_box_around(self._estimator.predicted_center, self.config.margin_px)
 
-    def step(self, occluders: Sequence[Launch]) -> None:
-        """Measure the pose in the uploaded frame and judge it."""
+    def wide_boxes(self) -> list[Box]:
+        """Boxes of pixels that `step_wide` may look at."""
+        places = (self.predicted, *self._proposals)
+        return [self.refiner.image_box(T, self.config.wide_margin_px) for T in places]
+
+    def step(self, occluders: Sequence[Launch]) -> bool:
+        """Measure the pose in the uploaded frame and judge it.
+
+        Returns:
+            Whether the judgement stands; if not, `step_wide` is to be called with its boxes uploaded.
+        """
         self._is_measured = self._is_taken_over = False
-        self.refiner.refine_sequence(self.stages, occluders)
-        agreement = self._estimator.judge()
-        if self._is_doubtful(agreement):
-            agreement = self._look_wider(agreement, occluders)
-        self._proposals = []
-        self._decide(agreement)
+        reuse = not occluders and self._estimator.view_change < self.config.view_change_rad
+        self.refiner.refine_sequence(self.stages, occluders, reuse)
+        self._agreement = self._estimator.judge(rendered=not reuse)
+        if self._is_doubtful(self._agreement):
+            return False
+        self._decide(self._agreement)
+        return True
 
-    def _look_wider(self, near: Agreement, occluders: Sequence[Launch]) -> Agreement:
-        """Try the wide stages from the prediction and from proposals; the best agreement is kept."""
+    def step_wide(self, occluders: Sequence[Launch]) -> None:
+        """Try the wide stages from the prediction and from proposals as well; the best agreement is judged."""
         tries = [(self.predicted, self._estimator.covariance.copy())]
         tries += [(T, _FOUND_COVARIANCE) for T in self._proposals]
-        found = [(near, self._estimator.measurement())]
+        self._proposals = []
+        found = [(self._agreement, self._estimator.measurement())]
         for T, covariance in tries:
             agreement = self.measure(self.wide_stages, T, covariance, occluders)
             found.append((agreement, self._estimator.measurement()))
         best = max(found, key=lambda one: one[0].score * one[0].support)
         if best is not found[-1]:
             self._estimator.restore(best[1])
-        return best[0]
+        self._decide(best[0])
 
     def measure(
         self,
@@ -149,7 +157,7 @@ class ObjectTrack:
         """Refine from a pose (4, 4) with a covariance (6, 6) of its centre, without believing the outcome."""
         self._estimator.start_at(T_cam_obj, covariance)
         self.refiner.refine_sequence(stages, occluders)
-        return self._estimator.judge()
+        return self._estimator.judge(rendered=True)
 
     @property
     def measured_pose(self) -> NDArray[np.float64]:
@@ -157,7 +165,12 @@ class ObjectTrack:
         return self._estimator.measured_pose
 
     def _is_doubtful(self, agreement: Agreement) -> bool:
-        """Whether a pose fits badly, or lies so far from the prediction that a nearer fit may have won."""
+        """Whether there is another place to try, a pose fits badly, or lies so far from the prediction.
+
+        Of what is far a nearer fit may have won.
+        """
+        if self._proposals:
+            return True
         health = self.config.health
         if not self._is_good(agreement) or agreement.score < health.retry_score:
             return True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.object_track import ObjectTrack
 from dr_perception.tracking.recovery import Recovery
 from dr_perception.tracking.result import Status, TrackResult
+
+_Outcome = TypeVar("_Outcome")
 
 
 def _overlap(a: Box, b: Box) -> bool:
@@ -62,7 +64,7 @@ class Tracker:
         self._frame: FrameBuffers | None = None
         self._stamp_ns: int | None = None
         self._frame_number = 0
-        self._pool = ThreadPoolExecutor(self.config.threads, thread_name_prefix="track")
+        self._pool = ThreadPoolExecutor(max(self.config.threads - 1, 1), thread_name_prefix="track")
         self._recovery = Recovery(self.config.recovery, self.config.search, self.config.device)
         self._camera = None if self.config.camera.mode == "fixed" else CameraEstimator(self.config)
         self._timing_ms: dict[str, float] = {}
@@ -137,8 +139,8 @@ class Tracker:
             self._predict(active, frame, expected or {})
             self._take_up_search()
         with self._timed("upload"):
-            boxes = {name: track.boxes() for name, track in active.items()}
-            for box in itertools.chain(*boxes.values()):
+            boxes = {name: track.box() for name, track in active.items()}
+            for box in boxes.values():
                 buffers.upload(box)
         with self._timed("refine"):
             self._step(active, boxes)
@@ -202,8 +204,8 @@ class Tracker:
         started = {name: self._tracks[name] for name in names if self._tracks[name].T_cam_obj is not None}
         for track in started.values():
             track.predict(self.config.motion.nominal_period_s)
-        boxes = {name: track.boxes() for name, track in started.items()}
-        for box in itertools.chain(*boxes.values()):
+        boxes = {name: track.box() for name, track in started.items()}
+        for box in boxes.values():
             self._frame.upload(box)
         given = {name: track.predicted for name, track in started.items()}
         self._step(started, boxes)
@@ -238,23 +240,42 @@ class Tracker:
                 self._recovery.forget(name)
         self._recovery.ask(lost, frame, self._frame_number)
 
-    def _step(self, active: Mapping[str, ObjectTrack], boxes: Mapping[str, list[Box]]) -> None:
-        jobs = {name: self._hiding(name, boxes) for name in active}
-        if len(active) == 1 or self.config.threads == 1:
-            for name, track in active.items():
-                track.step(jobs[name])
-            return
-        futures = [self._pool.submit(track.step, jobs[name]) for name, track in active.items()]
-        for future in futures:
-            future.result()
+    def _step(self, active: Mapping[str, ObjectTrack], boxes: Mapping[str, Box]) -> None:
+        """Measure every object, those in doubt once more; all that they look at is uploaded before.
 
-    def _hiding(self, name: str, boxes: Mapping[str, list[Box]]) -> list[Launch]:
+        So what an object sees does not depend on which thread is first.
+        """
+        assert self._frame is not None
+        jobs = {name: self._hiding(name, boxes) for name in active}
+        stands = self._each(ObjectTrack.step, active, jobs)
+        doubtful = {name: track for (name, track), ok in zip(active.items(), stands, strict=True) if not ok}
+        for track in doubtful.values():
+            for box in track.wide_boxes():
+                self._frame.upload(box)
+        self._each(ObjectTrack.step_wide, doubtful, jobs)
+
+    def _each(
+        self,
+        work: Callable[[ObjectTrack, list[Launch]], _Outcome],
+        tracks: Mapping[str, ObjectTrack],
+        jobs: Mapping[str, list[Launch]],
+    ) -> list[_Outcome]:
+        """Do some work for every object, on all threads if there are several."""
+        if len(tracks) <= 1 or self.config.threads == 1:
+            return [work(track, jobs[name]) for name, track in tracks.items()]
+        first, *others = tracks.items()
+        futures = [self._pool.submit(work, track, jobs[name]) for name, track in others]
+        # This thread takes its share instead of waiting.
+        mine = work(first[1], jobs[first[0]])
+        return [mine, *(future.result() for future in futures)]
+
+    def _hiding(self, name: str, boxes: Mapping[str, Box]) -> list[Launch]:
         """Launches that draw the objects whose boxes overlap an object's."""
-        launches = []
-        for other in boxes:
-            if other != name and any(_overlap(a, b) for a in boxes[name] for b in boxes[other][:1]):
-                launches.append(self._occluders[name, other])
-        return launches
+        return [
+            self._occluders[name, other]
+            for other, box in boxes.items()
+            if other != name and _overlap(boxes[name], box)
+        ]
 
     def _search(self, name: str, frame: Frame) -> NDArray[np.float64] | None:
         found = search_poses(
