@@ -93,15 +93,21 @@ def walk_sheet(
     at = first
     beyond = wp.int32(-1)
     arrived = wp.int32(0)
-    walking = bool(True)
-    for _i in range(_MAX_STEPS):
-        if walking:
-            corners = faces[f]
-            a = p_cam[view, corners[0]]
-            b = p_cam[view, corners[1]]
-            c = p_cam[view, corners[2]]
-            if turned == 0.0:
-                turned = _facing(a, b, c)
+    steps = wp.int32(0)
+    while steps < _MAX_STEPS:
+        steps += 1
+        corners = faces[f]
+        a = p_cam[view, corners[0]]
+        b = p_cam[view, corners[1]]
+        c = p_cam[view, corners[2]]
+        facing = _facing(a, b, c)
+        if turned == 0.0:
+            turned = facing
+        if facing != turned:
+            # The sheet has folded over: the walk ended on the face before.
+            f = came_from
+            steps = _MAX_STEPS
+        else:
             # Edge i is left where its function turns positive.
             normals = wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
             now = turned * (normals * d)
@@ -116,22 +122,23 @@ def walk_sheet(
                         leave = there
                         edge = i
             at = leave
+            next = wp.int32(-1)
             if edge < 0:
                 arrived = 1
-                walking = False
             else:
                 next = around[edge]
-                walking = next >= 0
-                if walking:
+            if next >= 0 and creases != 0:
+                if not _continuous(f, next, edge, faces, normal_index, corner_uv):
+                    # Beyond a crease the sheet goes on, unless it folds over there.
                     g = faces[next]
-                    walking = _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned
-                if walking and creases != 0:
-                    walking = _continuous(f, next, edge, faces, normal_index, corner_uv)
-                    if not walking:
+                    if _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned:
                         beyond = next
-                if walking:
-                    came_from = f
-                    f = next
+                    next = -1
+            if next >= 0:
+                came_from = f
+                f = next
+            else:
+                steps = _MAX_STEPS
     corners = faces[f]
     out.face = f
     out.at = at
