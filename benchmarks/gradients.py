@@ -77,6 +77,27 @@ def squared_vector(
     wp.atomic_add(total, 0, wp.float64(wp.dot(d, d)))
 
 
+@wp.kernel(enable_backward=False)
+def average_scalar(fine: wp.array3d(dtype=float), factor: int, coarse: wp.array3d(dtype=wp.float64)):
+    y, x = wp.tid()
+    total = wp.float64(0.0)
+    for i in range(factor):
+        for j in range(factor):
+            total += wp.float64(fine[0, y * factor + i, x * factor + j])
+    coarse[y, x, 0] = total / wp.float64(factor * factor)
+
+
+@wp.kernel(enable_backward=False)
+def average_vector(fine: wp.array3d(dtype=wp.vec3), factor: int, coarse: wp.array3d(dtype=wp.float64)):
+    y, x = wp.tid()
+    total = wp.vec3d()
+    for i in range(factor):
+        for j in range(factor):
+            total += wp.vec3d(fine[0, y * factor + i, x * factor + j])
+    for k in range(3):
+        coarse[y, x, k] = total[k] / wp.float64(factor * factor)
+
+
 def enlarged(camera: Camera, factor: int) -> Camera:
     """The same camera with more pixels."""
     return Camera(
@@ -121,9 +142,12 @@ class Reference:
             self.scene, self.parameters, options(channel, self.smooth), out=self.images.get(channel)
         )
         self.images[channel] = made
-        values = made.numpy()[channel]
-        s = SUPERSAMPLING
-        return values.reshape(self.camera.height, s, self.camera.width, s, -1).mean((1, 3), dtype=np.float64)
+        vector = channel in VECTOR
+        shape = (self.camera.height, self.camera.width, 3 if vector else 1)
+        small = wp.zeros(shape, dtype=wp.float64, device="cpu")
+        kernel = average_vector if vector else average_scalar
+        wp.launch(kernel, shape[:2], [getattr(made, channel), SUPERSAMPLING, small], device="cpu")
+        return small.numpy()
 
     def derivative(self, group: str, direction: NDArray, step: float, channel: str, target: NDArray) -> float:
         """Central difference of the loss along a direction of a group."""

@@ -93,46 +93,52 @@ def walk_sheet(
     at = first
     beyond = wp.int32(-1)
     arrived = wp.int32(0)
-    walking = bool(True)
     steps = wp.int32(0)
-    while walking and steps < _MAX_STEPS:
+    while steps < _MAX_STEPS:
         steps += 1
         corners = faces[f]
         a = p_cam[view, corners[0]]
         b = p_cam[view, corners[1]]
         c = p_cam[view, corners[2]]
+        facing = _facing(a, b, c)
         if turned == 0.0:
-            turned = _facing(a, b, c)
-        # Edge i is left where its function turns positive.
-        normals = wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
-        now = turned * (normals * d)
-        slope = turned * (normals * step)
-        around = neighbors[f]
-        leave = limit
-        edge = wp.int32(-1)
-        for i in range(3):
-            if slope[i] > 0.0 and (around[i] != came_from or around[i] < 0):
-                there = wp.max(-now[i] / slope[i], at)
-                if there < leave:
-                    leave = there
-                    edge = i
-        at = leave
-        if edge < 0:
-            arrived = 1
-            walking = False
+            turned = facing
+        if facing != turned:
+            # The sheet has folded over: the walk ended on the face before.
+            f = came_from
+            steps = _MAX_STEPS
         else:
-            next = around[edge]
-            walking = next >= 0
-            if walking:
-                g = faces[next]
-                walking = _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned
-            if walking and creases != 0:
-                walking = _continuous(f, next, edge, faces, normal_index, corner_uv)
-                if not walking:
-                    beyond = next
-            if walking:
+            # Edge i is left where its function turns positive.
+            normals = wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
+            now = turned * (normals * d)
+            slope = turned * (normals * step)
+            around = neighbors[f]
+            leave = limit
+            edge = wp.int32(-1)
+            for i in range(3):
+                if slope[i] > 0.0 and (around[i] != came_from or around[i] < 0):
+                    there = wp.max(-now[i] / slope[i], at)
+                    if there < leave:
+                        leave = there
+                        edge = i
+            at = leave
+            next = wp.int32(-1)
+            if edge < 0:
+                arrived = 1
+            else:
+                next = around[edge]
+            if next >= 0 and creases != 0:
+                if not _continuous(f, next, edge, faces, normal_index, corner_uv):
+                    # Beyond a crease the sheet goes on, unless it folds over there.
+                    g = faces[next]
+                    if _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned:
+                        beyond = next
+                    next = -1
+            if next >= 0:
                 came_from = f
                 f = next
+            else:
+                steps = _MAX_STEPS
     corners = faces[f]
     out.face = f
     out.at = at

@@ -24,7 +24,7 @@ from dr_perception.render.sheet_walk import SheetPoint, clamped_weights, walk_sh
 from dr_perception.render.surface import ray_of, shading_normal, surface_color
 from dr_perception.render.types import Viewport
 
-wp.set_module_options({"enable_backward": False, "max_unroll": 1})
+wp.set_module_options({"enable_backward": False})
 
 _SAME_DEPTH = wp.constant(5.0e-3)
 """Share of the depth by which a walk may miss what a pixel shows and still have found it."""
@@ -378,13 +378,16 @@ def pull_transport(
     v = viewports[view]
     camera = (view + first_view) % rays.shape[0]
     cam = camera_from_row(intrinsics, models, camera)
+    sides = wp.int32(4)
+    ends = wp.int32(3)
     for x in range(wp.max(strip * span, box[0]), wp.min(strip * span + span, box[2] + 1)):
         if marks[view, y, x] != 0:
             q = _pixel_gradient(view, y, x, g_color, g_normal, g_depth)
             own = face_index[view, y, x]
             d = ray_of(rays, camera, x + v.x0, y + v.y0)
             g_own = wp.vec2()
-            for k in range(4):
+            # Counts that are variables are not unrolled, which keeps the kernel small.
+            for k in range(sides):
                 sign = 1 - 2 * (k % 2)
                 dx = (1 - k // 2) * sign
                 dy = (k // 2) * sign
@@ -404,7 +407,7 @@ def pull_transport(
                 gain = float(0.0)
                 edge = SheetPoint()
                 # The end of the pixel's own sheet, then both ends of the one that enters.
-                for i in range(3):
+                for i in range(ends):
                     face = own
                     origin = d
                     way = step
