@@ -82,7 +82,9 @@ def depth_row(
     if x < 0 or y < 0 or x >= camera.width or y >= camera.height:
         return row
     z = depth[y, x]
-    if z <= 0.0 or z >= _FARTHEST:
+    # NaN fails either comparison.
+    measured = z > 0.0 and z < _FARTHEST
+    if not measured:
         return row
     d = ray(camera, wp.vec2(float(x), float(y)))
     row.normal = R * sample.normal

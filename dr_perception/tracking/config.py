@@ -56,10 +56,16 @@ class HealthConfig(_Settings):
     retry_score: float = Field(
         0.8, ge=0.0, le=1.0, description="Below this the wide stages are tried as well."
     )
-    retry_shift_px: float = Field(
+    repeat_shift_px: float = Field(
         5.0,
         ge=0.0,
-        description="The wide stages are tried as well when the surface moved farther than predicted.",
+        description="The stages are repeated when the surface lies farther than this from its prediction.",
+    )
+    retry_shift_px: float = Field(
+        12.0,
+        ge=0.0,
+        description="The wide stages are tried as well when it lies farther than this; over n nominal "
+        "periods, farther than an n-th of it.",
     )
     found_score: float = Field(
         0.85, ge=0.0, le=1.0, description="Score at which a lost object counts as found."

@@ -78,6 +78,7 @@ class ObjectTrack:
 
     def predict(self, dt_s: float) -> None:
         """Move the prediction to the next frame; a lost object stays where it was."""
+        self._periods = max(dt_s / self.config.motion.nominal_period_s, 1.0)
         self._estimator.predict(dt_s, moving=self.status is not Status.LOST)
 
     def elapsed_s(self, stamp_ns: int, previous_ns: int) -> float:
@@ -128,13 +129,19 @@ class ObjectTrack:
         reuse = not occluders and self._estimator.view_change < self.config.view_change_rad
         self.refiner.refine_sequence(self.stages, occluders, reuse)
         self._agreement = self._estimator.judge(rendered=not reuse)
-        if self._is_doubtful(self._agreement):
+        health, shift_px = self.config.health, self._shift_px()
+        if shift_px > health.repeat_shift_px:
+            # Steps from far off end short of the optimum: go on from there.
+            self.refiner.refine_sequence(self.stages, occluders)
+            self._agreement = self._estimator.judge(rendered=True)
+        # The longer ago the last frame, the less the prediction excludes other optima.
+        if shift_px > health.retry_shift_px / self._periods or self._is_doubtful(self._agreement):
             return False
         self._decide(self._agreement)
         return True
 
     def step_wide(self, occluders: Sequence[Launch]) -> None:
-        """Try the wide stages from the prediction and from proposals as well; the best agreement is judged."""
+        """Try the wide stages from the prediction and from proposals; the best agreement is judged."""
         tries = [(self.predicted, self._estimator.covariance.copy())]
         tries += [(T, _FOUND_COVARIANCE) for T in self._proposals]
         self._proposals = []
@@ -164,18 +171,15 @@ class ObjectTrack:
         """Pose (4, 4) that was measured last, believed or not."""
         return self._estimator.measured_pose
 
-    def _is_doubtful(self, agreement: Agreement) -> bool:
-        """Whether there is another place to try, a pose fits badly, or lies so far from the prediction.
-
-        Of what is far a nearer fit may have won.
-        """
-        if self._proposals:
-            return True
-        health = self.config.health
-        if not self._is_good(agreement) or agreement.score < health.retry_score:
-            return True
+    def _shift_px(self) -> float:
+        """How far the surface lies from where it was expected."""
         depth_m = max(self._estimator.predicted_center[2], self.model.radius_m)
-        return self.refiner.frame.camera.fx * agreement.shift_m > health.retry_shift_px * depth_m
+        return self.refiner.frame.camera.fx * self._agreement.shift_m / depth_m
+
+    def _is_doubtful(self, agreement: Agreement) -> bool:
+        """Whether a pose fits badly, or there is another place to try."""
+        unsure = agreement.score < self.config.health.retry_score
+        return bool(self._proposals) or unsure or not self._is_good(agreement)
 
     def _is_good(self, agreement: Agreement) -> bool:
         health = self.config.health
