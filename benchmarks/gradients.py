@@ -1,10 +1,10 @@
 """Gradients of image losses against central differences of a 16x supersampled render.
 
-For every mesh, pose and parameter group the loss is the mean squared difference between the image and that of
-a displaced scene.
-The reference renders every image at 16 x 16 samples a pixel, averages, and takes central differences along a
-few random directions of the group; the error is the norm of the differences over the norm of the reference,
-both over these directions.
+For every mesh, pose and parameter group the loss is the squared difference between the image and that of a
+displaced scene. The reference renders every image at 16 x 16 samples a pixel, averages, and takes central
+differences along a few random directions of the group; the error is the norm of the differences over the
+norm of the reference, both over these directions. The last rows are a ring and a ball that pass through each
+other, where the method must fail, and the same two one behind the other.
 
     python benchmarks/gradients.py --poses 20
 """
@@ -12,8 +12,7 @@ both over these directions.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import warp as wp
@@ -78,6 +77,27 @@ def squared_vector(
     wp.atomic_add(total, 0, wp.float64(wp.dot(d, d)))
 
 
+@wp.kernel(enable_backward=False)
+def average_scalar(fine: wp.array3d(dtype=float), factor: int, coarse: wp.array3d(dtype=wp.float64)):
+    y, x = wp.tid()
+    total = wp.float64(0.0)
+    for i in range(factor):
+        for j in range(factor):
+            total += wp.float64(fine[0, y * factor + i, x * factor + j])
+    coarse[y, x, 0] = total / wp.float64(factor * factor)
+
+
+@wp.kernel(enable_backward=False)
+def average_vector(fine: wp.array3d(dtype=wp.vec3), factor: int, coarse: wp.array3d(dtype=wp.float64)):
+    y, x = wp.tid()
+    total = wp.vec3d()
+    for i in range(factor):
+        for j in range(factor):
+            total += wp.vec3d(fine[0, y * factor + i, x * factor + j])
+    for k in range(3):
+        coarse[y, x, k] = total[k] / wp.float64(factor * factor)
+
+
 def enlarged(camera: Camera, factor: int) -> Camera:
     """The same camera with more pixels."""
     return Camera(
@@ -101,9 +121,8 @@ class Reference:
     """Supersampled images of a scene.
 
     ``smooth`` also integrates outlines over the sixteenth of a pixel that a sample stands for. It changes the
-    images by less than
-    1/256, but takes away the steps in which hard samples change, whose noise would be the larger part of the
-    differences.
+    images by less than 1/256, but takes away the steps in which hard samples change, whose noise would be the
+    larger part of the differences.
     """
 
     smooth = True
@@ -123,9 +142,12 @@ class Reference:
             self.scene, self.parameters, options(channel, self.smooth), out=self.images.get(channel)
         )
         self.images[channel] = made
-        values = made.numpy()[channel]
-        s = SUPERSAMPLING
-        return values.reshape(self.camera.height, s, self.camera.width, s, -1).mean((1, 3), dtype=np.float64)
+        vector = channel in VECTOR
+        shape = (self.camera.height, self.camera.width, 3 if vector else 1)
+        small = wp.zeros(shape, dtype=wp.float64, device="cpu")
+        kernel = average_vector if vector else average_scalar
+        wp.launch(kernel, shape[:2], [getattr(made, channel), SUPERSAMPLING, small], device="cpu")
+        return small.numpy()
 
     def derivative(self, group: str, direction: NDArray, step: float, channel: str, target: NDArray) -> float:
         """Central difference of the loss along a direction of a group."""
@@ -192,15 +214,16 @@ def _mixed(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.linalg.qr(rng.normal(size=(size, 3)))[0].T
 
 
-def make_scene(mesh: Mesh, T: NDArray, fill: bool) -> Scene:
-    """One instance in mixed light."""
+def make_scene(mesh: Mesh, T: NDArray, *more: tuple[Mesh, NDArray]) -> Scene:
+    """One instance or more in mixed light."""
     material = Material(albedo=(0.8, 0.6, 0.5), roughness=0.6, metallic=0.2, specular=0.4)
     lights = Lights(
         directions=((0.3, -0.5, -0.8), (-0.6, 0.2, -0.7)),
         colors=((0.6, 0.6, 0.5), (0.2, 0.3, 0.4)),
         harmonics=0.1 * np.sin(np.arange(27.0)).reshape(9, 3),
     )
-    return Scene([Instance(mesh, T, material)], lights, background=(0.1, 0.2, 0.4))
+    instances = [Instance(m, pose, material) for m, pose in ((mesh, T), *more)]
+    return Scene(instances, lights, background=(0.1, 0.2, 0.4))
 
 
 def random_pose(mesh: Mesh, fill: bool, rng: np.random.Generator) -> NDArray:
@@ -212,32 +235,34 @@ def random_pose(mesh: Mesh, fill: bool, rng: np.random.Generator) -> NDArray:
     return make_transform(random_rotation(rng), np.array([*offset, radius * rng.uniform(3.2, 4.2)]))
 
 
-def errors(
-    mesh: Mesh,
+Errors = dict[tuple[str, str], tuple[float, float]]
+"""Norm of the difference and of the reference for every group and image."""
+
+
+def compare(
+    scene: Scene,
+    moved: Scene,
     camera: Camera,
     groups: dict[str, tuple[str, ...]],
+    radius: float,
     rng: np.random.Generator,
-    fill: bool = False,
     coefficients: int = 0,
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """Norm of the difference and of the reference for every group and image of one random pose."""
-    T = random_pose(mesh, fill, rng)
-    radius = float(np.linalg.norm(mesh.vertices, axis=1).max())
-    scene = make_scene(mesh, T, fill)
-    reference = Reference(scene, camera)
-    moved = Reference(make_scene(mesh, perturb(T, 0.06 * radius, 0.12, rng), fill), camera)
+    skip: tuple[str, ...] = (),
+) -> Errors:
+    """Errors of one scene; the loss is the squared difference to the images of ``moved``."""
+    reference, target_of = Reference(scene, camera), Reference(moved, camera)
     renderer = Renderer("cpu")
     parameters = renderer.parameters(scene, camera, requires_grad=tuple(groups))
     found = {}
     for channel in ("silhouette", "depth", "color", "normal"):
         asked = [g for g, channels in groups.items() if channel in channels]
-        if not asked or (fill and channel == "silhouette"):
+        if not asked or channel in skip:
             continue
-        target = moved.image(channel)
+        target = target_of.image(channel)
         analytic = gradient(renderer, scene, parameters, channel, target)
         for group in asked:
             array = getattr(parameters, group)
-            if array.size == 0 or (group == "texels" and mesh.texture is None):
+            if array.size == 0 or (group == "texels" and array.size == 1):
                 continue
             ours, theirs = [], []
             for d in directions(group, array, radius, coefficients, rng):
@@ -249,6 +274,77 @@ def errors(
     return found
 
 
+def errors(
+    mesh: Mesh,
+    camera: Camera,
+    groups: dict[str, tuple[str, ...]],
+    rng: np.random.Generator,
+    fill: bool = False,
+    coefficients: int = 0,
+) -> Errors:
+    """Errors of a mesh in one random pose."""
+    T = random_pose(mesh, fill, rng)
+    radius = float(np.linalg.norm(mesh.vertices, axis=1).max())
+    moved = make_scene(mesh, perturb(T, 0.06 * radius, 0.12, rng))
+    skip = ("silhouette",) if fill else ()
+    return compare(make_scene(mesh, T), moved, camera, groups, radius, rng, coefficients, skip)
+
+
+def errors_at_crossing(camera: Camera, rng: np.random.Generator, depth: float) -> Errors:
+    """Errors of the poses of a ring and of a ball ``depth`` radii behind it.
+
+    At 0 they pass through each other. Nothing moves the line at which surfaces cross, so images that jump
+    there, colour and normals, must be wrong.
+    """
+    ball, ring = MESHES["convex"](), MESHES["holes"]()
+    radius = float(np.linalg.norm(ring.vertices, axis=1).max())
+    T = random_pose(ring, False, rng)
+    T_ball = T.copy()
+    T_ball[:3, :3] = random_rotation(rng)
+    T_ball[:3, 3] *= 1.0 + depth * radius / T[2, 3]
+    scene = make_scene(ring, T, (ball, T_ball))
+    moved = make_scene(
+        ring, perturb(T, 0.06 * radius, 0.12, rng), (ball, perturb(T_ball, 0.06 * radius, 0.12, rng))
+    )
+    return compare(scene, moved, camera, {"pose": GROUPS["pose"]}, radius, rng)
+
+
+LENSES = {
+    "pinhole": (),
+    "plumb_bob": (-0.2, 0.05, 0.002, -0.001, 0.01),
+    "rational_polynomial": (0.2, 0.05, 0.002, -0.001, 0.01, 0.35, 0.06, 0.005),
+    "equidistant": (-0.03, 0.01, -0.002, 0.0005),
+}
+"""Coefficients of lenses."""
+
+
+def make_camera(size: tuple[int, int], lens: str) -> Camera:
+    """A camera of about 44 degrees."""
+    width, height = size
+    focal = 1.25 * width
+    model = "plumb_bob" if lens == "pinhole" else lens
+    return Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, LENSES[lens], model)
+
+
+HEADER = f"{'mesh':10s}{'group':18s}{'image':12s}" + "".join(
+    f"{word + ' %':>10s}" for word in ("median", "p90", "max", "pooled")
+)
+
+
+def table(name: str, poses: int, errors_of: Callable[[np.random.Generator], Errors]) -> None:
+    """Print the rows of one mesh."""
+    rows: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for pose in range(poses):
+        for key, value in errors_of(np.random.default_rng(1000 + pose)).items():
+            rows.setdefault(key, []).append(value)
+    for (group, channel), values in rows.items():
+        difference, norm = np.asarray(values).T
+        e = 100.0 * difference / np.maximum(norm, 1e-30)
+        pooled = 100.0 * np.linalg.norm(difference) / np.linalg.norm(norm)
+        figures = (np.median(e), np.percentile(e, 90), e.max(), pooled)
+        print(f"{name:10s}{group:18s}{channel:12s}" + "".join(f"{x:10.2f}" for x in figures), flush=True)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -258,46 +354,28 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(80, 60))
     parser.add_argument("--hard-reference", action="store_true", help="point samples only (and larger steps)")
     parser.add_argument("--fill", action="store_true", help="surfaces that fill the image")
+    parser.add_argument("--lens", choices=list(LENSES), default="pinhole")
     parser.add_argument(
-        "--lens", choices=("pinhole", "plumb_bob", "rational_polynomial", "equidistant"), default="pinhole"
+        "--intersecting", action="store_true", help="only the case that must fail: meshes that intersect"
     )
     arguments = parser.parse_args()
     if arguments.hard_reference:
         Reference.smooth = False
         STEPS.update(vertices=4e-4, pose=6e-4, camera_pose=6e-4, intrinsics=0.15)
-    width, height = arguments.size
-    lenses = {
-        "pinhole": (),
-        "plumb_bob": (-0.2, 0.05, 0.002, -0.001, 0.01),
-        "rational_polynomial": (0.2, 0.05, 0.002, -0.001, 0.01, 0.35, 0.06, 0.005),
-        "equidistant": (-0.03, 0.01, -0.002, 0.0005),
-    }
-    k = lenses[arguments.lens]
-    model = "plumb_bob" if arguments.lens == "pinhole" else arguments.lens
-    focal = 1.25 * width
-    camera = Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, k, model)
+    camera = make_camera(arguments.size, arguments.lens)
     groups = {g: GROUPS[g] for g in arguments.groups}
-    print(
-        f"{'mesh':10s}{'group':18s}{'image':12s}{'median %':>10s}{'p90 %':>10s}{'max %':>10s}"
-        f"{'pooled %':>10s}  s"
-    )
-    for name in arguments.meshes:
-        start = time.time()
-        rows: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for pose in range(arguments.poses):
-            rng = np.random.default_rng(1000 + pose)
-            for key, value in errors(MESHES[name](), camera, groups, rng, arguments.fill, len(k)).items():
-                rows.setdefault(key, []).append(value)
-        for (group, channel), values in rows.items():
-            difference, norm = np.asarray(values).T
-            e = 100.0 * difference / np.maximum(norm, 1e-30)
-            pooled = 100.0 * np.linalg.norm(difference) / np.linalg.norm(norm)
-            print(
-                f"{name:10s}{group:18s}{channel:12s}{np.median(e):10.2f}{np.percentile(e, 90):10.2f}"
-                f"{e.max():10.2f}"
-                f"{pooled:10.2f}  {time.time() - start:.0f}",
-                flush=True,
-            )
+    print(HEADER)
+    coefficients = len(LENSES[arguments.lens])
+    for name in () if arguments.intersecting else arguments.meshes:
+        mesh = MESHES[name]()
+        table(
+            name,
+            arguments.poses,
+            lambda rng, mesh=mesh: errors(mesh, camera, groups, rng, arguments.fill, coefficients),
+        )
+    if not arguments.fill:
+        table("crossing", arguments.poses, lambda rng: errors_at_crossing(camera, rng, 0.0))
+        table("apart", arguments.poses, lambda rng: errors_at_crossing(camera, rng, 2.5))
 
 
 if __name__ == "__main__":

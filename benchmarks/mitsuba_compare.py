@@ -13,7 +13,6 @@ a disagreement with the other program, not with ourselves.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import warp as wp
+from mitsuba_time import load_mitsuba, write_ply
 from scipy.ndimage import gaussian_filter
 
 from dr_perception import Camera, load_model
@@ -32,24 +32,18 @@ from dr_perception.render import Instance, Lights, Material, Renderer, RenderOpt
 
 LAMP = np.array([0.35, -0.5, -0.79])
 ALBEDO = (0.7, 0.5, 0.3)
-LIBLLVM = "/usr/lib/x86_64-linux-gnu/libLLVM.so.19.1"
 
 
 class Mitsuba:
     """One object in Mitsuba, whose vertices are moved by a pose."""
 
     def __init__(self, variant: str, mesh: Mesh, T: np.ndarray, camera: Camera) -> None:
-        if "llvm" in variant:
-            os.environ.setdefault("DRJIT_LIBLLVM_PATH", LIBLLVM)
-        import mitsuba as mi
-
-        mi.set_variant(variant)
-        self.mi, self.mesh, self.T = mi, mesh, T
+        self.mi, self.mesh, self.T = load_mitsuba(variant), mesh, T
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "mesh.ply"
-            _write_ply(path, mesh)
-            self.scene = mi.load_dict(self._description(str(path), camera))
-        self.parameters = mi.traverse(self.scene)
+            write_ply(path, mesh)
+            self.scene = self.mi.load_dict(self._description(str(path), camera))
+        self.parameters = self.mi.traverse(self.scene)
         self.key = next(k for k in self.parameters.keys() if k.endswith("vertex_positions"))
         self.move(np.zeros(6))
 
@@ -116,6 +110,12 @@ class Ours:
         self.renderer, self.options = Renderer(), RenderOptions(channels=("color",))
         self.parameters = self.renderer.parameters(self.scene, camera, requires_grad=("pose",))
         self.images = None
+        self.captured = self.renderer.capture(self.scene, self.parameters, self.options)
+
+    def both(self) -> None:
+        """Forward and backward by the captured graphs, with the gradient that `captured.images` hold."""
+        self.captured.draw()
+        self.captured.pull_back()
 
     def image(self) -> np.ndarray:
         """Linear RGB (H, W, 3)."""
@@ -176,6 +176,7 @@ def compare(variant: str, mesh: Mesh, size: tuple[int, int], samples: int) -> di
     truth = differences(m, adjoint, diameter, samples)
     scale = np.array([1.0] * 3 + [0.5 * diameter] * 3)
     fixed = wp.array(adjoint[None].astype(np.float32), dtype=wp.vec3)
+    ours.captured.images.color.grad.assign(fixed)
     g_ours, g_theirs = ours.gradient(fixed), m.gradient(adjoint, 4)
     print("pose gradient, central differences:", np.round(truth, 3), file=sys.stderr)
     print("pose gradient, ours:               ", np.round(g_ours, 3), file=sys.stderr)
@@ -191,9 +192,9 @@ def compare(variant: str, mesh: Mesh, size: tuple[int, int], samples: int) -> di
         "colour, p95 difference": float(np.percentile(np.abs(image - reference)[inner], 95)),
         "gradient error ours %": error(g_ours),
         "gradient error Mitsuba %": error(g_theirs),
-        "forward ours ms": median_ms(ours.image, 20),
+        "forward ours ms": median_ms(ours.captured.draw, 200),
         "forward Mitsuba ms": median_ms(lambda: m.image(4), 5),
-        "forward+backward ours ms": median_ms(lambda: ours.gradient(fixed), 20),
+        "forward+backward ours ms": median_ms(ours.both, 200),
         "forward+backward Mitsuba ms": median_ms(lambda: m.gradient(adjoint, 4), 3),
     }
 
@@ -215,16 +216,6 @@ def body(rings: int = 20, segments: int = 32) -> Mesh:
             b = a + segments
             faces += [[a + j, b + j, b + k], [a + j, b + k, a + k]]
     return Mesh(v, np.array(faces, np.int32))
-
-
-def _write_ply(path: Path, mesh: Mesh) -> None:
-    axes = "".join(f"property float {axis}\n" for axis in "xyz")
-    header = (
-        f"ply\nformat ascii 1.0\nelement vertex {len(mesh.vertices)}\n{axes}element face {len(mesh.faces)}\n"
-    )
-    header += "property list uchar int vertex_indices\nend_header\n"
-    rows = "".join(f"{x:.9g} {y:.9g} {z:.9g}\n" for x, y, z in mesh.vertices)
-    path.write_text(header + rows + "".join(f"3 {a} {b} {c}\n" for a, b, c in mesh.faces))
 
 
 def main() -> None:

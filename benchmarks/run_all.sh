@@ -29,6 +29,8 @@ fi
 if [ -d "$shared/data/real" ]; then
     run benchmarks/fit.py real
 fi
+run benchmarks/render.py --core 0
+run benchmarks/gradients.py
 run benchmarks/consistency.py --trials 500
 run benchmarks/consistency.py --trials 500 --depth-only --only
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

@@ -14,6 +14,7 @@ from typing import Any
 _MODULE_OF = {
     "CHANNELS": "images",
     "DIFFERENTIABLE": "parameters",
+    "CapturedRender": "captured",
     "Images": "images",
     "Instance": "scene",
     "Lights": "scene",
@@ -28,6 +29,7 @@ _MODULE_OF = {
 __all__ = [
     "CHANNELS",
     "DIFFERENTIABLE",
+    "CapturedRender",
     "Images",
     "Instance",
     "Lights",

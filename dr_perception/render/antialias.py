@@ -1,10 +1,9 @@
 """Blend the jumps of the outline into the images, and send image gradients back along the outline.
 
 See `outline` for the construction. All kernels run over the list of pieces, so their cost follows the length
-of the outline.
-Blending adds ``area * (inner - outer)`` to a pixel; its adjoint needs three things of the same list:
-gradients of the inner and
-outer values (weighted by the area) and the motion of the boundary (weighted by the jump).
+of the outline. Blending adds ``area * (inner - outer)`` to a pixel; its adjoint needs three things of the
+same list: gradients of the inner and outer values (weighted by the area) and the motion of the boundary
+(weighted by the jump).
 """
 
 import warp as wp
@@ -14,8 +13,7 @@ from dr_perception.render.interpolation import mix
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
 from dr_perception.render.outline import Piece
 from dr_perception.render.outline_probe import shows_background
-from dr_perception.render.shading import Surface, shade
-from dr_perception.render.surface import _base_color, shading_normal
+from dr_perception.render.surface import shading_normal, surface_color
 from dr_perception.render.types import Viewport
 
 
@@ -34,7 +32,10 @@ def _edge_weights(corners: wp.vec3i, a: int, b: int, t: float) -> wp.vec3:
 @wp.func
 def _side_color(
     face: int,
-    piece: Piece,
+    view: int,
+    a: int,
+    b: int,
+    t: float,
     camera: int,
     p_cam: wp.array2d[wp.vec3],
     n_cam: wp.array2d[wp.vec3],
@@ -56,22 +57,15 @@ def _side_color(
     harmonics: wp.array[wp.vec3],
     R_world_cam: wp.array[wp.mat33],
 ) -> wp.vec3:
-    """Linear RGB of one face at the middle of a piece of its edge."""
+    """Linear RGB of one face at a point of its edge a-b."""
     f = faces[face]
-    w = _edge_weights(f, piece.a, piece.b, piece.t)
-    a = p_cam[piece.view, f[0]]
-    b = p_cam[piece.view, f[1]]
-    c = p_cam[piece.view, f[2]]
-    x = mix(w, a, b, c)
-    k = face_instance[face]
-    s = Surface()
-    s.normal = shading_normal(face, w, x, a, b, c, normal_index, n_cam, piece.view)
-    s.eye = -wp.normalize(x)
-    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
-    s.roughness = roughness[k]
-    s.metallic = metallic[k]
-    s.specular = specular[k]
-    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+    w = _edge_weights(f, a, b, t)
+    x = mix(w, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+    return surface_color(
+        view, camera, face, w, x, p_cam, n_cam, faces, normal_index, face_instance,
+        vertex_source, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular,
+        ambient, light_cam, light_colors, harmonics, R_world_cam,
+    )  # fmt: skip
 
 
 @wp.kernel
@@ -111,20 +105,22 @@ def color_jumps(
     piece = pieces[i]
     camera = (piece.view + first_view) % light_cam.shape[0]
     inner = _side_color(
-        piece.face, piece, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
-        vertex_colors,
-        corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam,
-        light_colors, harmonics,
-        R_world_cam,
+        piece.face, piece.view, piece.a, piece.b, piece.t, camera, p_cam, n_cam, faces, normal_index,
+        face_instance, vertex_source, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic,
+        specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
     )  # fmt: skip
     if piece.face_out >= 0:
-        outer = _side_color(
-            piece.face_out, piece, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
-            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-            light_cam,
-            light_colors, harmonics, R_world_cam,
+        jumps[i] = inner - _side_color(
+            piece.face_out, piece.view, piece.a, piece.b, piece.t, camera, p_cam, n_cam, faces, normal_index,
+            face_instance, vertex_source, vertex_colors, corner_uv, textures, texels, albedo, roughness,
+            metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
         )  # fmt: skip
-        jumps[i] = inner - outer
+    elif piece.back_face >= 0:
+        jumps[i] = inner - _side_color(
+            piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, camera, p_cam, n_cam,
+            faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures, texels,
+            albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
+        )  # fmt: skip
     elif piece.out_x < 0:
         v = viewports[piece.view]
         row = wp.min(piece.y + v.y0, background.shape[1] - 1)
@@ -137,18 +133,21 @@ def color_jumps(
 @wp.func
 def _side_normal(
     face: int,
-    piece: Piece,
+    view: int,
+    edge_a: int,
+    edge_b: int,
+    t: float,
     p_cam: wp.array2d[wp.vec3],
     n_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
 ) -> wp.vec3:
     f = faces[face]
-    w = _edge_weights(f, piece.a, piece.b, piece.t)
-    a = p_cam[piece.view, f[0]]
-    b = p_cam[piece.view, f[1]]
-    c = p_cam[piece.view, f[2]]
-    return shading_normal(face, w, mix(w, a, b, c), a, b, c, normal_index, n_cam, piece.view)
+    w = _edge_weights(f, edge_a, edge_b, t)
+    a = p_cam[view, f[0]]
+    b = p_cam[view, f[1]]
+    c = p_cam[view, f[2]]
+    return shading_normal(face, w, mix(w, a, b, c), a, b, c, normal_index, n_cam, view)
 
 
 @wp.kernel
@@ -168,9 +167,16 @@ def normal_jumps(
     if i >= count[0]:
         return
     piece = pieces[i]
-    inner = _side_normal(piece.face, piece, p_cam, n_cam, faces, normal_index)
+    inner = _side_normal(piece.face, piece.view, piece.a, piece.b, piece.t, p_cam, n_cam, faces, normal_index)
     if piece.face_out >= 0:
-        jumps[i] = inner - _side_normal(piece.face_out, piece, p_cam, n_cam, faces, normal_index)
+        jumps[i] = inner - _side_normal(
+            piece.face_out, piece.view, piece.a, piece.b, piece.t, p_cam, n_cam, faces, normal_index
+        )
+    elif piece.back_face >= 0:
+        jumps[i] = inner - _side_normal(
+            piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, p_cam, n_cam, faces,
+            normal_index,
+        )  # fmt: skip
     elif piece.out_x < 0:
         jumps[i] = inner
     else:
@@ -193,7 +199,9 @@ def scalar_jumps(
         return
     piece = pieces[i]
     jump = wp.vec2(0.0, 0.0)
-    if piece.face_out < 0:
+    if piece.back_face >= 0:
+        jump[1] = piece.z - piece.back_z
+    elif piece.face_out < 0:
         if shows_background(face_index, piece.view, piece.out_x, piece.out_y):
             jump[0] = 1.0
         jump[1] = piece.z - far_depth
@@ -255,10 +263,10 @@ def blend_vectors_adjoint(
 
 
 @wp.func
-def add_edge_gradient(g: wp.vec3, piece: Piece, g_cam: wp.array2d[wp.vec3]):
-    """Spread a gradient at the middle of a piece over the ends of its edge."""
-    wp.atomic_add(g_cam, piece.view, piece.a, (1.0 - piece.t) * g)
-    wp.atomic_add(g_cam, piece.view, piece.b, piece.t * g)
+def add_edge_gradient(g: wp.vec3, view: int, a: int, b: int, t: float, g_cam: wp.array2d[wp.vec3]):
+    """Spread a gradient at a point of an edge over its ends."""
+    wp.atomic_add(g_cam, view, a, (1.0 - t) * g)
+    wp.atomic_add(g_cam, view, b, t * g)
 
 
 @wp.kernel(enable_backward=False)
@@ -281,9 +289,7 @@ def boundary_adjoint(
     g_cam: wp.array2d[wp.vec3],
     g_intrinsics: wp.array2d[float],
 ):
-    """Motion of the boundary.
-
-    What the image gains where the outline sweeps, for every image that has a gradient.
+    """Motion of the boundary: what every image that has a gradient gains where the outline sweeps.
 
     The middle of a piece moves for the whole piece, which is exact because the motion is linear along it.
     """
@@ -304,7 +310,10 @@ def boundary_adjoint(
         gain += scalar_jump[i][1] * g
         if piece.face_out < 0:
             g_point = wp.vec3(0.0, 0.0, piece.area * g)
-            if piece.out_x >= 0:
+            if piece.back_face >= 0:
+                g_back = wp.vec3(0.0, 0.0, -piece.area * g)
+                add_edge_gradient(g_back, piece.view, piece.back_a, piece.back_b, piece.back_t, g_cam)
+            elif piece.out_x >= 0:
                 wp.atomic_add(g_depth_sample, piece.view, piece.out_y, piece.out_x, -piece.area * g)
     a = p_cam[piece.view, piece.a]
     p = a + piece.t * (p_cam[piece.view, piece.b] - a)
@@ -315,4 +324,4 @@ def boundary_adjoint(
         g_point += wp.transpose(project_jacobian(cam, p)) * g_uv
         if g_intrinsics.shape[0] > 0:
             add_intrinsics_gradient(cam, wp.vec2(p[0] / p[2], p[1] / p[2]), g_uv, camera, g_intrinsics)
-    add_edge_gradient(g_point, piece, g_cam)
+    add_edge_gradient(g_point, piece.view, piece.a, piece.b, piece.t, g_cam)

@@ -5,11 +5,19 @@ Only what was asked for is computed: no geometry pass for lights alone, no shadi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import warp as wp
 
-from dr_perception.render import antialias, intrinsics, pose_gradient, soft_silhouette, surface, vertex_stage
+from dr_perception.render import (
+    antialias,
+    intrinsics,
+    pose_gradient,
+    soft_silhouette,
+    surface,
+    transport,
+    vertex_stage,
+)
 from dr_perception.render.images import Images
 from dr_perception.render.pipeline import (
     Chunk,
@@ -29,8 +37,8 @@ RIGID = frozenset({"pose", "camera_pose"})
 class Gradients:
     """Scratch arrays that gradients are gathered in on their way back."""
 
-    cam: wp.array
-    """With respect to vertices in camera coordinates, (views, V)."""
+    cam: wp.array | None
+    """With respect to vertices in camera coordinates, (views, V), if anything goes through them."""
     normals: wp.array | None
     """With respect to shading normals in camera axes."""
     rays: wp.array | None
@@ -41,20 +49,28 @@ class Gradients:
     R: wp.array | None
     """With respect to the orientations in the camera frames, if poses want it."""
     t: wp.array | None
-    room: tuple[int]
 
 
 def pull_back(c: Chunk, images: Images, grads: Images) -> None:
     """Add the gradients of a chunk's images to the gradients of the parameters."""
-    g = _gather(c, images)
+    key = (c.parameters, c.options, images, *(getattr(grads, f.name) for f in fields(grads)))
+    if c.launcher.replay("pull_back", key):
+        return
+    with c.launcher.remember("pull_back", key):
+        _pull_back(c, images, grads)
+
+
+def _pull_back(c: Chunk, images: Images, grads: Images) -> None:
+    g = _gather(c, images, grads)
     geometry = bool(c.parameters.requires_grad & GEOMETRY)
     g_depth = _boundary(c, grads, g) if geometry else None
+    marks = _transport(c, grads, g_depth, g) if geometry else None
     if grads.depth is not None and c.parameters.requires_grad & GEOMETRY and _rigid(c, RIGID):
         c.launcher.run(
             "depth_to_poses", pose_gradient.pull_depth_to_poses, c.strips,
             [c.work.face_index, c.work.rays, c.work.viewports, c.work.p_cam, c.arrays.faces,
              c.arrays.face_instance,
-             c.work.R_cam_obj, c.work.t_cam_obj, c.first_view, c.span,
+             c.work.R_cam_obj, c.work.t_cam_obj, c.first_view, c.work.boxes, c.span,
              grads.depth if g_depth is None else g_depth,
              g.R, g.t],
         )  # fmt: skip
@@ -68,11 +84,11 @@ def pull_back(c: Chunk, images: Images, grads: Images) -> None:
         _soft_adjoint(c, grads.soft_silhouette, g)
     if grads.color is not None and images.color is not None:
         if _rigid(c, frozenset({"pose"})):
-            _color_to_poses(c, images.color, grads.color, g)
+            _color_to_poses(c, images.color, grads.color, marks, g)
         else:
-            _color_adjoint(c, images.color, grads.color, g)
+            _color_adjoint(c, images.color, grads.color, marks, g)
     if geometry and grads.normal is not None and images.normal is not None:
-        _normal_adjoint(c, images.normal, grads.normal, g)
+        _normal_adjoint(c, images.normal, grads.normal, marks, g)
     if g.rays is not None:
         p, w = c.parameters, c.work
         c.launcher.run(
@@ -91,22 +107,30 @@ def _wanted(c: Chunk, name: str) -> wp.array | None:
     return getattr(c.parameters, name).grad if name in c.parameters.requires_grad else None
 
 
-def _gather(c: Chunk, images: Images) -> Gradients:
+def _moves_outline(c: Chunk, grads: Images) -> bool:
+    """Whether a gradient reaches the outline."""
+    o = c.options
+    blended = any(a is not None for a in (grads.silhouette, grads.color, grads.normal))
+    return (o.antialias and blended) or (o.antialias_depth and grads.depth is not None)
+
+
+def _gather(c: Chunk, images: Images, grads: Images) -> Gradients:
     w = c.work
     shaded = images.color is not None or images.normal is not None
     wants_intrinsics = "intrinsics" in c.parameters.requires_grad
     posed = bool(c.parameters.requires_grad & RIGID)
     short = images.normal is None and _rigid(c, frozenset({"pose"}))
+    direct = _rigid(c, RIGID) and not _moves_outline(c, grads) and grads.soft_silhouette is None
+    lit = images.color is not None and not short
     return Gradients(
-        cam=w.scratch("g_cam", w.p_cam),
-        normals=w.scratch("g_normals", w.n_cam) if shaded and not short else None,
-        rays=w.scratch("g_rays", w.rays) if wants_intrinsics else None,
-        lights=w.scratch("g_lights", w.light_cam) if images.color is not None else None,
-        R_world_cam=w.scratch("g_R_world_cam", w.R_world_cam) if images.color is not None else None,
+        cam=None if direct and (short or not shaded) else c.scratch("g_cam", w.p_cam),
+        normals=c.scratch("g_normals", w.n_cam) if shaded and not short else None,
+        rays=c.scratch("g_rays", w.rays) if wants_intrinsics else None,
+        lights=c.scratch("g_lights", w.light_cam) if lit else None,
+        R_world_cam=c.scratch("g_R_world_cam", w.R_world_cam) if lit else None,
         intrinsics=_wanted(c, "intrinsics"),
-        R=w.scratch("g_R", w.R_cam_obj) if posed else None,
-        t=w.scratch("g_t", w.t_cam_obj) if posed else None,
-        room=(int(w.piece_count.numpy()[0]) if w.device.is_cpu else w.pieces.shape[0],),
+        R=c.scratch("g_R", w.R_cam_obj) if posed else None,
+        t=c.scratch("g_t", w.t_cam_obj) if posed else None,
     )
 
 
@@ -117,14 +141,14 @@ def _boundary(c: Chunk, grads: Images, g: Gradients) -> wp.array | None:
     color = grads.color if o.antialias else None
     normal = grads.normal if o.antialias else None
     depth = grads.depth if o.antialias_depth else None
-    if silhouette is None and color is None and normal is None and depth is None:
+    if not _moves_outline(c, grads):
         return None
     sampled = None
     if depth is not None:
-        sampled = w.scratch("g_depth", w.depth, zero=False)
-        wp.copy(sampled, depth)
-    c.launcher.run(
-        "boundary_adjoint", antialias.boundary_adjoint, g.room,
+        sampled = c.scratch("g_depth", w.depth, zero=False)
+        c.launcher.copy(sampled, depth)
+    c.launcher.run_list(
+        "boundary_adjoint", antialias.boundary_adjoint, c.room,
         [w.pieces, w.piece_count, w.scalar_jumps, w.color_jumps, w.normal_jumps, silhouette, depth, color,
          normal,
          w.p_cam, p.intrinsics, p.camera_models, c.first_view, sampled, g.cam, g.intrinsics],
@@ -132,15 +156,37 @@ def _boundary(c: Chunk, grads: Images, g: Gradients) -> wp.array | None:
     return sampled
 
 
+def _transport(c: Chunk, grads: Images, g_depth: wp.array | None, g: Gradients) -> wp.array | None:
+    """Slopes of colour, normals and antialiased depth next to outlines. Returns the pixels done that way."""
+    w, a, p, o = c.work, c.arrays, c.parameters, c.options
+    color = grads.color if o.antialias else None
+    normal = grads.normal if o.antialias else None
+    depth = grads.depth if o.antialias_depth else None
+    if color is None and normal is None and depth is None:
+        return None
+    marks = c.scratch("marks", w.face_index)
+    c.launcher.run_list(
+        "mark_outline", transport.mark_outline, c.room,
+        [w.pieces, w.piece_count, w.face_index, w.rays, w.viewports, w.p_cam, a.faces, c.first_view, marks],
+    )  # fmt: skip
+    c.launcher.run(
+        "transport", transport.pull_transport, c.strips,
+        [marks, w.face_index, w.depth, w.rays, w.viewports, a.neighbors, p.intrinsics, p.camera_models,
+         c.first_view, w.boxes, c.span, color, normal, depth, w.p_cam, w.n_cam, a.faces, a.normal_index,
+         *material_inputs(c), g_depth, g.cam, g.intrinsics],
+    )  # fmt: skip
+    return marks
+
+
 def _soft_adjoint(c: Chunk, g_soft: wp.array, g: Gradients) -> None:
     w, p = c.work, c.parameters
-    middles = w.scratch("g_middles", w.scalar_jumps)
+    middles = c.scratch("g_middles", w.scalar_jumps)
     c.launcher.run(
         "soften_adjoint", soft_silhouette.soften_adjoint, c.size,
         [w.pieces, w.nearest, w.face_index, c.options.soft_silhouette_px, g_soft, middles],
     )  # fmt: skip
-    c.launcher.run(
-        "middles_adjoint", soft_silhouette.middles_adjoint, g.room,
+    c.launcher.run_list(
+        "middles_adjoint", soft_silhouette.middles_adjoint, c.room,
         [w.pieces, w.piece_count, middles, w.p_cam, p.intrinsics, p.camera_models, c.first_view, g.cam,
          g.intrinsics],
     )  # fmt: skip
@@ -169,70 +215,63 @@ def _material_gradients(c: Chunk, g: Gradients) -> list:
     ]  # fmt: skip
 
 
-def _color_adjoint(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -> None:
+def _color_adjoint(
+    c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     w, p = c.work, c.parameters
-    sampled = w.scratch("g_color", color, zero=False)
-    wp.copy(sampled, g_color)
+    sampled = c.scratch("g_color", color, zero=False)
+    c.launcher.copy(sampled, g_color)
     material = _material_gradients(c, g)
     if c.options.antialias:
-        jumps = w.scratch("g_color_jumps", w.color_jumps, zero=False)
-        c.launcher.run(
-            "blend_color_adjoint",
-            antialias.blend_vectors_adjoint,
-            g.room,
-            [w.pieces, w.piece_count, g_color, jumps],
-        )
+        jumps = c.scratch("g_color_jumps", w.color_jumps, zero=False)
+        arguments = [w.pieces, w.piece_count, g_color, jumps]
+        c.launcher.run_list("blend_color_adjoint", antialias.blend_vectors_adjoint, c.room, arguments)
         gradients = [None, None, g.cam, g.normals, None, None, *material, None, None, 0, sampled, jumps]
-        c.launcher.run_adjoint(
-            "color_jumps_adjoint", antialias.color_jumps, g.room, color_jump_arguments(c, color), gradients
-        )
-    arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, color]
-    gradients = [None, g.rays, None, g.cam, g.normals, None, None, *material, None, 0, sampled]
+        arguments = color_jump_arguments(c, color)
+        c.launcher.run_list("color_jumps_adjoint", antialias.color_jumps, c.room, arguments, gradients)
+    arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, marks, color]
+    gradients = [None, g.rays, None, g.cam, g.normals, None, None, *material, None, 0, None, sampled]
     c.launcher.run_adjoint("color_adjoint", surface.shade_pixels, c.size, arguments, gradients)
 
 
-def _color_to_poses(c: Chunk, color: wp.array, g_color: wp.array, g: Gradients) -> None:
+def _color_to_poses(
+    c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     """The same for poses alone, without a detour over vertices and materials."""
     w, a = c.work, c.arrays
     material = material_inputs(c)
     sampled = g_color
     if c.options.antialias:
-        sampled = w.scratch("g_color", color, zero=False)
-        wp.copy(sampled, g_color)
-        c.launcher.run(
-            "jumps_to_poses", pose_gradient.pull_jumps_to_poses, g.room,
+        sampled = c.scratch("g_color", color, zero=False)
+        c.launcher.copy(sampled, g_color)
+        c.launcher.run_list(
+            "jumps_to_poses", pose_gradient.pull_jumps_to_poses, c.room,
             [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, *material, w.R_cam_obj,
              w.t_cam_obj,
              c.first_view, g_color, sampled, g.R, g.t],
         )  # fmt: skip
     c.launcher.run(
         "color_to_poses", pose_gradient.pull_color_to_poses, c.strips,
-        [*pixel_inputs(c), *material, w.R_cam_obj, w.t_cam_obj, c.first_view, c.span, sampled, g.R, g.t],
+        [*pixel_inputs(c), *material, w.R_cam_obj, w.t_cam_obj, c.first_view, w.boxes, c.span, marks, sampled,
+         g.R, g.t],
     )  # fmt: skip
 
 
-def _normal_adjoint(c: Chunk, normal: wp.array, g_normal: wp.array, g: Gradients) -> None:
+def _normal_adjoint(
+    c: Chunk, normal: wp.array, g_normal: wp.array, marks: wp.array | None, g: Gradients
+) -> None:
     w = c.work
-    sampled = w.scratch("g_normal", normal, zero=False)
-    wp.copy(sampled, g_normal)
+    sampled = c.scratch("g_normal", normal, zero=False)
+    c.launcher.copy(sampled, g_normal)
     if c.options.antialias:
-        jumps = w.scratch("g_normal_jumps", w.normal_jumps, zero=False)
-        c.launcher.run(
-            "blend_normal_adjoint",
-            antialias.blend_vectors_adjoint,
-            g.room,
-            [w.pieces, w.piece_count, g_normal, jumps],
-        )
+        jumps = c.scratch("g_normal_jumps", w.normal_jumps, zero=False)
+        arguments = [w.pieces, w.piece_count, g_normal, jumps]
+        c.launcher.run_list("blend_normal_adjoint", antialias.blend_vectors_adjoint, c.room, arguments)
         gradients = [None, None, g.cam, g.normals, None, None, sampled, jumps]
-        c.launcher.run_adjoint(
-            "normal_jumps_adjoint",
-            antialias.normal_jumps,
-            g.room,
-            normal_jump_arguments(c, normal),
-            gradients,
-        )
-    arguments = [*pixel_inputs(c), c.first_view, normal]
-    gradients = [None, g.rays, None, g.cam, g.normals, None, None, 0, sampled]
+        arguments = normal_jump_arguments(c, normal)
+        c.launcher.run_list("normal_jumps_adjoint", antialias.normal_jumps, c.room, arguments, gradients)
+    arguments = [*pixel_inputs(c), c.first_view, marks, normal]
+    gradients = [None, g.rays, None, g.cam, g.normals, None, None, 0, None, sampled]
     c.launcher.run_adjoint("normal_adjoint", surface.shade_normals, c.size, arguments, gradients)
 
 
@@ -250,11 +289,12 @@ def _parameters_adjoint(c: Chunk, g: Gradients) -> None:
         return
     R_grad, t_grad = g.R, g.t
     block = vertex_stage.VERTEX_BLOCK
-    c.launcher.run(
-        "reduce_vertices", vertex_stage.reduce_vectors, (c.views, -(-a.num_vertices // block)),
-        [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, g.cam, R_grad, t_grad, _wanted(c,
-         "vertices")],
-    )  # fmt: skip
+    if g.cam is not None:
+        c.launcher.run(
+            "reduce_vertices", vertex_stage.reduce_vectors, (c.views, -(-a.num_vertices // block)),
+            [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, g.cam, R_grad, t_grad,
+             _wanted(c, "vertices")],
+        )  # fmt: skip
     if g.normals is not None:
         _normals_adjoint(c, g.normals, R_grad)
     if R_grad is not None:
@@ -269,8 +309,8 @@ def _parameters_adjoint(c: Chunk, g: Gradients) -> None:
 def _normals_adjoint(c: Chunk, g_normals: wp.array, R_grad: wp.array | None) -> None:
     w, a, p = c.work, c.arrays, c.parameters
     wants_vertices = "vertices" in p.requires_grad
-    g_mesh = w.scratch("g_mesh_normals", w.normals) if wants_vertices else None
-    unused = w.scratch("g_t_unused", w.t_cam_obj) if R_grad is not None else None
+    g_mesh = c.scratch("g_mesh_normals", w.normals) if wants_vertices else None
+    unused = c.scratch("g_t_unused", w.t_cam_obj) if R_grad is not None else None
     block = vertex_stage.VERTEX_BLOCK
     c.launcher.run(
         "reduce_normals", vertex_stage.reduce_vectors, (c.views, -(-a.num_normals // block)),

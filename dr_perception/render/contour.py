@@ -48,6 +48,52 @@ def _key_at(keys: wp.array3d[wp.uint64], view: int, uv: wp.vec2, v: Viewport) ->
     return key
 
 
+@wp.func
+def _is_contour(edge: wp.vec4i, planes: wp.array[wp.vec4], eye_obj: wp.vec3) -> bool:
+    """Whether an edge is open, or lies between a front and a back face."""
+    if edge[3] < 0:
+        return True
+    return _is_front(planes[edge[2]], eye_obj) != _is_front(planes[edge[3]], eye_obj)
+
+
+@wp.func
+def _edge_normal(edge: wp.vec4i, planes: wp.array[wp.vec4]) -> wp.vec3:
+    """Sum of the normals of the faces of an edge."""
+    a = planes[edge[2]]
+    normal = wp.vec3(a[0], a[1], a[2])
+    if edge[3] >= 0:
+        b = planes[edge[3]]
+        normal = normal + wp.vec3(b[0], b[1], b[2])
+    return normal
+
+
+@wp.func
+def _kind_at(
+    keys: wp.array3d[wp.uint64],
+    view: int,
+    uv: wp.vec2,
+    step: wp.vec2,
+    v: Viewport,
+    inverse_z: float,
+    inner_tolerance: float,
+    outer_gap: float,
+    num_faces: int,
+) -> int:
+    """Kind of the contour at an image point, from what lies a step to its sides; -1 if it is not seen."""
+    inner = _key_at(keys, view, uv - step, v)
+    inner_face = key_face(inner)
+    visible = inner_face >= 0 and inner_face < num_faces
+    if visible:
+        visible = key_inverse_z(inner) < inverse_z * (1.0 + inner_tolerance)
+    outer = _key_at(keys, view, uv + step, v)
+    outer_face = key_face(outer)
+    if visible and outer_face >= 0:
+        visible = key_inverse_z(outer) < inverse_z * (1.0 - outer_gap)
+    if not visible:
+        return -1
+    return wp.where(outer_face >= 0 and outer_face < num_faces, INNER, OUTER)
+
+
 @wp.kernel(enable_backward=False)
 def sample_contour(
     vertices: wp.array[wp.vec3],
@@ -78,15 +124,8 @@ def sample_contour(
     R = R_cam_obj[view, 0]
     t = t_cam_obj[view, 0]
     eye = -(wp.transpose(R) * t)
-    plane_a = planes[edge[2]]
-    front_a = _is_front(plane_a, eye)
-    normal = wp.vec3(plane_a[0], plane_a[1], plane_a[2])
-    if edge[3] >= 0:
-        plane_b = planes[edge[3]]
-        front_b = _is_front(plane_b, eye)
-        if front_a == front_b:
-            return
-        normal = normal + wp.vec3(plane_b[0], plane_b[1], plane_b[2])
+    if not _is_contour(edge, planes, eye):
+        return
     p_a = R * vertices[edge[0]] + t
     p_b = R * vertices[edge[1]] + t
     if p_a[2] <= near or p_b[2] <= near:
@@ -100,7 +139,7 @@ def sample_contour(
         return
     tangent = (b - a) / length
     out_px = wp.vec2(tangent[1], -tangent[0])
-    n_cam = R * normal
+    n_cam = R * _edge_normal(edge, planes)
     middle = 0.5 * (p_a + p_b)
     # Image direction of the normal: its projection as seen from the point.
     n_px = wp.vec2(n_cam[0] * middle[2] - n_cam[2] * middle[0], n_cam[1] * middle[2] - n_cam[2] * middle[1])
@@ -113,22 +152,13 @@ def sample_contour(
         s = s_px * p_a[2] / (p_b[2] + s_px * (p_a[2] - p_b[2]))
         p = p_a + s * (p_b - p_a)
         uv = a + s_px * (b - a)
-        inverse_z = 1.0 / p[2]
-        inner = _key_at(keys, view, uv - step_px * out_px, v)
-        inner_face = key_face(inner)
-        inner_z = key_inverse_z(inner)
-        visible = inner_face >= 0 and inner_face < num_faces
-        if visible:
-            visible = inner_z < inverse_z * (1.0 + inner_tolerance)
-        outer = _key_at(keys, view, uv + step_px * out_px, v)
-        outer_face = key_face(outer)
-        if visible and outer_face >= 0:
-            visible = key_inverse_z(outer) < inverse_z * (1.0 - outer_gap)
-        if visible:
+        step = step_px * out_px
+        kind = _kind_at(keys, view, uv, step, v, 1.0 / p[2], inner_tolerance, outer_gap, num_faces)
+        if kind >= 0:
             slot = wp.atomic_add(count, view, 1)
             if slot < samples.shape[1]:
                 out = ContourSample()
                 out.point = wp.transpose(R) * (p - t)
                 out.outward = wp.transpose(R) * wp.vec3(out_px[0], out_px[1], 0.0)
-                out.kind = wp.where(outer_face >= 0 and outer_face < num_faces, INNER, OUTER)
+                out.kind = kind
                 samples[view, slot] = out

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import warp as wp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from dr_perception.render.texture import linear_to_srgb
 from dr_perception.render.types import DEFAULT_NEAR_M
@@ -94,13 +95,13 @@ class Images:
         return linear_to_srgb(self.color.numpy()[view])
 
 
-def crop_box(options: RenderOptions, image_size: ArrayLike) -> tuple[int, int, int, int]:
+def crop_box(options: RenderOptions, image_size: Sequence[int]) -> tuple[int, int, int, int]:
     """x0, y0, width, height of what is drawn.
 
     Raises:
         ValueError: The crop leaves the image.
     """
-    width, height = (int(n) for n in np.asarray(image_size))
+    width, height = (int(n) for n in image_size)
     if options.crop is None:
         return 0, 0, width, height
     x0, y0, w, h = options.crop

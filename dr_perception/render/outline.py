@@ -1,33 +1,22 @@
-"""The visible outline as a list of pieces.
-
-One for every pixel that a visible discontinuity edge passes through.
+"""The visible outline as a list of pieces, one for every pixel that a visible edge passes through.
 
 A pixel's true value is the integral of the scene over its square, and what differs between that and the
-sample at its centre lies
-behind the edges as seen from the centre. With ``J`` the jump across an edge (inner minus outer side), each
-piece of edge inside
-the pixel contributes ``J`` times the area of its *shadow*: the part of the square that the piece hides from
-the centre. Summed
-over all pieces this is exact for piecewise constant images, also where several edges cross a pixel or an
-object is thinner than
-one. The derivative is the boundary integral ``J * int (velocity . normal) dl`` over the piece (Reynolds'
-transport theorem, as
-used by Li et al. 2018 for edge sampling), here in closed form. The idea to correct only the pixels at
-detected silhouette edges
-is that of Laine et al. 2020, section 3.4; area and visibility are decided differently.
+sample at its centre lies behind the edges as seen from the centre. With ``J`` the jump across an edge (inner
+minus outer side), each piece of edge inside the pixel contributes ``J`` times the area of its *shadow*: the
+part of the square that the piece hides from the centre. Summed over all pieces this is exact for piecewise
+constant images, also where several edges cross a pixel or an object is thinner than one. The derivative is
+the boundary integral ``J * int (velocity . normal) dl`` over the piece (Reynolds' transport theorem, as used
+by Li et al. 2018 for edge sampling), here in closed form. The idea to correct only the pixels at detected
+silhouette edges is that of Laine et al. 2020, section 3.4; area and visibility are decided differently.
 
 Edges are those between a face towards and a face away from the camera, open ones, and those at which an
-attribute jumps
-(creases, texture seams). Whether an edge is seen is decided per piece from the faces at the pixel centres on
-both of its sides.
-
-Where several edges pass through one pixel, `outline_visibility` cuts them at their crossings and decides part
-by part.
+attribute jumps (creases, texture seams). Whether an edge is seen is decided per piece from the faces at the
+pixel centres on both of its sides. Where several edges pass through one pixel, `outline_visibility` cuts them
+at their crossings and decides part by part.
 
 Bias, by construction: the jump is taken as constant over a piece, and the shading of a pixel as that of its
-centre (of the
-edge, on the far side of it); where two meshes or faces intersect there is no edge, hence no boundary term
-along the crossing.
+centre (of the edge, on the far side of it); where two meshes or faces intersect there is no edge, hence no
+boundary term along the crossing.
 """
 
 import warp as wp
@@ -65,6 +54,13 @@ class Piece:
     out_x: int
     """Pixel whose centre shows what lies beyond the edge; -1: outside the view, taken as background."""
     out_y: int
+    back_face: int
+    """Where no pixel centre shows what lies beyond: the face that does, at its edge; else -1."""
+    back_a: int
+    """That edge, and where on it, as `a`, `b`, `t` and `z` are of the piece's own."""
+    back_b: int
+    back_t: float
+    back_z: float
     a: int
     """End of the edge: index of a vertex."""
     b: int
@@ -109,6 +105,59 @@ class Candidate:
 
 
 @wp.func
+def _step_out(outward: wp.vec2) -> wp.vec2i:
+    """To the neighbour of a pixel that lies farthest in a direction."""
+    if wp.abs(outward[0]) >= wp.abs(outward[1]):
+        return wp.vec2i(wp.where(outward[0] > 0.0, 1, -1), 0)
+    return wp.vec2i(0, wp.where(outward[1] > 0.0, 1, -1))
+
+
+@wp.func
+def _center_inside(
+    s: SceneView, distance: float, here: int, beyond: wp.vec2i, face_index: wp.array3d[int]
+) -> bool:
+    """Whether a pixel's centre, ``distance`` px to the inner side of an edge, is inside of it.
+
+    Closer than the rasteriser resolves, what it drew there (``here``) and ``beyond`` the edge decides.
+    """
+    inside = distance > 0.0
+    if wp.abs(distance) < _SNAP_MARGIN:
+        if here == s.face:
+            inside = True
+        else:
+            inside = here >= 0
+            if beyond[0] >= 0:
+                inside = here >= 0 and here != face_index[s.view, beyond[1], beyond[0]]
+    return inside
+
+
+@wp.func
+def _candidate(
+    s: SceneView, start: wp.vec2, end: wp.vec2, x: int, y: int, t: float, z: float, outward: wp.vec2
+) -> Candidate:
+    """A candidate without what is known of its sides."""
+    piece = Piece()
+    piece.view = s.view
+    piece.x = x
+    piece.y = y
+    piece.a = s.a
+    piece.b = s.b
+    piece.face = s.face
+    piece.face_out = wp.where(s.crease != 0, s.other, -1)
+    piece.back_face = -1
+    piece.t = t
+    piece.z = z
+    piece.outward = outward
+    piece.middle = 0.5 * (start + end)
+    c = Candidate()
+    c.piece = piece
+    c.start = start
+    c.end = end
+    c.concave = s.concave
+    return c
+
+
+@wp.func
 def _add_piece(
     s: SceneView,
     start: wp.vec2,
@@ -116,8 +165,7 @@ def _add_piece(
     x: int,
     y: int,
     t: float,
-    pa: wp.vec3,
-    pb: wp.vec3,
+    p: wp.vec3,
     face_index: wp.array3d[int],
     depth: wp.array3d[float],
     rays: wp.array3d[wp.vec2],
@@ -128,45 +176,22 @@ def _add_piece(
     candidates: wp.array[Candidate],
     count: wp.array[int],
 ):
-    """Append the piece from start to end in pixel (x, y), unless it is surely hidden."""
+    """Append the piece from start to end in pixel (x, y), about the point p, unless it is surely hidden."""
     along = end - start
-    length = wp.length(along)
     outward = s.side * wp.vec2(along[1], -along[0])
-    step_x = wp.int32(0)
-    step_y = wp.int32(0)
-    if wp.abs(outward[0]) >= wp.abs(outward[1]):
-        step_x = wp.where(outward[0] > 0.0, 1, -1)
-    else:
-        step_y = wp.where(outward[1] > 0.0, 1, -1)
-
-    center = wp.vec2(float(x), float(y))
-    a = start - center
-    distance = wp.dot(outward, a) / length  # of the centre from the edge; positive: the centre lies inside
-    beyond = buffer_pixel(s, x + step_x, y + step_y)
-    here = face_index[s.view, y, x]
-    inside = distance > 0.0
-    if wp.abs(distance) < _SNAP_MARGIN:
-        # Closer than the rasteriser resolves: what it drew at the centre decides.
-        if here == s.face:
-            inside = True
-        else:
-            inside = here >= 0
-            if beyond[0] >= 0:
-                inside = here >= 0 and here != face_index[s.view, beyond[1], beyond[0]]
-
+    step = _step_out(outward)
+    distance = wp.dot(outward, start - wp.vec2(float(x), float(y))) / wp.length(along)
+    beyond = buffer_pixel(s, x + step[0], y + step[1])
+    inside = _center_inside(s, distance, face_index[s.view, y, x], beyond, face_index)
     within = wp.vec2i(x, y)
     out = beyond
     if not inside:
-        within = buffer_pixel(s, x - step_x, y - step_y)
+        within = buffer_pixel(s, x - step[0], y - step[1])
         out = wp.vec2i(x, y)
     if s.crease == 0 and out[0] >= 0:
         outer = face_index[s.view, out[1], out[0]]
         if outer >= 0 and (outer == s.face or outer == s.other):
-            out = buffer_pixel(s, out[0] + step_x, out[1] + step_y)
-
-    p = pa + t * (pb - pa)
-    inverse_z = 1.0 / p[2]
-    d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
+            out = buffer_pixel(s, out[0] + step[0], out[1] + step[1])
     at_inside = wp.int32(0)
     if within[0] >= 0:
         at_inside = depth_order_inside(
@@ -174,34 +199,20 @@ def _add_piece(
         )
     hidden_out = False
     if out[0] >= 0:
+        inverse_z = 1.0 / p[2]
+        d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
         hidden_out = hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces)
     if at_inside == 1 and hidden_out:
         return
     slot = wp.atomic_add(count, 0, 1)
     if slot >= candidates.shape[0]:
         return
-    piece = Piece()
-    piece.view = s.view
-    piece.x = x
-    piece.y = y
-    piece.out_x = out[0]
-    piece.out_y = out[1]
-    piece.a = s.a
-    piece.b = s.b
-    piece.face = s.face
-    piece.face_out = wp.where(s.crease != 0, s.other, -1)
-    piece.t = t
-    piece.z = p[2]
-    piece.outward = outward
-    piece.middle = 0.5 * (start + end)
-    c = Candidate()
-    c.piece = piece
-    c.start = start
-    c.end = end
+    c = _candidate(s, start, end, x, y, t, p[2], outward)
+    c.piece.out_x = out[0]
+    c.piece.out_y = out[1]
     c.inside = wp.where(inside, 1, 0)
     c.at_inside = at_inside
     c.hidden_out = wp.where(hidden_out, 1, 0)
-    c.concave = s.concave
     c.in_x = within[0]
     c.in_y = within[1]
     c.next = wp.atomic_exch(heads, s.view, y, x, slot)
@@ -259,7 +270,7 @@ def _walk(
             u = middle * z_start / ((1.0 - middle) * z_end + middle * z_start)
             t = t_start + u * (t_end - t_start)
             _add_piece(
-                s, start + now * e, start + leave * e, x, y, t, pa, pb,
+                s, start + now * e, start + leave * e, x, y, t, pa + t * (pb - pa),
                 face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count,
             )  # fmt: skip
         if leave >= span[1]:
@@ -296,60 +307,19 @@ def _trace(
     if pb[2] < near:
         last = (near - pa[2]) / (pb[2] - pa[2])
     origin = wp.vec2(float(s.x0), float(s.y0))
-    p0 = pa + first * (pb - pa)
-    p1 = pa + last * (pb - pa)
-    a = project(cam, p0) - origin
-    b = project(cam, p1) - origin
-    if cam.model == 0:
-        _walk(
-            s,
-            a,
-            b,
-            first,
-            last,
-            p0[2],
-            p1[2],
-            pa,
-            pb,
-            face_index,
-            depth,
-            rays,
-            p_cam,
-            faces,
-            neighbors,
-            heads,
-            candidates,
-            count,
-        )
-        return
-    n = wp.clamp(wp.int32(wp.length(b - a) / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
+    n = wp.int32(1)
+    if cam.model != 0:
+        length = wp.length(project(cam, pa + last * (pb - pa)) - project(cam, pa + first * (pb - pa)))
+        n = wp.clamp(wp.int32(length / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
     for i in range(n):
         t0 = first + (last - first) * float(i) / float(n)
         t1 = first + (last - first) * float(i + 1) / float(n)
         p0 = pa + t0 * (pb - pa)
         p1 = pa + t1 * (pb - pa)
-        a = project(cam, p0) - origin
-        b = project(cam, p1) - origin
         _walk(
-            s,
-            a,
-            b,
-            t0,
-            t1,
-            p0[2],
-            p1[2],
-            pa,
-            pb,
-            face_index,
-            depth,
-            rays,
-            p_cam,
-            faces,
-            neighbors,
-            heads,
-            candidates,
-            count,
-        )
+            s, project(cam, p0) - origin, project(cam, p1) - origin, t0, t1, p0[2], p1[2], pa, pb,
+            face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count,
+        )  # fmt: skip
 
 
 @wp.func
@@ -433,6 +403,7 @@ def find_outline(
     edges: wp.array[wp.vec4i],
     opposite: wp.array[wp.vec2i],
     edge_flags: wp.array[int],
+    facing: wp.array2d[wp.int8],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     neighbors: wp.array[wp.vec3i],
@@ -453,12 +424,23 @@ def find_outline(
 ):
     """List what may be visible of every discontinuity edge of every view; ``count`` may exceed the room.
 
-    A thread looks at ``span`` edges.
+    A thread looks at ``span`` edges, and passes over those between two faces that are turned the same way
+    (`raster_scene.rasterize_scene`), unless an attribute jumps there.
     """
     view, block = wp.tid()
-    for e in range(block * span, wp.min(block * span + span, edges.shape[0])):
-        _find_edge(
-            view, e, edges, opposite, edge_flags, p_cam, faces, neighbors, face_index, depth, rays,
-            intrinsics,
-            models, viewports, near, creases, first_view, heads, candidates, count,
-        )  # fmt: skip
+    last = wp.min(block * span + span, edges.shape[0])
+    e = block * span
+    while e < last:
+        edge = edges[e]
+        turned = wp.int8(0)
+        if edge[3] >= 0:
+            turned = facing[view, edge[2]]
+            if turned != facing[view, edge[3]]:
+                turned = wp.int8(0)
+        if turned == wp.int8(0) or (creases != 0 and (edge_flags[e] & _JUMPS) != 0):
+            _find_edge(
+                view, e, edges, opposite, edge_flags, p_cam, faces, neighbors, face_index, depth, rays,
+                intrinsics,
+                models, viewports, near, creases, first_view, heads, candidates, count,
+            )  # fmt: skip
+        e += 1

@@ -1,13 +1,14 @@
 """Which of the candidate pieces of `outline` are seen, and which parts of them.
 
-Where a pixel has one candidate, the surfaces at the pixel centres on both of its sides decide. Where it has
-several, each is cut
-at its crossings with the others, and layers of surface are counted along the way from the pixel's centre to
-the part: every
-edge at which two faces fold over begins (or ends) a layer, and the number of layers at the centre is known
-from what the
-z-buffer shows there. A part of an outline is seen if just outside it no layer at its depth or nearer is left
-(Appel 1967, "The notion of quantitative invisibility", here within one pixel).
+Where a pixel has one candidate, what its centre shows decides. Where it has several, each is cut at its
+crossings with the others, and layers of surface are counted along the way from the pixel's centre to the
+part: every edge at which two faces fold over begins (or ends) a layer, and the number of layers at the centre
+is known from what the z-buffer shows there. A part of an outline is seen if just outside it no layer at its
+depth or nearer is left (Appel 1967, "The notion of quantitative invisibility", here within one pixel).
+
+What lies beyond a piece is what the centre of the pixel on its outer side shows, unless another edge lies
+between: then what that edge bounds, taken from a pixel whose centre shows it or, if there is none, at the
+edge itself.
 """
 
 import warp as wp
@@ -18,6 +19,7 @@ from dr_perception.render.outline_probe import shadow_area, shows_background
 _MAX_CUTS = wp.constant(6)
 _LAYER_PX = wp.constant(3.0)
 """Edges whose depths differ by less than this many pixels' width belong to one layer."""
+_FAR = wp.constant(1.0e30)
 
 cuts_t = wp.types.vector(length=8, dtype=wp.float32)
 
@@ -102,6 +104,35 @@ def _layers(
     return count
 
 
+@wp.struct
+class Beyond:
+    """What lies beyond a piece."""
+
+    x: int
+    """Pixel whose centre shows it; -1: outside the view."""
+    y: int
+    candidate: int
+    """Candidate at whose edge it is seen although no pixel's centre shows it, or -1."""
+    opened: int
+    """1 if what the pixel on the outer side shows was found to end before the piece."""
+
+
+@wp.func
+def _deepest_around(p: Piece, face_index: wp.array3d[int], depth: wp.array3d[float]) -> wp.vec2i:
+    """Pixel within two of a piece that shows background, or else the most distant surface."""
+    found = wp.vec2i(p.out_x, p.out_y)
+    deepest = float(0.0)
+    for y in range(wp.max(p.y - 2, 0), wp.min(p.y + 3, face_index.shape[1])):
+        for x in range(wp.max(p.x - 2, 0), wp.min(p.x + 3, face_index.shape[2])):
+            z = depth[p.view, y, x]
+            if face_index[p.view, y, x] < 0:
+                z = _FAR
+            if z > deepest:
+                deepest = z
+                found = wp.vec2i(x, y)
+    return found
+
+
 @wp.func
 def _beyond(
     i: int,
@@ -110,35 +141,51 @@ def _beyond(
     same_layer: float,
     heads: wp.array3d[int],
     candidates: wp.array[Candidate],
-) -> wp.vec2i:
-    """Pixel whose centre shows what lies beyond point m.
-
-    Behind the last deeper edge on the way to it, if there is one.
-    """
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+) -> Beyond:
+    """What lies beyond point m: behind the last edge on the way to it from the pixel on the outer side."""
     p = c.piece
-    found = wp.vec2i(p.out_x, p.out_y)
+    found = Beyond()
+    found.x = p.out_x
+    found.y = p.out_y
+    found.candidate = -1
     if p.out_x < 0:
         return found
     origin = wp.vec2(float(p.out_x), float(p.out_y))
-    limit = p.z + same_layer
     last = float(0.0)
     for k in range(2):
         j = heads[p.view, p.y, p.x]
         if k == 1:
-            if p.out_x == p.x and p.out_y == p.y:
-                return found
             j = heads[p.view, p.out_y, p.out_x]
+            if p.out_x == p.x and p.out_y == p.y:
+                j = -1
         while j >= 0:
             o = candidates[j]
-            if j != i and o.concave == 0 and o.piece.face_out < 0 and o.piece.z > limit:
+            nearer = o.piece.z < p.z - same_layer
+            if (
+                j != i
+                and o.concave == 0
+                and o.piece.face_out < 0
+                and (nearer or o.piece.z > p.z + same_layer)
+            ):
                 at = _crossing(origin, m, o.start, o.end)
-                if at > last:
-                    entering = wp.dot(o.piece.outward, o.start - origin) < 0.0
+                entering = wp.dot(o.piece.outward, o.start - origin) < 0.0
+                if at > last and not (nearer and entering):
                     last = at
-                    found = wp.vec2i(
-                        wp.where(entering, o.in_x, o.piece.out_x), wp.where(entering, o.in_y, o.piece.out_y)
-                    )
+                    found.opened = 1
+                    found.candidate = -1
+                    found.x = wp.where(entering, o.in_x, o.piece.out_x)
+                    found.y = wp.where(entering, o.in_y, o.piece.out_y)
+                    if entering and o.at_inside == 1:
+                        found.candidate = j
             j = o.next
+    if last > 0.0 and found.candidate < 0 and found.x >= 0:
+        if face_index[p.view, found.y, found.x] >= 0 and depth[p.view, found.y, found.x] <= p.z:
+            # That pixel shows the near side: what lies between is narrower than a pixel.
+            deepest = _deepest_around(p, face_index, depth)
+            found.x = deepest[0]
+            found.y = deepest[1]
     return found
 
 
@@ -148,7 +195,8 @@ def _emit(
     start: wp.vec2,
     end: wp.vec2,
     share: float,
-    out: wp.vec2i,
+    out: Beyond,
+    candidates: wp.array[Candidate],
     pieces: wp.array[Piece],
     count: wp.array[int],
 ):
@@ -161,9 +209,28 @@ def _emit(
     p.area = wp.where(c.inside != 0, -area, area)
     p.outward = share * p.outward
     p.middle = 0.5 * (start + end)
-    p.out_x = out[0]
-    p.out_y = out[1]
+    p.out_x = out.x
+    p.out_y = out.y
+    if out.candidate >= 0:
+        back = candidates[out.candidate].piece
+        p.back_face = back.face
+        p.back_a = back.a
+        p.back_b = back.b
+        p.back_t = back.t
+        p.back_z = back.z
     pieces[slot] = p
+
+
+@wp.func
+def _alone_visible(c: Candidate, opened: int) -> bool:
+    """Whether the only candidate of a pixel is seen.
+
+    A layer in front of it that ended between it and the centre would have an edge here, so only the side on
+    which the centre lies can tell.
+    """
+    if c.inside == 0:
+        return c.hidden_out == 0
+    return c.at_inside != 1 and (c.hidden_out == 0 or opened != 0)
 
 
 @wp.kernel(enable_backward=False)
@@ -191,27 +258,35 @@ def select_visible(
     if c.concave != 0:
         return
     p = c.piece
-    out = wp.vec2i(p.out_x, p.out_y)
-    if heads[p.view, p.y, p.x] == i and c.next < 0:
-        background = shows_background(face_index, p.view, p.out_x, p.out_y)
-        if c.at_inside != 1 and c.hidden_out == 0 and (outline_only == 0 or background):
-            _emit(c, c.start, c.end, 1.0, out, pieces, count)
-        return
     camera = (p.view + first_view) % intrinsics.shape[0]
     same_layer = _LAYER_PX * p.z / intrinsics[camera, 0]
-    cuts = _cuts(i, c, heads, candidates)
-    n = wp.int32(cuts[7])
+    alone = heads[p.view, p.y, p.x] == i and c.next < 0
+    cuts = cuts_t()
+    n = wp.int32(0)
+    if not alone:
+        cuts = _cuts(i, c, heads, candidates)
+        n = wp.int32(cuts[7])
     first = float(0.0)
     for k in range(n + 1):
         last = float(1.0)
         if k < n:
             last = cuts[k]
         m = c.start + 0.5 * (first + last) * (c.end - c.start)
-        if last > first and _layers(i, c, m, same_layer, heads, candidates, face_index, depth) <= 0:
-            if p.face_out < 0:
-                out = _beyond(i, c, m, same_layer, heads, candidates)
-            if outline_only == 0 or shows_background(face_index, p.view, out[0], out[1]):
-                start = c.start + first * (c.end - c.start)
-                end = c.start + last * (c.end - c.start)
-                _emit(c, start, end, last - first, out, pieces, count)
+        out = Beyond()
+        out.x = p.out_x
+        out.y = p.out_y
+        out.candidate = -1
+        visible = last > first
+        if visible and p.face_out < 0 and (c.inside != 0 or not alone):
+            out = _beyond(i, c, m, same_layer, heads, candidates, face_index, depth)
+        if alone:
+            visible = _alone_visible(c, out.opened)
+        elif visible:
+            visible = _layers(i, c, m, same_layer, heads, candidates, face_index, depth) <= 0
+        if visible and outline_only != 0:
+            visible = out.candidate < 0 and shows_background(face_index, p.view, out.x, out.y)
+        if visible:
+            start = c.start + first * (c.end - c.start)
+            end = c.start + last * (c.end - c.start)
+            _emit(c, start, end, last - first, out, candidates, pieces, count)
         first = last

@@ -11,14 +11,15 @@ from dr_perception.render import (
     intrinsics,
     outline,
     outline_visibility,
-    raster,
+    raster_scene,
     soft_silhouette,
     surface,
     vertex_stage,
 )
 from dr_perception.render.images import Images, RenderOptions
-from dr_perception.render.launcher import Launcher
+from dr_perception.render.launcher import STOP, Launcher
 from dr_perception.render.parameters import SceneParameters
+from dr_perception.render.types import EMPTY_KEY
 from dr_perception.render.workspace import SceneArrays, Workspace
 
 
@@ -58,6 +59,25 @@ class Chunk:
     def strips(self) -> tuple[int, int, int]:
         """Launch size of kernels that work through strips."""
         return self.views, self.work.key.height, -(-self.work.key.width // self.span)
+
+    def room(self) -> int:
+        """Threads for a pass over the pieces: as many as there are, where the host knows, or may be."""
+        return self.work.room(self.launcher.capturing)
+
+    def scratch(self, name: str, like: wp.array, zero: bool = True) -> wp.array:
+        """A scratch array of the size of another; zeroed by a launch unless told otherwise."""
+        found = self.work.scratch(name, like)
+        if zero:
+            self.launcher.fill(found, 0)
+        return found
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the box around what is seen is found.
+
+        One thread must see all vertices for it, and pixels far from the object be of no interest.
+        """
+        return self.work.device.is_cpu and not self.distorted and self.images.soft_silhouette is None
 
     @property
     def wants_color(self) -> bool:
@@ -99,13 +119,34 @@ def material_inputs(c: Chunk) -> list:
 
 
 def draw(c: Chunk) -> None:
-    """Run all stages."""
-    transform(c)
-    rasterize(c)
-    resolve(c)
-    if c.wants_outline:
-        find_outline(c)
-        blend(c)
+    """Run all stages; the same launches as last time are replayed if they were for the same arrays."""
+    key = (c.parameters, c.options, c.images)
+    if c.launcher.replay("draw", key):
+        return
+    with c.launcher.remember("draw", key):
+        clear(c)
+        transform(c)
+        rasterize(c)
+        resolve(c)
+        if c.wants_outline:
+            find_outline(c)
+            blend(c)
+
+
+def clear(c: Chunk) -> None:
+    """Nothing in any buffer and image."""
+    w, images, fill = c.work, c.images, c.launcher.fill
+    fill(w.keys, EMPTY_KEY)
+    fill(w.face_index, -1)
+    fill(w.depth, c.options.far_depth)
+    fill(images.depth, c.options.far_depth)
+    fill(images.silhouette, 0)
+    fill(images.instance, -1)
+    if images.color is not None:
+        c.launcher.run(
+            "background", surface.fill_background, c.strips,
+            [c.parameters.background, w.viewports, c.first_view, c.span, images.color],
+        )  # fmt: skip
 
 
 def transform(c: Chunk) -> None:
@@ -121,8 +162,7 @@ def transform(c: Chunk) -> None:
     run(
         "vertices", vertex_stage.transform_vertices, size,
         [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj, w.ideal_cameras,
-         c.options.near,
-         span, w.p_cam, w.screen],
+         w.viewports, c.options.near, int(c.bounded), span, w.p_cam, w.screen, w.grid, w.boxes],
     )  # fmt: skip
     if c.wants_normals:
         size, span = c.blocks(a.num_normals)
@@ -139,9 +179,9 @@ def transform(c: Chunk) -> None:
 def rasterize(c: Chunk) -> None:
     """Z-buffer of the views."""
     w, a = c.work, c.arrays
-    w.keys.fill_(0xFFFFFFFFFFFFFFFF)
     cull = int(w.cull)
     if c.distorted:
+        c.launcher.fill(w.facing, 0)
         from dr_perception.render.raster_distorted import rasterize_distorted
 
         c.launcher.run(
@@ -151,9 +191,11 @@ def rasterize(c: Chunk) -> None:
              w.ideal_positions, c.options.near, cull, c.first_view, w.keys],
         )  # fmt: skip
         return
+    size, span = c.blocks(a.num_faces)
     c.launcher.run(
-        "raster", raster.rasterize_pinhole, (c.views, a.num_faces),
-        [w.p_cam, w.screen, a.faces, w.ideal_cameras, w.viewports, c.options.near, cull, 0, w.keys],
+        "raster", raster_scene.rasterize_scene, size,
+        [w.p_cam, w.screen, w.grid, a.faces, w.ideal_cameras, w.viewports, c.options.near, cull, span, w.keys,
+         w.facing],
     )  # fmt: skip
 
 
@@ -162,85 +204,69 @@ def resolve(c: Chunk) -> None:
     w, a, p, images = c.work, c.arrays, c.parameters, c.images
     c.launcher.run(
         "resolve", surface.resolve, c.strips,
-        [w.keys, a.face_instance, c.options.far_depth, c.span, w.face_index, w.depth, images.depth,
+        [w.keys, a.face_instance, w.boxes, c.span, w.face_index, w.depth, images.depth,
          images.silhouette, images.instance],
     )  # fmt: skip
     if c.wants_color:
-        arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, c.span, images.color]
+        where = [c.first_view, w.boxes, c.span, None]
+        arguments = [*pixel_inputs(c), *material_inputs(c), p.background, *where, images.color]
         c.launcher.run("color", surface.shade_strips, c.strips, arguments)
     if images.normal is not None:
-        arguments = [*pixel_inputs(c), c.first_view, images.normal]
+        arguments = [*pixel_inputs(c), c.first_view, None, images.normal]
         c.launcher.run("normal", surface.shade_normals, c.size, arguments)
 
 
 def find_outline(c: Chunk) -> None:
     """Pieces of the visible outline; on the CPU, where it costs nothing, the room is checked and grown."""
-    w, a, p = c.work, c.arrays, c.parameters
+    while True:
+        _list_pieces(c)
+        if c.launcher.capturing or not c.work.overflows():
+            c.launcher.do(lambda: STOP if c.work.overflows() else None)
+            return
+        c.work.grow_pieces()
+
+
+def _list_pieces(c: Chunk) -> None:
+    w, a, p, fill = c.work, c.arrays, c.parameters, c.launcher.fill
     jumps = c.wants_normals and c.options.antialias
     outline_only = not jumps and not (c.options.antialias_depth and c.images.depth is not None)
     size, span = c.blocks(a.num_edges)
-    while True:
-        w.piece_count.zero_()
-        w.candidate_count.zero_()
-        w.heads.fill_(-1)
-        c.launcher.run(
-            "outline", outline.find_outline, size,
-            [a.edges, a.opposite, a.flags, w.p_cam, a.faces, a.neighbors, w.face_index, w.depth, w.rays,
-             p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, span,
-             w.heads,
-             w.candidates, w.candidate_count],
-        )  # fmt: skip
-        room = w.candidates.shape[0]
-        found = int(w.candidate_count.numpy()[0]) if w.device.is_cpu else room
-        c.launcher.run(
-            "visible", outline_visibility.select_visible, (min(found, room),),
-            [w.heads, w.candidates, w.candidate_count, w.face_index, w.depth, p.intrinsics, int(outline_only),
-             c.first_view, w.pieces, w.piece_count],
-        )  # fmt: skip
-        if w.device.is_cpu:
-            found = max(found, int(w.piece_count.numpy()[0]))
-        if found <= room:
-            return
-        w.grow_pieces(found + found // 4)
+    fill(w.piece_count, 0)
+    fill(w.candidate_count, 0)
+    fill(w.heads, -1)
+    c.launcher.run(
+        "outline", outline.find_outline, size,
+        [a.edges, a.opposite, a.flags, w.facing, w.p_cam, a.faces, a.neighbors, w.face_index, w.depth, w.rays,
+         p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, span, w.heads,
+         w.candidates, w.candidate_count],
+    )  # fmt: skip
+    c.launcher.run_list(
+        "visible", outline_visibility.select_visible, lambda: w.candidate_room(c.launcher.capturing),
+        [w.heads, w.candidates, w.candidate_count, w.face_index, w.depth, p.intrinsics, int(outline_only),
+         c.first_view, w.pieces, w.piece_count],
+    )  # fmt: skip
 
 
 def blend(c: Chunk) -> None:
     """Blend the jumps over the outline into the images."""
-    w, images, run = c.work, c.images, c.launcher.run
-    room = (w.pieces.shape[0] if not w.device.is_cpu else int(w.piece_count.numpy()[0]),)
-    run(
-        "scalar_jumps",
-        antialias.scalar_jumps,
-        room,
-        [w.pieces, w.piece_count, w.face_index, w.depth, c.options.far_depth, w.scalar_jumps],
-    )
+    w, images, run, room = c.work, c.images, c.launcher.run_list, c.room
     silhouette = images.silhouette if c.options.antialias else None
     depth = images.depth if c.options.antialias_depth else None
     if silhouette is not None or depth is not None:
-        run(
-            "blend",
-            antialias.blend_scalars,
-            room,
-            [w.pieces, w.piece_count, w.scalar_jumps, silhouette, depth],
-        )
+        arguments = [w.pieces, w.piece_count, w.face_index, w.depth, c.options.far_depth, w.scalar_jumps]
+        run("scalar_jumps", antialias.scalar_jumps, room, arguments)
+        arguments = [w.pieces, w.piece_count, w.scalar_jumps, silhouette, depth]
+        run("blend", antialias.blend_scalars, room, arguments)
     if c.options.antialias and images.color is not None:
         run("color_jumps", antialias.color_jumps, room, color_jump_arguments(c, images.color))
-        run(
-            "blend_color",
-            antialias.blend_vectors,
-            room,
-            [w.pieces, w.piece_count, w.color_jumps, images.color],
-        )
+        arguments = [w.pieces, w.piece_count, w.color_jumps, images.color]
+        run("blend_color", antialias.blend_vectors, room, arguments)
     if c.options.antialias and images.normal is not None:
         run("normal_jumps", antialias.normal_jumps, room, normal_jump_arguments(c, images.normal))
-        run(
-            "blend_normal",
-            antialias.blend_vectors,
-            room,
-            [w.pieces, w.piece_count, w.normal_jumps, images.normal],
-        )
+        arguments = [w.pieces, w.piece_count, w.normal_jumps, images.normal]
+        run("blend_normal", antialias.blend_vectors, room, arguments)
     if images.soft_silhouette is not None:
-        soften(c, room)
+        soften(c)
 
 
 def color_jump_arguments(c: Chunk, color: wp.array) -> list:
@@ -264,15 +290,13 @@ def normal_jump_arguments(c: Chunk, normal: wp.array) -> list:
     return [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, normal, w.normal_jumps]
 
 
-def soften(c: Chunk, room: tuple[int]) -> None:
+def soften(c: Chunk) -> None:
     """Soft silhouette: nearest piece of every pixel by jump flooding."""
     w = c.work
-    buffers = [
-        w.scratch("nearest_a", w.face_index, zero=False),
-        w.scratch("nearest_b", w.face_index, zero=False),
-    ]
-    buffers[0].fill_(-1)
-    c.launcher.run("seed", soft_silhouette.seed, room, [w.pieces, w.piece_count, w.face_index, buffers[0]])
+    buffers = [c.scratch(f"nearest_{k}", w.face_index, zero=False) for k in range(2)]
+    c.launcher.fill(buffers[0], -1)
+    arguments = [w.pieces, w.piece_count, w.face_index, buffers[0]]
+    c.launcher.run_list("seed", soft_silhouette.seed, c.room, arguments)
     reach = 1
     while reach < 0.5 * min(max(c.size[1:]), 16.0 * c.options.soft_silhouette_px):
         reach *= 2

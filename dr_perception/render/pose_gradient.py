@@ -15,16 +15,20 @@ A thread works through a strip of pixels: whole rows on the CPU, one pixel on a 
 import warp as wp
 
 from dr_perception.render.antialias import _edge_weights
-from dr_perception.render.interpolation import mix
+from dr_perception.render.interpolation import (
+    EDGE_ON,
+    depth_on_ray,
+    face_on_ray,
+    mix,
+    steeper_than,
+    weights_on_ray,
+)
 from dr_perception.render.outline import Piece
 from dr_perception.render.shading import Surface
 from dr_perception.render.shading_slope import shade_slope
 from dr_perception.render.surface import _base_color, ray_of
 from dr_perception.render.texture import sample_texture, texture_slope
 from dr_perception.render.types import Viewport
-
-_EDGE_ON = wp.constant(1.0e-6)
-"""Squared sine of the angle below which a face seen edge-on carries no usable slope (0.06 degrees)."""
 
 
 @wp.func
@@ -54,6 +58,7 @@ def pull_depth_to_poses(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     first_view: int,
+    boxes: wp.array[wp.vec4i],
     span: int,
     g_depth: wp.array3d[float],
     # output
@@ -62,13 +67,16 @@ def pull_depth_to_poses(
 ):
     """Gradient of depth at pixel centres."""
     view, y, strip = wp.tid()
+    box = boxes[view]
+    if y < box[1] or y > box[3]:
+        return
     v = viewports[view]
     camera = (view + first_view) % rays.shape[0]
     current = wp.int32(-1)
     t = wp.vec3()
     force = wp.vec3()
     moment = wp.mat33()
-    for x in range(strip * span, wp.min(strip * span + span, face_index.shape[2])):
+    for x in range(wp.max(strip * span, box[0]), wp.min(strip * span + span, box[2] + 1)):
         face = face_index[view, y, x]
         if face >= 0:
             g = g_depth[view, y, x]
@@ -79,15 +87,11 @@ def pull_depth_to_poses(
                 t = t_cam_obj[view, k]
                 force = wp.vec3()
                 moment = wp.mat33()
-            f = faces[face]
-            d = ray_of(rays, camera, x + v.x0, y + v.y0)
-            a = p_cam[view, f[0]]
-            n = wp.cross(p_cam[view, f[1]] - a, p_cam[view, f[2]] - a)
-            s = wp.dot(n, d)
-            if g != 0.0 and s * s >= _EDGE_ON * wp.dot(n, n) * wp.dot(d, d):
-                row = (g / s) * n
+            s = face_on_ray(view, faces[face], ray_of(rays, camera, x + v.x0, y + v.y0), p_cam)
+            if g != 0.0 and not steeper_than(s, EDGE_ON):
+                row = (g / s.n_d) * s.n
                 force += row
-                moment += wp.outer(row, (wp.dot(n, a) / s) * d - t)
+                moment += wp.outer(row, depth_on_ray(s) * s.d - t)
     _flush(view, current, moment, force, R_cam_obj, R_grad, t_grad)
 
 
@@ -133,10 +137,7 @@ def _pull_color(
 ) -> SurfacePull:
     """Gradients of ``q . colour`` at barycentric weights ``w`` of a face, seen along ``d``."""
     f = faces[face]
-    a = p_cam[view, f[0]]
-    e1 = p_cam[view, f[1]] - a
-    e2 = p_cam[view, f[2]] - a
-    n = wp.cross(e1, e2)
+    r = face_on_ray(view, f, d, p_cam)
     k = face_instance[face]
     index = normal_index[face]
     n_a = n_cam[view, index[0]]
@@ -145,7 +146,7 @@ def _pull_color(
     mixed = mix(w, n_a, n_b, n_c)
     length = wp.length(mixed)
     unit = mixed / length
-    sign = wp.where(wp.dot(n, d) > 0.0, -1.0, 1.0)
+    sign = wp.where(r.n_d > 0.0, -1.0, 1.0)
     s = Surface()
     s.normal = sign * unit
     s.eye = -wp.normalize(d)
@@ -174,11 +175,18 @@ def _pull_color(
     by_b += wp.dot(g_color, c_b - c_a)
     by_c += wp.dot(g_color, c_c - c_a)
     out = SurfacePull()
-    out.along = (by_b * wp.cross(e2, n) + by_c * wp.cross(n, e1)) / wp.dot(n, n)
+    out.along = (by_b * wp.cross(r.e2, r.n) + by_c * wp.cross(r.n, r.e1)) / wp.dot(r.n, r.n)
     out.normal = g_normal
     out.mixed = mixed
     out.eye = slope.eye
     return out
+
+
+@wp.func
+def _eye_force(g_eye: wp.vec3, x: wp.vec3) -> wp.vec3:
+    """Gradient with respect to a surface point of what depends on the direction from it to the eye."""
+    length = wp.length(x)
+    return ((wp.dot(g_eye, x) / (length * length)) * x - g_eye) / length
 
 
 @wp.kernel(enable_backward=False)
@@ -208,7 +216,9 @@ def pull_color_to_poses(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     first_view: int,
+    boxes: wp.array[wp.vec4i],
     span: int,
+    marks: wp.array3d[int],
     g_color: wp.array3d[wp.vec3],
     # output
     R_grad: wp.array2d[wp.mat33],
@@ -216,13 +226,16 @@ def pull_color_to_poses(
 ):
     """Gradient of colour at pixel centres."""
     view, y, strip = wp.tid()
+    box = boxes[view]
+    if y < box[1] or y > box[3]:
+        return
     v = viewports[view]
     camera = (view + first_view) % rays.shape[0]
     current = wp.int32(-1)
     t = wp.vec3()
     force = wp.vec3()
     moment = wp.mat33()
-    for x in range(strip * span, wp.min(strip * span + span, face_index.shape[2])):
+    for x in range(wp.max(strip * span, box[0]), wp.min(strip * span + span, box[2] + 1)):
         face = face_index[view, y, x]
         if face >= 0:
             k = face_instance[face]
@@ -232,28 +245,24 @@ def pull_color_to_poses(
                 t = t_cam_obj[view, k]
                 force = wp.vec3()
                 moment = wp.mat33()
-            f = faces[face]
             d = ray_of(rays, camera, x + v.x0, y + v.y0)
-            a = p_cam[view, f[0]]
-            e1 = p_cam[view, f[1]] - a
-            e2 = p_cam[view, f[2]] - a
-            n = wp.cross(e1, e2)
-            s = wp.dot(n, d)
-            if s * s >= _EDGE_ON * wp.dot(n, n) * wp.dot(d, d):
-                inverse = 1.0 / s
-                w_b = wp.dot(a, wp.cross(d, e2)) * inverse
-                w_c = -wp.dot(d, wp.cross(e1, a)) * inverse
+            s = face_on_ray(view, faces[face], d, p_cam)
+            if not steeper_than(s, EDGE_ON):
+                held = wp.int32(0)
+                if marks.shape[0] > 0:
+                    held = marks[view, y, x]
                 pull = _pull_color(
-                    g_color[view, y, x], face, wp.vec3(1.0 - w_b - w_c, w_b, w_c), d, view, camera, 0,
-                    p_cam, n_cam,
-                    faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures,
-                    texels,
+                    g_color[view, y, x], face, weights_on_ray(s), d, view, camera, held, p_cam, n_cam, faces,
+                    normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures, texels,
                     albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
                     R_world_cam,
                 )  # fmt: skip
-                row = (wp.dot(pull.along, d) * inverse) * n - pull.along
+                point = depth_on_ray(s) * d
+                row = (wp.dot(pull.along, d) / s.n_d) * s.n - pull.along
+                if held != 0:
+                    row = _eye_force(pull.eye, point)
                 force += row
-                moment += wp.outer(row, (wp.dot(n, a) * inverse) * d - t) + wp.outer(pull.normal, pull.mixed)
+                moment += wp.outer(row, point - t) + wp.outer(pull.normal, pull.mixed)
     _flush(view, current, moment, force, R_cam_obj, R_grad, t_grad)
 
 
@@ -300,28 +309,31 @@ def pull_jumps_to_poses(
     view = piece.view
     q = piece.area * g_color[view, piece.y, piece.x]
     camera = (view + first_view) % light_cam.shape[0]
-    x = p_cam[view, piece.a] + piece.t * (p_cam[view, piece.b] - p_cam[view, piece.a])
-    k = face_instance[piece.face]
-    force = wp.vec3()
-    moment = wp.mat33()
     for side in range(2):
         face = piece.face
         weight = q
+        a = piece.a
+        b = piece.b
+        along = piece.t
         if side == 1:
             face = piece.face_out
             weight = -q
+            if piece.back_face >= 0:
+                face = piece.back_face
+                a = piece.back_a
+                b = piece.back_b
+                along = piece.back_t
         if face >= 0:
+            k = face_instance[face]
+            x = p_cam[view, a] + along * (p_cam[view, b] - p_cam[view, a])
             pull = _pull_color(
-                weight, face, _edge_weights(faces[face], piece.a, piece.b, piece.t), x, view, camera, 1,
-                p_cam, n_cam,
-                faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures,
-                texels, albedo,
-                roughness, metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
+                weight, face, _edge_weights(faces[face], a, b, along), x, view, camera, 1, p_cam, n_cam,
+                faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures, texels,
+                albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
+                R_world_cam,
             )  # fmt: skip
-            length = wp.length(x)
-            row = ((wp.dot(pull.eye, x) / (length * length)) * x - pull.eye) / length
-            force += row
-            moment += wp.outer(row, x - t_cam_obj[view, k]) + wp.outer(pull.normal, pull.mixed)
-    if piece.face_out < 0 and piece.out_x >= 0:
+            row = _eye_force(pull.eye, x)
+            moment = wp.outer(row, x - t_cam_obj[view, k]) + wp.outer(pull.normal, pull.mixed)
+            _flush(view, k, moment, row, R_cam_obj, R_grad, t_grad)
+    if piece.face_out < 0 and piece.back_face < 0 and piece.out_x >= 0:
         wp.atomic_add(g_sampled, view, piece.out_y, piece.out_x, -q)
-    _flush(view, k, moment, force, R_cam_obj, R_grad, t_grad)

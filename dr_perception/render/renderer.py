@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from dr_perception.geometry.camera import Camera
 from dr_perception.render import intrinsics, pipeline, vertex_stage
 from dr_perception.render.backward import pull_back
+from dr_perception.render.captured import CapturedRender, Loss
 from dr_perception.render.images import Images, RenderOptions, crop_box
 from dr_perception.render.launcher import Launcher
 from dr_perception.render.parameters import SceneParameters, make_parameters
@@ -125,6 +126,52 @@ class Renderer:
             self._record(request, width, height)
         return images
 
+    def capture(
+        self,
+        scene: Scene,
+        parameters: SceneParameters,
+        options: RenderOptions | None = None,
+        loss: Loss | None = None,
+    ) -> CapturedRender:
+        """Capture a render, and what follows it up to the gradients of the parameters, into graphs.
+
+            captured = renderer.capture(scene, parameters, options, lambda images: l2(images.depth, target))
+            for _ in range(100):
+                captured.step()                      # one call: draw, loss, gradients
+                ...                                  # parameters.pose.grad -> new parameters.pose
+
+        Without a loss, write ``captured.images.<name>.grad`` between ``captured.draw()`` and
+        ``captured.pull_back()``. The graphs own buffers beside those of the renderer. No other thread may
+        launch kernels on the device during this call.
+
+        Args:
+            scene: The scene whose topology is drawn.
+            parameters: Its parameters on this device.
+            options: What to draw.
+            loss: Scalar of the images, launched on the device without waiting for it; may be any sum of
+                `dr_perception.losses`.
+
+        Raises:
+            ValueError: As `render`; or the views do not fit the memory budget, or the crop is empty.
+        """
+        options = options or RenderOptions()
+        self._check(scene, parameters)
+        box = crop_box(options, parameters.image_size)
+        images = self._new_images(parameters, options, box[2], box[3])
+        request = _Request(scene, parameters, options, images)
+        if box[2] == 0 or box[3] == 0:
+            raise ValueError(f"capture needs an image that is not empty, got crop {options.crop}")
+        if len(self._chunks(request, box[2], box[3])) > 1:
+            raise ValueError(
+                f"capture needs all {parameters.num_views} views within memory_budget_mb, "
+                f"got {self.memory_budget_mb:g}"
+            )
+        arrays, views = self._scene_arrays(scene), parameters.num_views
+        work = Workspace(arrays, _workspace_key(parameters, box, views), self.device)
+        launcher = Launcher(self.device)
+        chunk = pipeline.Chunk(arrays, parameters, options, work, launcher, images, 0, views)
+        return CapturedRender(chunk, lambda: self._prepare(chunk, box), loss, bool(parameters.requires_grad))
+
     def _scene_arrays(self, scene: Scene) -> SceneArrays:
         key = tuple((id(i.mesh), i.material.crease_angle_rad) for i in scene.instances)
         found = self._arrays.get(key)
@@ -176,7 +223,7 @@ class Renderer:
         """First view and number of views of every chunk; all of one size but the last."""
         total = request.parameters.num_views
         per_view = bytes_per_view(self._scene_arrays(request.scene), width, height)
-        size = int(np.clip(self.memory_budget_mb * 1e6 // per_view, 1, total))
+        size = max(1, min(int(self.memory_budget_mb * 1e6 // per_view), total))
         return [(first, min(size, total - first)) for first in range(0, total, size)]
 
     def _chunk(self, request: _Request, first: int, count: int, images: Images) -> pipeline.Chunk:
@@ -191,9 +238,7 @@ class Renderer:
     def _workspace(
         self, arrays: SceneArrays, p: SceneParameters, box: tuple, views: int
     ) -> tuple[Workspace, Launcher]:
-        key = WorkspaceKey(
-            views, p.intrinsics.shape[0], box[2], box[3], *p.image_size, p.light_directions.shape[0]
-        )
+        key = _workspace_key(p, box, views)
         found = self._workspaces.get((id(arrays), key))
         if found is None:
             if len(self._workspaces) >= _MAX_CACHED:
@@ -254,6 +299,12 @@ class Renderer:
                 pipeline.draw(chunk)
                 work.token = (images, first)
             pull_back(chunk, part, pipeline.slice_views(grads, first, count, total))
+
+
+def _workspace_key(p: SceneParameters, box: tuple, views: int) -> WorkspaceKey:
+    return WorkspaceKey(
+        views, p.intrinsics.shape[0], box[2], box[3], *p.image_size, p.light_directions.shape[0]
+    )
 
 
 def _all_in_front(p: SceneParameters, radius: tuple[float, ...], near: float) -> bool:

@@ -45,7 +45,8 @@ def seed(
     if i >= count[0]:
         return
     piece = pieces[i]
-    if piece.face_out < 0 and shows_background(face_index, piece.view, piece.out_x, piece.out_y):
+    covered = piece.face_out >= 0 or piece.back_face >= 0
+    if not covered and shows_background(face_index, piece.view, piece.out_x, piece.out_y):
         wp.atomic_max(nearest, piece.view, piece.y, piece.x, i)
 
 
@@ -158,6 +159,7 @@ def middles_adjoint(
     p = a + piece.t * (p_cam[piece.view, piece.b] - a)
     camera = (piece.view + first_view) % intrinsics.shape[0]
     cam = camera_from_row(intrinsics, models, camera)
-    add_edge_gradient(wp.transpose(project_jacobian(cam, p)) * g_uv, piece, g_cam)
+    g_point = wp.transpose(project_jacobian(cam, p)) * g_uv
+    add_edge_gradient(g_point, piece.view, piece.a, piece.b, piece.t, g_cam)
     if g_intrinsics.shape[0] > 0:
         add_intrinsics_gradient(cam, wp.vec2(p[0] / p[2], p[1] / p[2]), g_uv, camera, g_intrinsics)

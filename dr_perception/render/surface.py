@@ -6,7 +6,15 @@ Warp derives.
 
 import warp as wp
 
-from dr_perception.render.interpolation import intersect, mix
+from dr_perception.render.interpolation import (
+    EDGE_ON,
+    depth_on_ray,
+    face_on_ray,
+    intersect,
+    mix,
+    steeper_than,
+    weights_on_ray,
+)
 from dr_perception.render.raster import key_face, key_inverse_z
 from dr_perception.render.shading import Surface, shade
 from dr_perception.render.texture import sample_texture
@@ -71,7 +79,7 @@ def shading_normal(
 def resolve(
     keys: wp.array3d[wp.uint64],
     face_instance: wp.array[int],
-    far_depth: float,
+    boxes: wp.array[wp.vec4i],
     span: int,
     # output
     face_index: wp.array3d[int],
@@ -80,30 +88,31 @@ def resolve(
     silhouette: wp.array3d[float],
     instance: wp.array3d[int],
 ):
-    """Face, depth along z [m], coverage at the centre and instance of every pixel; empty images are skipped.
+    """Face, depth along z [m], coverage at the centre and instance of every pixel that shows a face.
 
-    A thread works through ``span`` pixels of a row.
+    The others keep what they have; so do empty images. A thread works through ``span`` pixels of a row, as
+    far as they lie in the box of the view.
     """
     view, y, strip = wp.tid()
-    for x in range(strip * span, wp.min(strip * span + span, keys.shape[2])):
+    box = boxes[view]
+    if y < box[1] or y > box[3]:
+        return
+    x = wp.max(strip * span, box[0])
+    last = wp.min(strip * span + span - 1, box[2])
+    while x <= last:
         key = keys[view, y, x]
         face = key_face(key)
-        z = far_depth
-        covered = float(0.0)
-        k = wp.int32(-1)
         if face >= 0:
             z = 1.0 / key_inverse_z(key)
-            covered = 1.0
+            face_index[view, y, x] = face
+            depth[view, y, x] = z
+            if depth_image.shape[0] > 0:
+                depth_image[view, y, x] = z
+            if silhouette.shape[0] > 0:
+                silhouette[view, y, x] = 1.0
             if instance.shape[0] > 0:
-                k = face_instance[face]
-        face_index[view, y, x] = face
-        depth[view, y, x] = z
-        if depth_image.shape[0] > 0:
-            depth_image[view, y, x] = z
-        if silhouette.shape[0] > 0:
-            silhouette[view, y, x] = covered
-        if instance.shape[0] > 0:
-            instance[view, y, x] = k
+                instance[view, y, x] = face_instance[face]
+        x += 1
 
 
 @wp.kernel(enable_backward=False)
@@ -130,31 +139,70 @@ def resolve_adjoint(
     f = faces[face]
     v = viewports[view]
     camera = (view + first_view) % rays.shape[0]
-    d = ray_of(rays, camera, x + v.x0, y + v.y0)
+    s = face_on_ray(view, f, ray_of(rays, camera, x + v.x0, y + v.y0), p_cam)
+    if steeper_than(s, EDGE_ON):
+        return
+    w = weights_on_ray(s)
+    row = (g / s.n_d) * s.n
+    for i in range(3):
+        wp.atomic_add(g_cam, view, f[i], w[i] * row)
+    if g_rays.shape[0] > 0:
+        z = depth_on_ray(s)
+        wp.atomic_add(g_rays, camera, y + v.y0, x + v.x0, wp.vec2(-z * row[0], -z * row[1]))
+
+
+@wp.func
+def hold(w: wp.vec3) -> wp.vec3:
+    """The same weights, without a gradient: a point that moves with its face."""
+    return 1.0 * w
+
+
+@wp.func_grad(hold)
+def _hold_grad(w: wp.vec3, adj_ret: wp.vec3):
+    wp.adjoint[w] += 0.0 * adj_ret
+
+
+@wp.func
+def surface_color(
+    view: int,
+    camera: int,
+    face: int,
+    w: wp.vec3,
+    d: wp.vec3,
+    p_cam: wp.array2d[wp.vec3],
+    n_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    normal_index: wp.array[wp.vec3i],
+    face_instance: wp.array[int],
+    vertex_source: wp.array[int],
+    vertex_colors: wp.array[wp.vec3],
+    corner_uv: wp.array2d[wp.vec2],
+    textures: wp.array[wp.vec3i],
+    texels: wp.array[wp.vec3],
+    albedo: wp.array[wp.vec3],
+    roughness: wp.array[float],
+    metallic: wp.array[float],
+    specular: wp.array[float],
+    ambient: wp.array[wp.vec3],
+    light_cam: wp.array2d[wp.vec3],
+    light_colors: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+) -> wp.vec3:
+    """Linear RGB at barycentric weights ``w`` of a face, seen along ``d``."""
+    f = faces[face]
     a = p_cam[view, f[0]]
     b = p_cam[view, f[1]]
     c = p_cam[view, f[2]]
-    e1 = b - a
-    e2 = c - a
-    n = wp.cross(e1, e2)
-    s = wp.dot(n, d)
-    # Faces seen edge-on within 0.06 degrees carry no usable slope.
-    if s * s < 1.0e-6 * wp.dot(n, n) * wp.dot(d, d):
-        return
-    inverse = 1.0 / s
-    p = wp.cross(d, e2)
-    u = -wp.dot(a, p) * inverse
-    w = wp.dot(d, wp.cross(e1, a)) * inverse
-    # Moeller-Trumbore's determinant e1.(d x e2) is -(n.d).
-    u = -u
-    w = -w
-    row = (g * inverse) * n
-    wp.atomic_add(g_cam, view, f[0], (1.0 - u - w) * row)
-    wp.atomic_add(g_cam, view, f[1], u * row)
-    wp.atomic_add(g_cam, view, f[2], w * row)
-    if g_rays.shape[0] > 0:
-        z = wp.dot(n, a) * inverse
-        wp.atomic_add(g_rays, camera, y + v.y0, x + v.x0, wp.vec2(-z * row[0], -z * row[1]))
+    k = face_instance[face]
+    s = Surface()
+    s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
+    s.eye = -wp.normalize(d)
+    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
+    s.roughness = roughness[k]
+    s.metallic = metallic[k]
+    s.specular = specular[k]
+    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
 
 
 @wp.func
@@ -186,6 +234,7 @@ def _pixel_color(
     R_world_cam: wp.array[wp.mat33],
     background: wp.array3d[wp.vec3],
     first_view: int,
+    marks: wp.array3d[int],
 ) -> wp.vec3:
     face = face_index[view, y, x]
     camera = (view + first_view) % rays.shape[0]
@@ -201,15 +250,15 @@ def _pixel_color(
     c = p_cam[view, f[2]]
     hit = intersect(d, a, b, c)
     w = wp.vec3(hit[0], hit[1], hit[2])
-    k = face_instance[face]
-    s = Surface()
-    s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
-    s.eye = -wp.normalize(d)
-    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
-    s.roughness = roughness[k]
-    s.metallic = metallic[k]
-    s.specular = specular[k]
-    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+    if marks.shape[0] > 0:
+        if marks[view, y, x] != 0:
+            w = hold(w)
+            d = mix(w, a, b, c)
+    return surface_color(
+        view, camera, face, w, d, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+        vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam,
+        light_colors, harmonics, R_world_cam,
+    )  # fmt: skip
 
 
 @wp.kernel
@@ -238,6 +287,7 @@ def shade_pixels(
     R_world_cam: wp.array[wp.mat33],
     background: wp.array3d[wp.vec3],
     first_view: int,
+    marks: wp.array3d[int],
     # output
     color: wp.array3d[wp.vec3],
 ):
@@ -247,7 +297,7 @@ def shade_pixels(
         view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
         vertex_source,
         vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-        light_cam, light_colors, harmonics, R_world_cam, background, first_view,
+        light_cam, light_colors, harmonics, R_world_cam, background, first_view, marks,
     )  # fmt: skip
 
 
@@ -277,19 +327,58 @@ def shade_strips(
     R_world_cam: wp.array[wp.mat33],
     background: wp.array3d[wp.vec3],
     first_view: int,
+    boxes: wp.array[wp.vec4i],
+    span: int,
+    marks: wp.array3d[int],
+    # output
+    color: wp.array3d[wp.vec3],
+):
+    """Linear RGB of every pixel that shows a face, as `shade_pixels`, which has an adjoint.
+
+    A thread works through ``span`` pixels of a row, as far as they lie in the box of the view.
+    """
+    view, y, strip = wp.tid()
+    box = boxes[view]
+    if y < box[1] or y > box[3]:
+        return
+    x = wp.max(strip * span, box[0])
+    last = wp.min(strip * span + span - 1, box[2])
+    while x <= last:
+        if face_index[view, y, x] >= 0:
+            color[view, y, x] = _pixel_color(
+                view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
+                vertex_source,
+                vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
+                light_cam, light_colors, harmonics, R_world_cam, background, first_view, marks,
+            )  # fmt: skip
+        x += 1
+
+
+@wp.kernel(enable_backward=False)
+def fill_background(
+    background: wp.array3d[wp.vec3],
+    viewports: wp.array[Viewport],
+    first_view: int,
     span: int,
     # output
     color: wp.array3d[wp.vec3],
 ):
-    """Linear RGB of every pixel as `shade_pixels`, which has an adjoint; a thread does ``span`` of a row."""
+    """The background in every pixel of every view, ``span`` pixels of a row a thread."""
     view, y, strip = wp.tid()
-    for x in range(strip * span, wp.min(strip * span + span, face_index.shape[2])):
-        color[view, y, x] = _pixel_color(
-            view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
-            vertex_source,
-            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-            light_cam, light_colors, harmonics, R_world_cam, background, first_view,
-        )  # fmt: skip
+    v = viewports[view]
+    camera = wp.min((view + first_view) % background.shape[0], background.shape[0] - 1)
+    row = wp.min(y + v.y0, background.shape[1] - 1)
+    x = strip * span
+    last = wp.min(x + span, color.shape[2])
+    if background.shape[2] == 1:
+        constant = background[camera, row, 0]
+        while x < last:
+            color[view, y, x] = constant
+            x += 1
+    else:
+        while x < last:
+            color[view, y, x] = background[camera, row, wp.min(x + v.x0, background.shape[2] - 1)]
+            x += 1
 
 
 @wp.kernel
@@ -302,6 +391,7 @@ def shade_normals(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     first_view: int,
+    marks: wp.array3d[int],
     # output
     normal: wp.array3d[wp.vec3],
 ):
@@ -319,4 +409,7 @@ def shade_normals(
     c = p_cam[view, f[2]]
     hit = intersect(d, a, b, c)
     w = wp.vec3(hit[0], hit[1], hit[2])
+    if marks.shape[0] > 0:
+        if marks[view, y, x] != 0:
+            w = hold(w)
     normal[view, y, x] = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)

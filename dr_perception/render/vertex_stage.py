@@ -9,10 +9,15 @@ import warp as wp
 
 from dr_perception.geometry.se3_warp import retract_rotation, retract_translation
 from dr_perception.render.project import IdealCamera, project_ideal
+from dr_perception.render.raster_scene import behind, snap
+from dr_perception.render.types import SUBPIXEL_BITS, Viewport
 
 vec6 = wp.types.vector(length=6, dtype=wp.float32)
 """Tangent vector (v, w)."""
 
+_BITS = wp.constant(wp.int32(SUBPIXEL_BITS))
+_MARGIN = wp.constant(4)
+"""Pixels around what is drawn that outlines and their neighbours may reach."""
 _BLOCK = wp.constant(64)
 VERTEX_BLOCK = 64
 """Vertices that one thread of the reductions sums before it touches shared memory."""
@@ -69,6 +74,17 @@ def rotate_lights(
         light_cam[c, k] = wp.transpose(R) * wp.normalize(light_directions[k])
 
 
+@wp.func
+def _box(x0: int, y0: int, x1: int, y1: int, v: Viewport) -> wp.vec4i:
+    """Pixels of a view between two points of the grid, and some more around for what looks at neighbours."""
+    return wp.vec4i(
+        wp.max((x0 >> _BITS) - v.x0 - _MARGIN, 0),
+        wp.max((y0 >> _BITS) - v.y0 - _MARGIN, 0),
+        wp.min((x1 >> _BITS) - v.x0 + _MARGIN, v.width - 1),
+        wp.min((y1 >> _BITS) - v.y0 + _MARGIN, v.height - 1),
+    )
+
+
 @wp.kernel(enable_backward=False)
 def transform_vertices(
     vertices: wp.array[wp.vec3],
@@ -77,21 +93,60 @@ def transform_vertices(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     cameras: wp.array[IdealCamera],
+    viewports: wp.array[Viewport],
     near: float,
+    bounded: int,
     span: int,
     # output
     p_cam: wp.array2d[wp.vec3],
     screen: wp.array2d[wp.vec2],
+    grid: wp.array2d[wp.vec2i],
+    boxes: wp.array[wp.vec4i],
 ):
-    """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread."""
+    """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread.
+
+    ``boxes`` gets the pixels of each view (first column and row, last column and row) outside of which
+    nothing is seen: all of them unless ``bounded``, which takes a single thread a view.
+    """
     view, block = wp.tid()
     camera = cameras[view]
-    for i in range(block * span, wp.min(block * span + span, vertex_source.shape[0])):
+    hidden = behind()
+    x0 = wp.int32(1 << 30)
+    y0 = wp.int32(1 << 30)
+    x1 = wp.int32(-(1 << 30))
+    y1 = wp.int32(-(1 << 30))
+    whole = bounded == 0
+    current = wp.int32(-1)
+    R = wp.mat33()
+    t = wp.vec3()
+    last = wp.min(block * span + span, vertex_source.shape[0])
+    i = block * span
+    while i < last:
         k = vertex_instance[i]
-        p = R_cam_obj[view, k] * vertices[vertex_source[i]] + t_cam_obj[view, k]
+        if k != current:
+            current = k
+            R = R_cam_obj[view, k]
+            t = t_cam_obj[view, k]
+        p = R * vertices[vertex_source[i]] + t
         p_cam[view, i] = p
         if p[2] > near:
-            screen[view, i] = project_ideal(camera, p)
+            s = project_ideal(camera, p)
+            g = snap(s)
+            screen[view, i] = s
+            grid[view, i] = g
+            x0 = wp.min(x0, g[0])
+            y0 = wp.min(y0, g[1])
+            x1 = wp.max(x1, g[0])
+            y1 = wp.max(y1, g[1])
+        else:
+            grid[view, i] = hidden
+            whole = True
+        i += 1
+    if block == 0:
+        v = viewports[view]
+        boxes[view] = wp.vec4i(0, 0, v.width - 1, v.height - 1)
+        if not whole:
+            boxes[view] = _box(x0, y0, x1, y1, v)
 
 
 @wp.kernel(enable_backward=False)
@@ -114,7 +169,7 @@ def rotate_normals(
 def _flush(
     view: int, k: int, R: wp.mat33, t: wp.vec3, R_grad: wp.array2d[wp.mat33], t_grad: wp.array2d[wp.vec3]
 ):
-    if R_grad.shape[0] > 0:
+    if k >= 0 and R_grad.shape[0] > 0:
         wp.atomic_add(R_grad, view, k, R)
         wp.atomic_add(t_grad, view, k, t)
 
@@ -138,22 +193,24 @@ def reduce_vectors(
     view, block = wp.tid()
     first = block * _BLOCK
     last = wp.min(first + _BLOCK, source.shape[0])
-    current = instance[first]
+    current = wp.int32(-1)
     R_sum = wp.mat33()
     t_sum = wp.vec3()
-    for i in range(first, last):
-        k = instance[i]
-        if k != current:
-            _flush(view, current, R_sum, t_sum, R_grad, t_grad)
-            R_sum = wp.mat33()
-            t_sum = wp.vec3()
-            current = k
+    i = first
+    while i < last:
         g = g_cam[view, i]
         if g[0] != 0.0 or g[1] != 0.0 or g[2] != 0.0:
+            k = instance[i]
+            if k != current:
+                _flush(view, current, R_sum, t_sum, R_grad, t_grad)
+                R_sum = wp.mat33()
+                t_sum = wp.vec3()
+                current = k
             R_sum += wp.outer(g, vectors[source[i]])
             t_sum += g
             if vectors_grad.shape[0] > 0:
                 wp.atomic_add(vectors_grad, source[i], wp.transpose(R_cam_obj[view, k]) * g)
+        i += 1
     _flush(view, current, R_sum, t_sum, R_grad, t_grad)
 
 

@@ -68,10 +68,11 @@ class WorkspaceKey:
 def bytes_per_view(arrays: SceneArrays, width: int, height: int) -> int:
     """Scratch memory that one view needs, with all channels and their gradients [bytes]."""
     pixel = 8 + 4 + 4 + 4 + 4 + 12 + 12 + 4 + 4 + 4
-    vertex = 12 + 8 + 12
+    vertex = 12 + 8 + 8 + 12
     return (
         width * height * pixel
         + arrays.num_vertices * vertex
+        + arrays.num_faces
         + arrays.num_normals * 24
         + piece_room(width, height) * 280
     )
@@ -103,9 +104,13 @@ class Workspace:
         self.light_cam = wp.zeros((key.cameras, key.lights), dtype=wp.vec3, device=device)
         self.p_cam = wp.zeros((views, v), dtype=wp.vec3, device=device)
         self.screen = wp.zeros((views, v), dtype=wp.vec2, device=device)
+        self.grid = wp.zeros((views, v), dtype=wp.vec2i, device=device)
+        """Vertices on the sub-pixel grid."""
         self.normals = wp.zeros(n, dtype=wp.vec3, device=device)
         self.n_cam = wp.zeros((views, max(arrays.num_normals, 1)), dtype=wp.vec3, device=device)
         self.keys = wp.zeros(shape, dtype=wp.uint64, device=device)
+        self.facing = wp.zeros((views, max(arrays.num_faces, 1)), dtype=wp.int8, device=device)
+        """Which way faces are turned, as `raster_scene.rasterize_scene` has it."""
         self.face_index = wp.zeros(shape, dtype=wp.int32, device=device)
         self.depth = wp.zeros(shape, dtype=wp.float32, device=device)
         self.ideal_cameras = wp.zeros(views, dtype=IdealCamera, device=device)
@@ -117,11 +122,20 @@ class Workspace:
         self.piece_count = wp.zeros(1, dtype=wp.int32, device=device)
         self.candidate_count = wp.zeros(1, dtype=wp.int32, device=device)
         self.heads = wp.zeros(shape, dtype=wp.int32, device=device)
-        self.grow_pieces(views * piece_room(key.width, key.height))
+        self._host_counts = [c.numpy() for c in (self.candidate_count, self.piece_count) if device.is_cpu]
+        self.boxes = wp.zeros(views, dtype=wp.vec4i, device=device)
+        """Pixels of each view outside of which nothing is seen: first column, row, last column, row."""
+        self.captured_room = 1 << 30
+        """Pieces that a captured graph looks at."""
         self._lazy: dict[str, wp.array] = {}
+        self._allocate_pieces(views * piece_room(key.width, key.height))
 
-    def grow_pieces(self, room: int) -> None:
-        """Make room for a number of outline pieces; what was there is lost."""
+    def grow_pieces(self) -> None:
+        """Make room for the outline pieces that were found; what was there is lost."""
+        found = max(self._counts())
+        self._allocate_pieces(found + found // 4)
+
+    def _allocate_pieces(self, room: int) -> None:
         self.candidates = wp.zeros(room, dtype=Candidate, device=self.device)
         self.pieces = wp.zeros(room, dtype=Piece, device=self.device)
         self.scalar_jumps = wp.zeros(room, dtype=wp.vec2, device=self.device)
@@ -129,11 +143,39 @@ class Workspace:
         self.normal_jumps = wp.zeros(room, dtype=wp.vec3, device=self.device)
         self._lazy = {}
 
-    def scratch(self, name: str, like: wp.array, zero: bool = True) -> wp.array:
-        """A scratch array of the size of another, kept under a name; zeroed unless told otherwise."""
+    def _counts(self) -> tuple[int, int]:
+        """Candidates and pieces of the last render; on the CPU only, where nobody waits for it."""
+        candidates, pieces = self._host_counts
+        return int(candidates[0]), int(pieces[0])
+
+    def overflows(self) -> bool:
+        """Whether the outline had more pieces than there was room for; False where the host does not know."""
+        return self.device.is_cpu and max(self._counts()) > self.pieces.shape[0]
+
+    def room(self, captured: bool) -> int:
+        """Pieces to look at: all that there are, or may be."""
+        if captured or not self.device.is_cpu:
+            return min(self.captured_room, self.pieces.shape[0])
+        return min(self._counts()[1], self.pieces.shape[0])
+
+    def candidate_room(self, captured: bool) -> int:
+        """The same for candidates."""
+        if captured or not self.device.is_cpu:
+            return min(self.captured_room, self.pieces.shape[0])
+        return min(self._counts()[0], self.pieces.shape[0])
+
+    def fit_captured_room(self) -> None:
+        """Let graphs that are captured from now on look at no more pieces than there may well be."""
+        if self.device.is_cpu:
+            self.captured_room = 256 + 3 * max(self._counts()) // 2
+
+    def outgrown(self) -> bool:
+        """Whether a graph did not look at all pieces that there were."""
+        return self.device.is_cpu and max(self._counts()) > min(self.captured_room, self.pieces.shape[0])
+
+    def scratch(self, name: str, like: wp.array) -> wp.array:
+        """A scratch array of the size of another, kept under a name."""
         found = self._lazy.get(name)
         if found is None or found.shape != like.shape or found.dtype != like.dtype:
             found = self._lazy[name] = wp.zeros(like.shape, dtype=like.dtype, device=self.device)
-        elif zero:
-            found.zero_()
         return found

@@ -1,0 +1,132 @@
+"""A render as a captured graph: everything that a frame launches, forward and backward, in one call.
+
+On a CUDA device this is a CUDA graph, on a CPU Warp's own replay loop. Nothing is allocated or looked up on
+replay, and the results are those of `Renderer.render` and ``tape.backward``, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import warp as wp
+
+from dr_perception.render import pipeline
+from dr_perception.render.backward import pull_back
+from dr_perception.render.images import Images
+from dr_perception.render.recording import capture
+
+Loss = Callable[[Images], wp.array]
+"""Launches kernels that make a scalar of the images, as `dr_perception.losses` do; must not wait for them."""
+
+
+class CapturedRender:
+    """Draws one scene again and again into the same images; made by `Renderer.capture`.
+
+    Owns its buffers, so that other renders may come in between. Poses, materials, lights and whatever else
+    the parameters hold are read at every replay: write new values into the same arrays
+    (``parameters.pose.assign``). What is fixed are the arrays, their sizes and the options, and with them the
+    kind of lens and, unless they are in ``requires_grad``, vertices and intrinsics.
+
+    Attributes:
+        images: The images that are drawn into; gradients of the loss go to their ``grad``.
+        loss: Value of the loss after `step`, None without one.
+    """
+
+    def __init__(
+        self, chunk: pipeline.Chunk, refresh: Callable[[], None], loss: Loss | None, differentiable: bool
+    ) -> None:
+        """Run once and capture; called by `Renderer.capture`.
+
+        Args:
+            chunk: All views, with a workspace and a launcher of its own.
+            refresh: Launches what depends on parameters that change, before anything is drawn.
+            loss: What runs between the two passes of `step`.
+            differentiable: Whether there is a backward pass.
+        """
+        self.images = chunk.images
+        self.loss: wp.array | None = None
+        self._chunk, self._refresh, self._evaluate = chunk, refresh, loss
+        self._differentiable = differentiable
+        self._grads = Images(**{f.name: _grad(getattr(chunk.images, f.name)) for f in fields(Images)})
+        self._tape: wp.Tape | None = None
+        self._forward_eager()
+        if differentiable:
+            self._backward_eager()
+        if self._has_step:
+            self._step_eager()
+        self._capture()
+
+    def draw(self) -> Images:
+        """Draw into `images`."""
+        self._forward()
+        self._settle(self._forward_eager)
+        return self.images
+
+    def pull_back(self) -> None:
+        """Add what ``images.<name>.grad`` hold to the gradients of the parameters; `draw` comes first.
+
+        Raises:
+            RuntimeError: The parameters have no gradients.
+        """
+        if self._backward is None:
+            raise RuntimeError("nothing to go back to: no parameter was made with requires_grad")
+        self._backward()
+
+    def step(self) -> Images:
+        """Set gradients to zero, draw, evaluate the loss and pull it back to the parameters, in one graph.
+
+        Raises:
+            RuntimeError: The render was captured without a loss, or the parameters have no gradients.
+        """
+        if self._step is None:
+            raise RuntimeError("step needs capture(..., loss=...) and parameters made with requires_grad")
+        self._step()
+        self._settle(self._step_eager)
+        return self.images
+
+    @property
+    def _has_step(self) -> bool:
+        return self._evaluate is not None and self._differentiable
+
+    def _capture(self) -> None:
+        device = self._chunk.work.device
+        self._chunk.work.fit_captured_room()
+        self._forward = capture([self._forward_eager], device)
+        self._backward = capture([self._backward_eager], device) if self._differentiable else None
+        self._step = capture([self._step_eager], device) if self._has_step else None
+
+    def _settle(self, again: Callable[[], None]) -> None:
+        """Run again and capture anew if the outline outgrew its room, which only a CPU tells for nothing."""
+        if self._chunk.wants_outline and self._chunk.work.outgrown():
+            again()
+            self._capture()
+
+    def _forward_eager(self) -> None:
+        self._refresh()
+        pipeline.draw(self._chunk)
+
+    def _backward_eager(self) -> None:
+        pull_back(self._chunk, self.images, self._grads)
+
+    def _step_eager(self) -> None:
+        assert self._evaluate is not None
+        self._chunk.parameters.zero_grad()
+        own = [grad for f in fields(Images) if (grad := getattr(self._grads, f.name)) is not None]
+        for grad in own:
+            grad.zero_()
+        self._forward_eager()
+        tape = wp.Tape()
+        with tape:
+            self.loss = self._evaluate(self.images)
+        tape.backward(self.loss)
+        self._backward_eager()
+        kept = {grad.ptr for grad in own}
+        for grad in tape.gradients.values():
+            if grad.ptr not in kept:
+                grad.zero_()  # what the loss left between its kernels must not be there the next time
+        self._tape = tape  # keeps the arrays of the loss, which the graph points into
+
+
+def _grad(image: wp.array | None) -> wp.array | None:
+    return image.grad if image is not None and image.requires_grad else None
