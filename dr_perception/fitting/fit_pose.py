@@ -33,7 +33,7 @@ _SAME_M = 0.002
 _SAME_RAD = 0.03
 _BELIEF = 1.0
 _NEAR = 0.35
-_SPIN_STEPS = 31
+_GUESS_SIGMAS = 0.5
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
 
@@ -153,38 +153,50 @@ def _fit_depth(
     batch.learn_colors()
     batch.refiner.refine(batch.stages[1:])
     refined = Refined(model, batch.refiner.result(), batch.iterations, len(starts))
-    refined = _turned_by_color(model, frame, T, batch, refined, config)
-    poses = refined.T_cam_obj
+    refined = _turned_back(model, T, batch, refined, config)
     # Most starts end in the same pose: judge each once.
-    different = thin_out(poses, rank(refined.shares()), len(poses), _SAME_M, _SAME_RAD)
+    different = thin_out(
+        refined.T_cam_obj, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD
+    )
+    refined = _turned_by_color(model, frame, batch, refined, different, config)
+    poses = refined.T_cam_obj
     shares = _shares(model, frame, batch, judge, refined, different, config)
     chosen = int(np.argmax(rank(shares) - _distance_from_guess(model, poses[different], T, config)))
     return refined.estimate(int(different[chosen]), float(probability(shares)[chosen]))
 
 
+def _turned_back(
+    model: ObjectModel, T: NDArray[np.float64], batch: BatchRefiner, refined: Refined, config: FitConfig
+) -> Refined:
+    """Give bodies of revolution the turn of the guess: depth and outlines do not know a better one."""
+    axis = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device).axis
+    if axis is None:
+        return refined
+    free = Symmetries(continuous=(ContinuousSymmetry(axis[0], axis[1] + model.center),))
+    for i, pose in enumerate(refined.T_cam_obj):
+        refined = refined.turned(i, free.closest(T, pose))
+    return refined
+
+
 def _turned_by_color(
     model: ObjectModel,
     frame: Frame,
-    T: NDArray[np.float64],
     batch: BatchRefiner,
     refined: Refined,
+    chosen: NDArray[np.int64],
     config: FitConfig,
 ) -> Refined:
-    """Bring bodies of revolution back to the guess's turn, then to the one that their colours show."""
-    search = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device)
-    if search.axis is None:
+    """Give some bodies of revolution the turn that their label shows."""
+    label = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device).label
+    if label is None or frame.color is None:
         return refined
     shift = make_transform(np.eye(3), model.center)
-    axis = ContinuousSymmetry(search.axis[0], search.axis[1] + model.center)
-    for i, pose in enumerate(refined.T_cam_obj):
-        pose = Symmetries(continuous=(axis,)).closest(T, pose)
-        if frame.color is not None:
-            depth, tau = batch.frame.depth.host, config.tolerance_m
-            centred = spin_by_color(
-                search, frame.camera, frame.color, depth, pose @ shift, tau, config.reach_rad, _SPIN_STEPS
-            )
-            pose = centred @ invert(shift)
-        refined = refined.turned(i, pose)
+    sigma = _GUESS_SIGMAS * config.reach_rad
+    for i in chosen:
+        pose = refined.T_cam_obj[i] @ shift
+        depth, tau = batch.frame.depth.host, config.tolerance_m
+        pose = spin_by_color(label, frame.camera, frame.color, depth, pose, tau, sigma)
+        refined = refined.turned(int(i), pose @ invert(shift))
     return refined
 
 

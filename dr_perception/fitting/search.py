@@ -28,7 +28,6 @@ from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 
-_SPIN_STEPS = 61
 _SPUN = 3
 
 Prior = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -202,16 +201,14 @@ def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEsti
 
 def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) -> Refined:
     """Turn the best few poses of a body of revolution, here and in the result, to where its label says."""
-    search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
-    if search.axis is None or job.frame.color is None:
+    label = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device).label
+    if label is None or job.frame.color is None:
         return refined
     tau = job.config.fine_tolerance * job.model.diameter_m
     image, depth = job.frame.color, job.scene.depth
     values = rank(_shares(job, centred, with_color=True) | refined.shares())
     for i in best(values, _SPUN):
-        centred[i] = spin_by_color(
-            search, job.frame.camera, image, depth, centred[i], tau, np.pi, _SPIN_STEPS
-        )
+        centred[i] = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
         refined = refined.turned(int(i), _uncentred(job.model, centred[i]))
     return refined
 

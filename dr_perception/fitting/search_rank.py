@@ -114,24 +114,6 @@ def _color_agreement(
     return explained(search.colors[view, ids].astype(np.float64), normals, seen)
 
 
-def image_colors(
-    search: SearchModel,
-    camera: Camera,
-    image: NDArray[np.uint8],
-    depth: NDArray[np.float32],
-    T: NDArray[np.float64],
-    tau_m: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Visible points in the centre frame [m], normals in the camera's, image colours, (N, 3) each."""
-    view, ids, normals, seen = _visible(search, camera, image, depth, T, tau_m, search.points.shape[1])
-    return search.points[view, ids].astype(np.float64), normals, seen
-
-
-def texture_value(color: float, texture: float) -> float:
-    """What the two features of colour add to the rank."""
-    return _WEIGHTS["color"] * color + _WEIGHTS["texture"] * texture
-
-
 def _visible(
     search: SearchModel,
     camera: Camera,
