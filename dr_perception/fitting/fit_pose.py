@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import warp as wp
@@ -13,7 +14,7 @@ from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search import search_poses
 from dr_perception.fitting.search_config import FitConfig
 from dr_perception.fitting.search_kernels import SearchImages
-from dr_perception.fitting.search_model import search_model
+from dr_perception.fitting.search_model import SearchModel, search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
 from dr_perception.fitting.search_rank import Shares, color_shares, probability, rank, summarise
 from dr_perception.fitting.search_refine import BatchRefiner, Refined, batch_refiner
@@ -33,7 +34,6 @@ _SAME_M = 0.002
 _SAME_RAD = 0.03
 _BELIEF = 1.0
 _NEAR = 0.35
-_GUESS_SIGMAS = 0.5
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
 
@@ -84,7 +84,7 @@ def fit_pose(
     T = check_transform(T_cam_obj, "T_cam_obj")
     _check_in_front(model, T)
     return (
-        _fit_depth(model, frame, T, mask, config)
+        _fit_depth(_Job(model, frame, T, mask, config))
         if frame.depth is not None
         else _fit_color(model, frame, T, config)
     )
@@ -131,82 +131,122 @@ def _stages_in_reach(
     return tuple(s.model_copy(update={"render": True}) for s in kept)
 
 
-def _fit_depth(
-    model: ObjectModel,
-    frame: Frame,
-    T: NDArray[np.float64],
-    mask: NDArray[np.bool_] | None,
-    config: FitConfig,
-) -> PoseEstimate:
-    device = wp.get_device(config.device)
-    batch = batch_refiner(model, frame.camera, config.refiner, config.stages, config.finalists, device)
-    box = _box(batch, T, config)
-    batch.load(frame, box)
-    _check_depth(model, batch, box)
-    images = _local_images(batch, mask)
-    judge = Judge(
-        search_model(model, config.refiner.sampling.mesh_error, device), images, np.zeros((0, 3)), device
-    )
-    starts = _starts(model, judge, T, config)
+@dataclass(frozen=True)
+class _Job:
+    """One fit with depth."""
+
+    model: ObjectModel
+    frame: Frame
+    T: NDArray[np.float64]
+    """The guess."""
+    mask: NDArray[np.bool_] | None
+    config: FitConfig
+
+    @property
+    def search(self) -> SearchModel:
+        """Tables of the model."""
+        return search_model(self.model, self.config.refiner.sampling.mesh_error, self.device)
+
+    @property
+    def device(self) -> wp.Device:
+        """Where kernels run."""
+        return wp.get_device(self.config.device)
+
+    def batch(self, num_problems: int) -> BatchRefiner:
+        """A refiner that has the pixels around the guess."""
+        config = self.config
+        batch = batch_refiner(
+            self.model, self.frame.camera, config.refiner, config.stages, num_problems, self.device
+        )
+        box = _box(batch, self.T, config)
+        batch.load(self.frame, box)
+        _check_depth(self.model, batch, box)
+        return batch
+
+
+def _fit_depth(job: _Job) -> PoseEstimate:
+    """Refine the guess; unless the images agree with what comes out, look around it as well."""
+    near, estimate = _refine_guess(job)
+    return estimate if estimate.score >= job.config.enough else _look_around(job, near)
+
+
+def _refine_guess(job: _Job) -> tuple[NDArray[np.float64], PoseEstimate]:
+    """The pose (4, 4) next to the guess, and its estimate."""
+    batch = job.batch(1)
+    judge = Judge(job.search, _local_images(batch, job.mask), np.zeros((0, 3)), job.device)
+    refined = _refined(job, batch, job.T[None], np.array([_NEAR]))
+    only = np.zeros(1, np.int64)
+    refined = _turned_by_color(job, batch, refined, only)
+    score = float(probability(_shares(job, batch, judge, refined, only))[0])
+    return refined.T_cam_obj[0], refined.estimate(0, score)
+
+
+def _look_around(job: _Job, near: NDArray[np.float64]) -> PoseEstimate:
+    """The best of poses from all around the guess and the one next to it."""
+    config = job.config
+    batch = job.batch(config.finalists)
+    judge = Judge(job.search, _local_images(batch, job.mask), np.zeros((0, 3)), job.device)
+    starts = np.concatenate([_starts(job, judge), near[None]])
+    refined = _refined(job, batch, starts, np.append(np.full(len(starts) - 1, 1.0), _NEAR))
+    # Most starts end in the same pose: judge each once.
+    different = thin_out(refined.T_cam_obj, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD)
+    refined = _turned_by_color(job, batch, refined, different)
+    shares = _shares(job, batch, judge, refined, different)
+    chosen = int(np.argmax(rank(shares) - _distance_from_guess(job, refined.T_cam_obj[different])))
+    return refined.estimate(int(different[chosen]), float(probability(shares)[chosen]))
+
+
+def _refined(
+    job: _Job, batch: BatchRefiner, starts: NDArray[np.float64], reach: NDArray[np.float64]
+) -> Refined:
+    """Refine poses (P, 4, 4), depth first, then with colours learned there.
+
+    Each is held to the guess by a Gaussian that covers a share (P,) of its reach with two standard
+    deviations: too weak to matter where the images measure, it keeps still what they do not.
+    """
+    held = np.ones(batch.num_problems)
+    held[: len(reach)] = reach
+    diagonal = 4.0 / np.repeat([job.config.reach_m**2, job.config.reach_rad**2], 3)
+    information = (diagonal / held[:, None] ** 2)[:, :, None] * np.eye(6)
+    batch.refiner.set_prior(np.broadcast_to(job.T, (batch.num_problems, 4, 4)), information)
     batch.start(starts)
     batch.refiner.refine(batch.stages[:1])
     batch.learn_colors()
     batch.refiner.refine(batch.stages[1:])
-    refined = Refined(model, batch.refiner.result(), batch.iterations, len(starts))
-    refined = _turned_back(model, T, batch, refined, config)
-    # Most starts end in the same pose: judge each once.
-    different = thin_out(
-        refined.T_cam_obj, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD
-    )
-    refined = _turned_by_color(model, frame, batch, refined, different, config)
-    poses = refined.T_cam_obj
-    shares = _shares(model, frame, batch, judge, refined, different, config)
-    chosen = int(np.argmax(rank(shares) - _distance_from_guess(model, poses[different], T, config)))
-    return refined.estimate(int(different[chosen]), float(probability(shares)[chosen]))
+    return _turned_back(job, Refined(job.model, batch.refiner.result(), batch.iterations, len(starts)))
 
 
-def _turned_back(
-    model: ObjectModel, T: NDArray[np.float64], batch: BatchRefiner, refined: Refined, config: FitConfig
-) -> Refined:
+def _turned_back(job: _Job, refined: Refined) -> Refined:
     """Give bodies of revolution the turn of the guess: depth and outlines do not know a better one."""
-    axis = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device).axis
+    axis = job.search.axis
     if axis is None:
         return refined
-    free = Symmetries(continuous=(ContinuousSymmetry(axis[0], axis[1] + model.center),))
+    free = Symmetries(continuous=(ContinuousSymmetry(axis[0], axis[1] + job.model.center),))
     for i, pose in enumerate(refined.T_cam_obj):
-        refined = refined.turned(i, free.closest(T, pose))
+        refined = refined.turned(i, free.closest(job.T, pose))
     return refined
 
 
-def _turned_by_color(
-    model: ObjectModel,
-    frame: Frame,
-    batch: BatchRefiner,
-    refined: Refined,
-    chosen: NDArray[np.int64],
-    config: FitConfig,
-) -> Refined:
+def _turned_by_color(job: _Job, batch: BatchRefiner, refined: Refined, chosen: NDArray[np.int64]) -> Refined:
     """Give some bodies of revolution the turn that their label shows."""
-    label = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device).label
-    if label is None or frame.color is None:
+    label, image = job.search.label, job.frame.color
+    if label is None or image is None:
         return refined
-    shift = make_transform(np.eye(3), model.center)
-    sigma = _GUESS_SIGMAS * config.reach_rad
+    shift = make_transform(np.eye(3), job.model.center)
+    depth, tau, sigma = batch.frame.depth.host, job.config.tolerance_m, 0.5 * job.config.reach_rad
     for i in chosen:
         pose = refined.T_cam_obj[i] @ shift
-        depth, tau = batch.frame.depth.host, config.tolerance_m
-        pose = spin_by_color(label, frame.camera, frame.color, depth, pose, tau, sigma)
+        pose = spin_by_color(label, job.frame.camera, image, depth, pose, tau, sigma)
         refined = refined.turned(int(i), pose @ invert(shift))
     return refined
 
 
-def _distance_from_guess(
-    model: ObjectModel, poses: NDArray[np.float64], T: NDArray[np.float64], config: FitConfig
-) -> NDArray[np.float64]:
+def _distance_from_guess(job: _Job, poses: NDArray[np.float64]) -> NDArray[np.float64]:
     """What poses (P, 4, 4) lose by their distance from the guess.
 
     A weak belief that settles what the images leave open.
     """
+    model, config, T = job.model, job.config, job.T
     xi = local(np.broadcast_to(T, poses.shape), poses)
     away = poses[:, :3, :3] @ model.center + poses[:, :3, 3] - T[:3, :3] @ model.center - T[:3, 3]
     squared = (
@@ -256,12 +296,11 @@ def _local_images(batch: BatchRefiner, mask: NDArray[np.bool_] | None) -> Search
     return images
 
 
-def _starts(
-    model: ObjectModel, judge: Judge, T: NDArray[np.float64], config: FitConfig
-) -> NDArray[np.float64]:
+def _starts(job: _Job, judge: Judge) -> NDArray[np.float64]:
     """A few poses near the guess that agree best with the depth once aligned to it."""
-    centred = T.copy()
-    centred[:3, 3] += T[:3, :3] @ model.center
+    model, config = job.model, job.config
+    centred = job.T.copy()
+    centred[:3, 3] += job.T[:3, :3] @ model.center
     tau = config.tolerance_m
     # A guess is more often a little off than far off: a smaller ball is filled more densely.
     near = from_ball(centred, _NEAR * config.reach_m, _NEAR * config.reach_rad, config.starts // 3)
@@ -273,26 +312,18 @@ def _starts(
     values[0] += _GUESS_BONUS
     pool = pool[thin_out(pool, values, config.finalists - 1, 0.06 * model.diameter_m, np.radians(8.0))]
     pool[:, :3, 3] -= pool[:, :3, :3] @ model.center
-    # Alignment to depth turns what depth leaves open; the guess itself has not been turned.
-    return np.concatenate([pool, T[None]])
+    return pool
 
 
 def _shares(
-    model: ObjectModel,
-    frame: Frame,
-    batch: BatchRefiner,
-    judge: Judge,
-    refined: Refined,
-    chosen: NDArray[np.int64],
-    config: FitConfig,
+    job: _Job, batch: BatchRefiner, judge: Judge, refined: Refined, chosen: NDArray[np.int64]
 ) -> Shares:
     """Features of some of the refined poses."""
     T = refined.T_cam_obj[chosen]
-    T[:, :3, 3] += T[:, :3, :3] @ model.center
-    shares = summarise(judge.judge(T, config.tolerance_m))
+    T[:, :3, 3] += T[:, :3, :3] @ job.model.center
+    shares = summarise(judge.judge(T, job.config.tolerance_m))
     shares |= {name: share[chosen] for name, share in refined.shares().items()}
-    if frame.color is not None:
-        search = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device)
-        depth = batch.frame.depth.host
-        shares |= color_shares(search, frame.camera, frame.color, depth, T, config.tolerance_m)
+    if job.frame.color is not None:
+        depth, tau = batch.frame.depth.host, job.config.tolerance_m
+        shares |= color_shares(job.search, job.frame.camera, job.frame.color, depth, T, tau)
     return shares

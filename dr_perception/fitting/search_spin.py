@@ -16,9 +16,7 @@ _LEAST_FACING = 0.25
 _PIXELS_PER_SAMPLE = 30.0
 _LEAST_CONTRAST = 0.02
 _AZIMUTHS = (np.arange(NUM_AZIMUTHS) + 0.5) * (2.0 * np.pi / NUM_AZIMUTHS)
-_SHADES = np.stack(
-    [np.ones(NUM_AZIMUTHS), *(f(k * _AZIMUTHS) for k in (1, 2) for f in (np.cos, np.sin))]
-)
+_SHADES = np.stack([np.ones(NUM_AZIMUTHS), *(f(k * _AZIMUTHS) for k in (1, 2) for f in (np.cos, np.sin))])
 """Smooth shades of a ring: the first two orders of harmonics in the azimuth (5, A)."""
 
 

@@ -114,9 +114,7 @@ def unroll(
     return _table(direction, middle, (height, radius, tilt), ring_colors, areas, step)
 
 
-def _barycentric(
-    mesh: Mesh, faces: NDArray[np.int64], points: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _barycentric(mesh: Mesh, faces: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights (N, 3) of the corners of faces (N,) at points (N, 3) on them."""
     a, b, c = (mesh.vertices[mesh.faces[faces, k]] for k in range(3))
     n = np.cross(b - a, c - a)
