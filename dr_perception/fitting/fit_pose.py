@@ -167,16 +167,18 @@ class _Job:
 def _fit_depth(job: _Job) -> PoseEstimate:
     """Refine the guess; unless the images agree with what comes out, look around it as well."""
     near, estimate = _refine_guess(job)
-    return estimate if estimate.score >= job.config.enough else _look_around(job, near)
+    moved = float(_distance_from_guess(job, near[None])[0])
+    good = estimate.score >= job.config.enough and moved < _BELIEF * _NEAR**2
+    return estimate if good else _look_around(job, near)
 
 
 def _refine_guess(job: _Job) -> tuple[NDArray[np.float64], PoseEstimate]:
     """The pose (4, 4) next to the guess, and its estimate."""
     batch = job.batch(1)
     judge = Judge(job.search, _local_images(batch, job.mask), np.zeros((0, 3)), job.device)
-    refined = _refined(job, batch, job.T[None], np.array([_NEAR]))
     only = np.zeros(1, np.int64)
-    refined = _turned_by_color(job, batch, refined, only)
+    refined = _refined(job, batch, job.T[None])
+    refined = _polished(job, batch, _turned_by_color(job, batch, refined, only).T_cam_obj)
     score = float(probability(_shares(job, batch, judge, refined, only))[0])
     return refined.T_cam_obj[0], refined.estimate(0, score)
 
@@ -187,29 +189,38 @@ def _look_around(job: _Job, near: NDArray[np.float64]) -> PoseEstimate:
     batch = job.batch(config.finalists)
     judge = Judge(job.search, _local_images(batch, job.mask), np.zeros((0, 3)), job.device)
     starts = np.concatenate([_starts(job, judge), near[None]])
-    refined = _refined(job, batch, starts, np.append(np.full(len(starts) - 1, 1.0), _NEAR))
+    refined = _refined(job, batch, starts)
     # Most starts end in the same pose: judge each once.
     different = thin_out(refined.T_cam_obj, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD)
     refined = _turned_by_color(job, batch, refined, different)
     shares = _shares(job, batch, judge, refined, different)
     chosen = int(np.argmax(rank(shares) - _distance_from_guess(job, refined.T_cam_obj[different])))
-    return refined.estimate(int(different[chosen]), float(probability(shares)[chosen]))
+    best_pose = refined.T_cam_obj[different[chosen]]
+    polished = _polished(job, job.batch(1), best_pose[None])
+    return polished.estimate(0, float(probability(shares)[chosen]))
 
 
-def _refined(
-    job: _Job, batch: BatchRefiner, starts: NDArray[np.float64], reach: NDArray[np.float64]
-) -> Refined:
-    """Refine poses (P, 4, 4), depth first, then with colours learned there.
+def _polished(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> Refined:
+    """Take the last stage's steps from a pose (1, 4, 4)."""
+    _start(job, batch, T)
+    batch.refiner.refine(batch.stages[-1:])
+    return Refined(job.model, batch.refiner.result(), batch.iterations, 1)
 
-    Each is held to the guess by a Gaussian that covers a share (P,) of its reach with two standard
-    deviations: too weak to matter where the images measure, it keeps still what they do not.
+
+def _start(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> None:
+    """Set poses (P, 4, 4), each held to itself by a Gaussian of two standard deviations a near reach.
+
+    That is too weak to matter where the images measure, and keeps still what they do not.
     """
-    held = np.ones(batch.num_problems)
-    held[: len(reach)] = reach
-    diagonal = 4.0 / np.repeat([job.config.reach_m**2, job.config.reach_rad**2], 3)
-    information = (diagonal / held[:, None] ** 2)[:, :, None] * np.eye(6)
-    batch.refiner.set_prior(np.broadcast_to(job.T, (batch.num_problems, 4, 4)), information)
-    batch.start(starts)
+    diagonal = 4.0 / (_NEAR * np.repeat([job.config.reach_m, job.config.reach_rad], 3)) ** 2
+    all_poses = T[np.minimum(np.arange(batch.num_problems), len(T) - 1)]
+    batch.refiner.set_prior(all_poses, np.diag(diagonal))
+    batch.refiner.set_poses(all_poses)
+
+
+def _refined(job: _Job, batch: BatchRefiner, starts: NDArray[np.float64]) -> Refined:
+    """Refine poses (P, 4, 4), depth first, then with colours learned there."""
+    _start(job, batch, starts)
     batch.refiner.refine(batch.stages[:1])
     batch.learn_colors()
     batch.refiner.refine(batch.stages[1:])
