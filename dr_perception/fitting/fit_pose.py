@@ -16,7 +16,7 @@ from dr_perception.fitting.search_config import FitConfig
 from dr_perception.fitting.search_kernels import SearchImages
 from dr_perception.fitting.search_model import SearchModel, search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
-from dr_perception.fitting.search_rank import Shares, color_shares, probability, rank, summarise
+from dr_perception.fitting.search_rank import Shares, probability, rank, summarise
 from dr_perception.fitting.search_refine import BatchRefiner, Refined, batch_refiner
 from dr_perception.fitting.search_region import check_mask, check_size
 from dr_perception.fitting.search_scene import Region, pixel_labels
@@ -24,7 +24,7 @@ from dr_perception.fitting.search_seeds import from_ball
 from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform, invert, local, make_transform
+from dr_perception.geometry.se3 import angle_between, check_transform, invert, make_transform
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 from dr_perception.residuals.frame_buffers import Box
 
@@ -37,7 +37,7 @@ _NEAR = 0.35
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
 
-_images: weakref.WeakKeyDictionary[BatchRefiner, SearchImages] = weakref.WeakKeyDictionary()
+_judges: weakref.WeakKeyDictionary[BatchRefiner, tuple[SearchImages, Judge]] = weakref.WeakKeyDictionary()
 
 
 def fit_pose(
@@ -175,7 +175,7 @@ def _fit_depth(job: _Job) -> PoseEstimate:
 def _refine_guess(job: _Job) -> tuple[NDArray[np.float64], PoseEstimate]:
     """The pose (4, 4) next to the guess, and its estimate."""
     batch = job.batch(1)
-    judge = Judge(job.search, _local_images(batch, job.mask), np.zeros((0, 3)), job.device)
+    judge = _judge(job, batch)
     only = np.zeros(1, np.int64)
     refined = _refined(job, batch, job.T[None])
     refined = _polished(job, batch, _turned_by_color(job, batch, refined, only).T_cam_obj)
@@ -187,7 +187,7 @@ def _look_around(job: _Job, near: NDArray[np.float64]) -> PoseEstimate:
     """The best of poses from all around the guess and the one next to it."""
     config = job.config
     batch = job.batch(config.finalists)
-    judge = Judge(job.search, _local_images(batch, job.mask), np.zeros((0, 3)), job.device)
+    judge = _judge(job, batch)
     starts = np.concatenate([_starts(job, judge), near[None]])
     refined = _refined(job, batch, starts)
     # Most starts end in the same pose: judge each once.
@@ -258,11 +258,9 @@ def _distance_from_guess(job: _Job, poses: NDArray[np.float64]) -> NDArray[np.fl
     A weak belief that settles what the images leave open.
     """
     model, config, T = job.model, job.config, job.T
-    xi = local(np.broadcast_to(T, poses.shape), poses)
     away = poses[:, :3, :3] @ model.center + poses[:, :3, 3] - T[:3, :3] @ model.center - T[:3, 3]
-    squared = (
-        np.sum(away**2, axis=1) / config.reach_m**2 + np.sum(xi[:, 3:] ** 2, axis=1) / config.reach_rad**2
-    )
+    angle = angle_between(poses[:, :3, :3], T[:3, :3])
+    squared = np.sum(away**2, axis=1) / config.reach_m**2 + angle**2 / config.reach_rad**2
     return _BELIEF * squared
 
 
@@ -289,22 +287,23 @@ def _check_depth(model: ObjectModel, batch: BatchRefiner, box: Box) -> None:
         )
 
 
-def _local_images(batch: BatchRefiner, mask: NDArray[np.bool_] | None) -> SearchImages:
-    """The refiner's own images, with the labels of a mask."""
-    if batch not in _images:
+def _judge(job: _Job, batch: BatchRefiner) -> Judge:
+    """A judge that looks at the refiner's own images and the labels of a mask."""
+    if batch not in _judges:
         shape = (batch.frame.camera.height, batch.frame.camera.width)
         images = SearchImages()
         images.camera = batch.frame.params
         images.depth = batch.frame.depth.array
+        images.color = batch.frame.color.array
         images.normal = wp.zeros(shape, dtype=wp.vec3, device=batch.frame.device)
         images.label = wp.zeros(shape, dtype=wp.uint8, device=batch.frame.device)
-        _images[batch] = images
-    images = _images[batch]
-    if mask is None:
+        _judges[batch] = images, Judge(job.search, images, np.zeros((0, 3)), job.device)
+    images, judge = _judges[batch]
+    if job.mask is None:
         images.label.zero_()
     else:
-        images.label.assign(pixel_labels(Region(mask, True), mask.shape))
-    return images
+        images.label.assign(pixel_labels(Region(job.mask, True), job.mask.shape))
+    return judge
 
 
 def _starts(job: _Job, judge: Judge) -> NDArray[np.float64]:
@@ -334,7 +333,4 @@ def _shares(
     T[:, :3, 3] += T[:, :3, :3] @ job.model.center
     shares = summarise(judge.judge(T, job.config.tolerance_m))
     shares |= {name: share[chosen] for name, share in refined.shares().items()}
-    if job.frame.color is not None:
-        depth, tau = batch.frame.depth.host, job.config.tolerance_m
-        shares |= color_shares(job.search, job.frame.camera, job.frame.color, depth, T, tau)
-    return shares
+    return shares | judge.judge_colors(T, job.config.tolerance_m) if job.frame.color is not None else shares

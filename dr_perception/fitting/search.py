@@ -18,7 +18,7 @@ from dr_perception.fitting.search_config import SearchConfig
 from dr_perception.fitting.search_model import search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
 from dr_perception.fitting.search_ppf import pair_model
-from dr_perception.fitting.search_rank import Shares, color_shares, probability, rank, summarise
+from dr_perception.fitting.search_rank import Shares, probability, rank, summarise
 from dr_perception.fitting.search_refine import Refined, batch_refiner, refine_batch
 from dr_perception.fitting.search_region import check_region, region_of
 from dr_perception.fitting.search_scene import SearchScene, prepare_scene
@@ -175,10 +175,7 @@ def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
     """Features of poses of the centre frame."""
     tau = job.config.fine_tolerance * job.model.diameter_m
     shares = summarise(job.judge.judge(T, tau))
-    if with_color and job.frame.color is not None:
-        search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
-        shares |= color_shares(search, job.frame.camera, job.frame.color, job.scene.depth, T, tau)
-    return shares
+    return shares | job.judge.judge_colors(T, tau) if with_color else shares
 
 
 def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEstimate]:

@@ -55,12 +55,10 @@ class SearchModel:
     """From the model to the camera of every view (V, 3)."""
     points: NDArray[np.float32]
     """Surface points of every view [m] (V, S, 3)."""
-    normals: NDArray[np.float32]
-    """Their outward normals (V, S, 3)."""
     counts: NDArray[np.int32]
     """Points of every view (V,)."""
-    colors: NDArray[np.float32] | None
-    """Mean colour around every surface point, 0 to 1 (V, S, 3); None for a model without colours."""
+    has_colors: bool
+    """Whether the views know colours."""
     twins: NDArray[np.float64]
     """Motions of the centre frame (K, 4, 4) that hardly change the shape but may change the looks."""
     axis: tuple[NDArray[np.float64], NDArray[np.float64]] | None
@@ -119,6 +117,9 @@ def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
     views.contour = wp.array(contour, dtype=wp.vec3, device=device)
     views.outward = wp.array(outward, dtype=wp.vec3, device=device)
     views.contour_count = wp.array(contour_counts, dtype=int, device=device)
+    colors = _colors(model, points)
+    table = colors if colors is not None else np.zeros((0, 0, 3), np.float32)
+    views.colors = wp.array(table, dtype=wp.vec3, device=device)
     field = _distance_field(model, buffers)
     twins, axis = _twins(model, field)
     return SearchModel(
@@ -129,9 +130,8 @@ def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
         label=unroll(model.mesh, model.center, model.diameter_m, *axis) if axis is not None else None,
         directions=directions,
         points=points,
-        normals=normals,
         counts=counts,
-        colors=_colors(model, points),
+        has_colors=colors is not None,
     )
 
 
