@@ -24,7 +24,7 @@ from dr_perception.fitting.search_seeds import from_ball
 from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import angle_between, check_transform, invert, make_transform
+from dr_perception.geometry.se3 import check_transform, invert, make_transform
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 from dr_perception.residuals.frame_buffers import Box
 
@@ -34,6 +34,7 @@ _SAME_M = 0.002
 _SAME_RAD = 0.03
 _BELIEF = 1.0
 _NEAR = 0.35
+_PROMISING = 0.25
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
 
@@ -165,38 +166,69 @@ class _Job:
 
 
 def _fit_depth(job: _Job) -> PoseEstimate:
-    """Refine the guess; unless the images agree with what comes out, look around it as well."""
-    near, estimate = _refine_guess(job)
-    moved = float(_distance_from_guess(job, near[None])[0])
-    good = estimate.score >= job.config.enough and moved < _BELIEF * _NEAR**2
-    return estimate if good else _look_around(job, near)
+    """Refine the guess, then the most promising pose around it, then a few more.
 
-
-def _refine_guess(job: _Job) -> tuple[NDArray[np.float64], PoseEstimate]:
-    """The pose (4, 4) next to the guess, and its estimate."""
+    Ends as soon as the images agree.
+    """
     batch = job.batch(1)
     judge = _judge(job, batch)
+    guess, enough = job.T, job.config.enough
+    if _is_promising(job, judge):
+        estimate = _refined_one(job, batch, judge, guess)
+        guess = estimate.T_cam_obj
+        if estimate.score >= enough and _distance_from_guess(job, guess[None])[0] < _BELIEF * _NEAR**2:
+            return estimate
+    starts = _starts(job, judge)
+    estimate = _refined_one(job, batch, judge, starts[0])
+    twin = _nearest_twin(job, estimate.T_cam_obj)
+    if estimate.score >= enough and twin is None:
+        return estimate
+    if twin is not None:
+        starts = np.concatenate([starts[:-1], twin[None]])
+    return _best_of(job, judge, np.concatenate([starts, guess[None]]))
+
+
+def _nearest_twin(job: _Job, T: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Pose (4, 4) that looks nearly as a pose does by its shape and is nearer to the guess, if any."""
+    shift = _shift(job.model)
+    twins = T @ shift @ job.search.twins @ invert(shift)
+    if job.search.axis is not None or len(twins) == 0:
+        return None
+    away = _distance_from_guess(job, twins)
+    nearest = int(np.argmin(away))
+    return twins[nearest] if away[nearest] < _distance_from_guess(job, T[None])[0] else None
+
+
+def _is_promising(job: _Job, judge: Judge) -> bool:
+    """Whether most of the object agrees with the depth once the guess is aligned to it."""
+    tau = job.config.tolerance_m
+    T = judge.align((job.T @ _shift(job.model))[None], 4.0 * tau, 1.5 * tau, steps=6, samples=64)
+    return bool(summarise(judge.judge(T, tau, edges=0))["agree"][0] > _PROMISING)
+
+
+def _shift(model: ObjectModel) -> NDArray[np.float64]:
+    """The centre frame in the model's (4, 4)."""
+    return make_transform(np.eye(3), model.center)
+
+
+def _refined_one(job: _Job, batch: BatchRefiner, judge: Judge, T: NDArray[np.float64]) -> PoseEstimate:
+    """Estimate from one start (4, 4)."""
     only = np.zeros(1, np.int64)
-    refined = _refined(job, batch, job.T[None])
-    refined = _polished(job, batch, _turned_by_color(job, batch, refined, only).T_cam_obj)
-    score = float(probability(_shares(job, batch, judge, refined, only))[0])
-    return refined.T_cam_obj[0], refined.estimate(0, score)
+    refined = _turned_by_color(job, batch, _refined(job, batch, T[None]), only)
+    refined = _polished(job, batch, refined.T_cam_obj)
+    return refined.estimate(0, float(probability(_shares(job, judge, refined, only))[0]))
 
 
-def _look_around(job: _Job, near: NDArray[np.float64]) -> PoseEstimate:
-    """The best of poses from all around the guess and the one next to it."""
-    config = job.config
-    batch = job.batch(config.finalists)
-    judge = _judge(job, batch)
-    starts = np.concatenate([_starts(job, judge), near[None]])
+def _best_of(job: _Job, judge: Judge, starts: NDArray[np.float64]) -> PoseEstimate:
+    """Estimate from the start (P, 4, 4) that ends best and not far from the guess."""
+    batch = job.batch(job.config.finalists)
     refined = _refined(job, batch, starts)
     # Most starts end in the same pose: judge each once.
     different = thin_out(refined.T_cam_obj, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD)
     refined = _turned_by_color(job, batch, refined, different)
-    shares = _shares(job, batch, judge, refined, different)
+    shares = _shares(job, judge, refined, different)
     chosen = int(np.argmax(rank(shares) - _distance_from_guess(job, refined.T_cam_obj[different])))
-    best_pose = refined.T_cam_obj[different[chosen]]
-    polished = _polished(job, job.batch(1), best_pose[None])
+    polished = _polished(job, job.batch(1), refined.T_cam_obj[different[chosen]][None])
     return polished.estimate(0, float(probability(shares)[chosen]))
 
 
@@ -243,7 +275,7 @@ def _turned_by_color(job: _Job, batch: BatchRefiner, refined: Refined, chosen: N
     label, image = job.search.label, job.frame.color
     if label is None or image is None:
         return refined
-    shift = make_transform(np.eye(3), job.model.center)
+    shift = _shift(job.model)
     depth, tau, sigma = batch.frame.depth.host, job.config.tolerance_m, 0.5 * job.config.reach_rad
     for i in chosen:
         pose = refined.T_cam_obj[i] @ shift
@@ -259,7 +291,8 @@ def _distance_from_guess(job: _Job, poses: NDArray[np.float64]) -> NDArray[np.fl
     """
     model, config, T = job.model, job.config, job.T
     away = poses[:, :3, :3] @ model.center + poses[:, :3, 3] - T[:3, :3] @ model.center - T[:3, 3]
-    angle = angle_between(poses[:, :3, :3], T[:3, :3])
+    trace = np.einsum("nij,ij->n", poses[:, :3, :3], T[:3, :3])
+    angle = np.arccos(np.clip(0.5 * (trace - 1.0), -1.0, 1.0))
     squared = np.sum(away**2, axis=1) / config.reach_m**2 + angle**2 / config.reach_rad**2
     return _BELIEF * squared
 
@@ -309,8 +342,7 @@ def _judge(job: _Job, batch: BatchRefiner) -> Judge:
 def _starts(job: _Job, judge: Judge) -> NDArray[np.float64]:
     """A few poses near the guess that agree best with the depth once aligned to it."""
     model, config = job.model, job.config
-    centred = job.T.copy()
-    centred[:3, 3] += job.T[:3, :3] @ model.center
+    centred = job.T @ _shift(model)
     tau = config.tolerance_m
     # A guess is more often a little off than far off: a smaller ball is filled more densely.
     near = from_ball(centred, _NEAR * config.reach_m, _NEAR * config.reach_rad, config.starts // 3)
@@ -325,9 +357,7 @@ def _starts(job: _Job, judge: Judge) -> NDArray[np.float64]:
     return pool
 
 
-def _shares(
-    job: _Job, batch: BatchRefiner, judge: Judge, refined: Refined, chosen: NDArray[np.int64]
-) -> Shares:
+def _shares(job: _Job, judge: Judge, refined: Refined, chosen: NDArray[np.int64]) -> Shares:
     """Features of some of the refined poses."""
     T = refined.T_cam_obj[chosen]
     T[:, :3, 3] += T[:, :3, :3] @ job.model.center

@@ -63,7 +63,7 @@ class FitConfig(BaseModel):
     aligned: int = Field(40, ge=1, description="Poses of these that are aligned.")
     finalists: int = Field(4, ge=1, description="Poses of these that are refined.")
     enough: float = Field(
-        0.9, ge=0.0, description="Probability of the refined guess above which nothing else is tried."
+        0.95, ge=0.0, description="Probability of a refined pose above which no other is tried."
     )
     tolerance_m: float = Field(0.006, gt=0.0, description="Distance within which an aligned pose agrees.")
     search: SearchConfig = SearchConfig()

@@ -13,6 +13,9 @@ from dr_perception.fitting.search_rank import Shares
 from dr_perception.render.device_array import SharedArray
 from dr_perception.render.recording import Launch, record
 
+_HOLD = 0.02
+"""Damping of alignment, relative to the diagonal."""
+
 
 class _Slot:
     """Poses of one number, their features, and the launches that were recorded for them."""
@@ -22,7 +25,7 @@ class _Slot:
         self.t = SharedArray(count, wp.vec3, device)
         self.features = SharedArray(count, Features, device)
         self.colors = SharedArray(count, wp.vec2, device)
-        self.launches: dict[tuple[float, ...], Launch] = {}
+        self.launches: dict[tuple[str | float, ...], Launch] = {}
 
     def set(self, T: NDArray[np.float64]) -> None:
         """Upload poses (P, 4, 4)."""
@@ -50,7 +53,7 @@ class Judge:
     ) -> NDArray[np.float32]:
         """Features (P, F) of poses (P, 4, 4)."""
         slot = self._slot(T)
-        key = (tau_m, samples, edges, points)
+        key = ("judge", tau_m, samples, edges, points)
         if key not in slot.launches:
             tolerance = Tolerance()
             tolerance.tau_m = float(tau_m)
@@ -67,7 +70,7 @@ class Judge:
         if not self._search.has_colors or self._images.color.size == 0:
             return {}
         slot = self._slot(T)
-        key = (tau_m, samples)
+        key = ("colors", tau_m, samples)
         if key not in slot.launches:
             views, numbers = self._search.views, [2.0 * float(tau_m), samples]
             inputs = [slot.R.array, slot.t.array, views, self._images, *numbers]
@@ -82,10 +85,13 @@ class Judge:
     ) -> NDArray[np.float64]:
         """Poses (P, 4, 4) after a few steps towards the measured surface."""
         slot = self._slot(T)
-        numbers = [samples, steps, float(tau_first_m), float(tau_last_m), 0.02]
-        inputs = [self._search.views, self._images, *numbers]
-        outputs = [slot.R.array, slot.t.array]
-        wp.launch(align_poses, len(T), inputs=inputs, outputs=outputs, device=self._device)
+        key = ("align", samples, steps, tau_first_m, tau_last_m)
+        if key not in slot.launches:
+            numbers = [samples, steps, float(tau_first_m), float(tau_last_m), _HOLD]
+            outputs = [slot.R.array, slot.t.array]
+            inputs = [self._search.views, self._images, *numbers]
+            slot.launches[key] = record(align_poses, len(T), inputs, outputs, self._device)
+        slot.launches[key]()
         slot.R.pull()
         slot.t.pull()
         out = np.tile(np.eye(4), (len(T), 1, 1))
