@@ -98,8 +98,10 @@ def unroll(
     radial = (np.cos(azimuth)[:, None] * side + np.sin(azimuth)[:, None] * up) * normals
     tilt = np.stack([normals @ direction, radial.sum(axis=1)], axis=1)
     step = diameter_m / _RINGS_PER_DIAMETER
-    # Inner and outer walls of a cup lie at nearly the same radius: the side they face tells them apart.
-    key = np.stack([np.floor(height / step), np.floor(radius / step), tilt[:, 1] < -0.3], axis=1)
+    # Walls and lids meet, and inner and outer walls of a cup lie close: the side they face tells them apart.
+    steep = np.abs(tilt[:, 0]) > np.abs(tilt[:, 1])
+    side_faced = np.where(steep, 2.0 * np.sign(tilt[:, 0]), np.sign(tilt[:, 1]))
+    key = np.stack([np.floor(height / step), np.floor(radius / step), side_faced], axis=1)
     _, ring, count = np.unique(key.astype(np.int64), axis=0, return_inverse=True, return_counts=True)
     kept = count >= NUM_AZIMUTHS // 2
     number = np.cumsum(kept) - 1
