@@ -35,6 +35,8 @@ _SAME_RAD = 0.03
 _BELIEF = 1.0
 _NEAR = 0.35
 _PROMISING = 0.25
+_MOST_BEYOND = 0.015
+_FEWEST_INLIERS = 0.98
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
 
@@ -174,6 +176,8 @@ class _Tried:
     """How well the images agree."""
     away: float
     """What it loses by its distance from the guess."""
+    is_enough: bool
+    """Whether it is most probably right and leaves next to no depth unexplained."""
 
 
 def _fit_depth(job: _Job) -> PoseEstimate:
@@ -187,13 +191,13 @@ def _fit_depth(job: _Job) -> PoseEstimate:
     if _is_promising(job, judge):
         tried.append(_refined_one(job, batch, judge, guess))
         guess = tried[0].estimate.T_cam_obj
-        if tried[0].estimate.score >= job.config.enough and tried[0].away < _BELIEF * _NEAR**2:
+        if tried[0].is_enough and tried[0].away < _BELIEF * _NEAR**2:
             return tried[0].estimate
     starts = _starts(job, judge)
     tried.append(_refined_one(job, batch, judge, starts[0]))
     most = max(tried, key=lambda one: one.rank - one.away)
     twin = _nearest_twin(job, most.estimate.T_cam_obj)
-    if most.estimate.score >= job.config.enough and twin is None:
+    if most.is_enough and twin is None:
         return most.estimate
     if twin is not None:
         starts = np.concatenate([starts[:-1], twin[None]])
@@ -230,7 +234,9 @@ def _refined_one(job: _Job, batch: BatchRefiner, judge: Judge, T: NDArray[np.flo
     refined = _polished(job, batch, refined.T_cam_obj)
     shares = _shares(job, judge, refined, only)
     estimate = refined.estimate(0, float(probability(shares)[0]))
-    return _Tried(estimate, float(rank(shares)[0]), float(_distance_from_guess(job, refined.T_cam_obj)[0]))
+    away = float(_distance_from_guess(job, refined.T_cam_obj)[0])
+    explained = shares["beyond"][0] < _MOST_BEYOND and shares["depth_inliers"][0] > _FEWEST_INLIERS
+    return _Tried(estimate, float(rank(shares)[0]), away, explained and estimate.score >= job.config.enough)
 
 
 def _best_of(job: _Job, judge: Judge, starts: NDArray[np.float64]) -> PoseEstimate:
