@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import warp as wp
@@ -13,9 +14,9 @@ from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search import search_poses
 from dr_perception.fitting.search_config import FitConfig
 from dr_perception.fitting.search_kernels import SearchImages
-from dr_perception.fitting.search_model import search_model
+from dr_perception.fitting.search_model import SearchModel, search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
-from dr_perception.fitting.search_rank import Shares, color_shares, probability, rank, summarise
+from dr_perception.fitting.search_rank import Shares, probability, rank, summarise
 from dr_perception.fitting.search_refine import BatchRefiner, Refined, batch_refiner
 from dr_perception.fitting.search_region import check_mask, check_size
 from dr_perception.fitting.search_scene import Region, pixel_labels
@@ -23,7 +24,7 @@ from dr_perception.fitting.search_seeds import from_ball
 from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform, invert, local, make_transform
+from dr_perception.geometry.se3 import check_transform, invert, make_transform
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 from dr_perception.residuals.frame_buffers import Box
 
@@ -33,11 +34,13 @@ _SAME_M = 0.002
 _SAME_RAD = 0.03
 _BELIEF = 1.0
 _NEAR = 0.35
-_SPIN_STEPS = 31
+_PROMISING = 0.25
+_MOST_BEYOND = 0.015
+_FEWEST_INLIERS = 0.98
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
 
-_images: weakref.WeakKeyDictionary[BatchRefiner, SearchImages] = weakref.WeakKeyDictionary()
+_judges: weakref.WeakKeyDictionary[BatchRefiner, tuple[SearchImages, Judge]] = weakref.WeakKeyDictionary()
 
 
 def fit_pose(
@@ -84,7 +87,7 @@ def fit_pose(
     T = check_transform(T_cam_obj, "T_cam_obj")
     _check_in_front(model, T)
     return (
-        _fit_depth(model, frame, T, mask, config)
+        _fit_depth(_Job(model, frame, T, mask, config))
         if frame.depth is not None
         else _fit_color(model, frame, T, config)
     )
@@ -131,75 +134,186 @@ def _stages_in_reach(
     return tuple(s.model_copy(update={"render": True}) for s in kept)
 
 
-def _fit_depth(
-    model: ObjectModel,
-    frame: Frame,
-    T: NDArray[np.float64],
-    mask: NDArray[np.bool_] | None,
-    config: FitConfig,
-) -> PoseEstimate:
-    device = wp.get_device(config.device)
-    batch = batch_refiner(model, frame.camera, config.refiner, config.stages, config.finalists, device)
-    box = _box(batch, T, config)
-    batch.load(frame, box)
-    _check_depth(model, batch, box)
-    images = _local_images(batch, mask)
-    judge = Judge(
-        search_model(model, config.refiner.sampling.mesh_error, device), images, np.zeros((0, 3)), device
-    )
-    starts = _starts(model, judge, T, config)
-    batch.start(starts)
+@dataclass(frozen=True)
+class _Job:
+    """One fit with depth."""
+
+    model: ObjectModel
+    frame: Frame
+    T: NDArray[np.float64]
+    """The guess."""
+    mask: NDArray[np.bool_] | None
+    config: FitConfig
+
+    @property
+    def search(self) -> SearchModel:
+        """Tables of the model."""
+        return search_model(self.model, self.config.refiner.sampling.mesh_error, self.device)
+
+    @property
+    def device(self) -> wp.Device:
+        """Where kernels run."""
+        return wp.get_device(self.config.device)
+
+    def batch(self, num_problems: int) -> BatchRefiner:
+        """A refiner that has the pixels around the guess."""
+        config = self.config
+        batch = batch_refiner(
+            self.model, self.frame.camera, config.refiner, config.stages, num_problems, self.device
+        )
+        box = _box(batch, self.T, config)
+        batch.load(self.frame, box)
+        _check_depth(self.model, batch, box)
+        return batch
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A refined start."""
+
+    estimate: PoseEstimate
+    rank: float
+    """How well the images agree."""
+    away: float
+    """What it loses by its distance from the guess."""
+    is_enough: bool
+    """Whether it is most probably right and leaves next to no depth unexplained."""
+
+
+def _fit_depth(job: _Job) -> PoseEstimate:
+    """Refine the guess, then the most promising pose around it, then a few more.
+
+    Ends as soon as the images agree.
+    """
+    batch = job.batch(1)
+    judge = _judge(job, batch)
+    guess, tried = job.T, []
+    if _is_promising(job, judge):
+        tried.append(_refined_one(job, batch, judge, guess))
+        guess = tried[0].estimate.T_cam_obj
+        if tried[0].is_enough and tried[0].away < _BELIEF * _NEAR**2:
+            return tried[0].estimate
+    starts = _starts(job, judge)
+    tried.append(_refined_one(job, batch, judge, starts[0]))
+    most = max(tried, key=lambda one: one.rank - one.away)
+    twin = _nearest_twin(job, most.estimate.T_cam_obj)
+    if most.is_enough and twin is None:
+        return most.estimate
+    if twin is not None:
+        starts = np.concatenate([starts[:-1], twin[None]])
+    return _best_of(job, judge, np.concatenate([starts, guess[None]]))
+
+
+def _nearest_twin(job: _Job, T: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Pose (4, 4) that looks nearly as a pose does by its shape and is nearer to the guess, if any."""
+    shift = _shift(job.model)
+    twins = T @ shift @ job.search.twins @ invert(shift)
+    if job.search.axis is not None or len(twins) == 0:
+        return None
+    away = _distance_from_guess(job, twins)
+    nearest = int(np.argmin(away))
+    return twins[nearest] if away[nearest] < _distance_from_guess(job, T[None])[0] else None
+
+
+def _is_promising(job: _Job, judge: Judge) -> bool:
+    """Whether most of the object agrees with the depth once the guess is aligned to it."""
+    tau = job.config.tolerance_m
+    T = judge.align((job.T @ _shift(job.model))[None], 4.0 * tau, 1.5 * tau, steps=6, samples=64)
+    return bool(summarise(judge.judge(T, tau, edges=0))["agree"][0] > _PROMISING)
+
+
+def _shift(model: ObjectModel) -> NDArray[np.float64]:
+    """The centre frame in the model's (4, 4)."""
+    return make_transform(np.eye(3), model.center)
+
+
+def _refined_one(job: _Job, batch: BatchRefiner, judge: Judge, T: NDArray[np.float64]) -> _Tried:
+    """What comes of one start (4, 4)."""
+    only = np.zeros(1, np.int64)
+    refined = _turned_by_color(job, batch, _refined(job, batch, T[None]), only)
+    refined = _polished(job, batch, refined.T_cam_obj)
+    shares = _shares(job, judge, refined, only)
+    estimate = refined.estimate(0, float(probability(shares)[0]))
+    away = float(_distance_from_guess(job, refined.T_cam_obj)[0])
+    explained = shares["beyond"][0] < _MOST_BEYOND and shares["depth_inliers"][0] > _FEWEST_INLIERS
+    return _Tried(estimate, float(rank(shares)[0]), away, explained and estimate.score >= job.config.enough)
+
+
+def _best_of(job: _Job, judge: Judge, starts: NDArray[np.float64]) -> PoseEstimate:
+    """Estimate from the start (P, 4, 4) that ends best and not far from the guess."""
+    batch = job.batch(job.config.finalists)
+    refined = _refined(job, batch, starts)
+    # Most starts end in the same pose: judge each once.
+    different = thin_out(refined.T_cam_obj, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD)
+    refined = _turned_by_color(job, batch, refined, different)
+    shares = _shares(job, judge, refined, different)
+    chosen = int(np.argmax(rank(shares) - _distance_from_guess(job, refined.T_cam_obj[different])))
+    polished = _polished(job, job.batch(1), refined.T_cam_obj[different[chosen]][None])
+    return polished.estimate(0, float(probability(shares)[chosen]))
+
+
+def _polished(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> Refined:
+    """Take the last stage's steps from a pose (1, 4, 4)."""
+    _start(job, batch, T)
+    batch.refiner.refine(batch.stages[-1:])
+    return Refined(job.model, batch.refiner.result(), batch.iterations, 1)
+
+
+def _start(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> None:
+    """Set poses (P, 4, 4), each held to itself by a Gaussian of two standard deviations a near reach.
+
+    That is too weak to matter where the images measure, and keeps still what they do not.
+    """
+    diagonal = 4.0 / (_NEAR * np.repeat([job.config.reach_m, job.config.reach_rad], 3)) ** 2
+    all_poses = T[np.minimum(np.arange(batch.num_problems), len(T) - 1)]
+    batch.refiner.set_prior(all_poses, np.diag(diagonal))
+    batch.refiner.set_poses(all_poses)
+
+
+def _refined(job: _Job, batch: BatchRefiner, starts: NDArray[np.float64]) -> Refined:
+    """Refine poses (P, 4, 4), depth first, then with colours learned there."""
+    _start(job, batch, starts)
     batch.refiner.refine(batch.stages[:1])
     batch.learn_colors()
     batch.refiner.refine(batch.stages[1:])
-    refined = Refined(model, batch.refiner.result(), batch.iterations, len(starts))
-    refined = _turned_by_color(model, frame, T, batch, refined, config)
-    poses = refined.T_cam_obj
-    # Most starts end in the same pose: judge each once.
-    different = thin_out(poses, rank(refined.shares()), len(poses), _SAME_M, _SAME_RAD)
-    shares = _shares(model, frame, batch, judge, refined, different, config)
-    chosen = int(np.argmax(rank(shares) - _distance_from_guess(model, poses[different], T, config)))
-    return refined.estimate(int(different[chosen]), float(probability(shares)[chosen]))
+    return _turned_back(job, Refined(job.model, batch.refiner.result(), batch.iterations, len(starts)))
 
 
-def _turned_by_color(
-    model: ObjectModel,
-    frame: Frame,
-    T: NDArray[np.float64],
-    batch: BatchRefiner,
-    refined: Refined,
-    config: FitConfig,
-) -> Refined:
-    """Bring bodies of revolution back to the guess's turn, then to the one that their colours show."""
-    search = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device)
-    if search.axis is None:
+def _turned_back(job: _Job, refined: Refined) -> Refined:
+    """Give bodies of revolution the turn of the guess: depth and outlines do not know a better one."""
+    axis = job.search.axis
+    if axis is None:
         return refined
-    shift = make_transform(np.eye(3), model.center)
-    axis = ContinuousSymmetry(search.axis[0], search.axis[1] + model.center)
+    free = Symmetries(continuous=(ContinuousSymmetry(axis[0], axis[1] + job.model.center),))
     for i, pose in enumerate(refined.T_cam_obj):
-        pose = Symmetries(continuous=(axis,)).closest(T, pose)
-        if frame.color is not None:
-            depth, tau = batch.frame.depth.host, config.tolerance_m
-            centred = spin_by_color(
-                search, frame.camera, frame.color, depth, pose @ shift, tau, config.reach_rad, _SPIN_STEPS
-            )
-            pose = centred @ invert(shift)
-        refined = refined.turned(i, pose)
+        refined = refined.turned(i, free.closest(job.T, pose))
     return refined
 
 
-def _distance_from_guess(
-    model: ObjectModel, poses: NDArray[np.float64], T: NDArray[np.float64], config: FitConfig
-) -> NDArray[np.float64]:
+def _turned_by_color(job: _Job, batch: BatchRefiner, refined: Refined, chosen: NDArray[np.int64]) -> Refined:
+    """Give some bodies of revolution the turn that their label shows."""
+    label, image = job.search.label, job.frame.color
+    if label is None or image is None:
+        return refined
+    shift = _shift(job.model)
+    depth, tau, sigma = batch.frame.depth.host, job.config.tolerance_m, 0.5 * job.config.reach_rad
+    for i in chosen:
+        pose = refined.T_cam_obj[i] @ shift
+        pose = spin_by_color(label, job.frame.camera, image, depth, pose, tau, sigma)
+        refined = refined.turned(int(i), pose @ invert(shift))
+    return refined
+
+
+def _distance_from_guess(job: _Job, poses: NDArray[np.float64]) -> NDArray[np.float64]:
     """What poses (P, 4, 4) lose by their distance from the guess.
 
     A weak belief that settles what the images leave open.
     """
-    xi = local(np.broadcast_to(T, poses.shape), poses)
+    model, config, T = job.model, job.config, job.T
     away = poses[:, :3, :3] @ model.center + poses[:, :3, 3] - T[:3, :3] @ model.center - T[:3, 3]
-    squared = (
-        np.sum(away**2, axis=1) / config.reach_m**2 + np.sum(xi[:, 3:] ** 2, axis=1) / config.reach_rad**2
-    )
+    trace = np.einsum("nij,ij->n", poses[:, :3, :3], T[:3, :3])
+    angle = np.arccos(np.clip(0.5 * (trace - 1.0), -1.0, 1.0))
+    squared = np.sum(away**2, axis=1) / config.reach_m**2 + angle**2 / config.reach_rad**2
     return _BELIEF * squared
 
 
@@ -226,30 +340,29 @@ def _check_depth(model: ObjectModel, batch: BatchRefiner, box: Box) -> None:
         )
 
 
-def _local_images(batch: BatchRefiner, mask: NDArray[np.bool_] | None) -> SearchImages:
-    """The refiner's own images, with the labels of a mask."""
-    if batch not in _images:
+def _judge(job: _Job, batch: BatchRefiner) -> Judge:
+    """A judge that looks at the refiner's own images and the labels of a mask."""
+    if batch not in _judges:
         shape = (batch.frame.camera.height, batch.frame.camera.width)
         images = SearchImages()
         images.camera = batch.frame.params
         images.depth = batch.frame.depth.array
+        images.color = batch.frame.color.array
         images.normal = wp.zeros(shape, dtype=wp.vec3, device=batch.frame.device)
         images.label = wp.zeros(shape, dtype=wp.uint8, device=batch.frame.device)
-        _images[batch] = images
-    images = _images[batch]
-    if mask is None:
+        _judges[batch] = images, Judge(job.search, images, np.zeros((0, 3)), job.device)
+    images, judge = _judges[batch]
+    if job.mask is None:
         images.label.zero_()
     else:
-        images.label.assign(pixel_labels(Region(mask, True), mask.shape))
-    return images
+        images.label.assign(pixel_labels(Region(job.mask, True), job.mask.shape))
+    return judge
 
 
-def _starts(
-    model: ObjectModel, judge: Judge, T: NDArray[np.float64], config: FitConfig
-) -> NDArray[np.float64]:
+def _starts(job: _Job, judge: Judge) -> NDArray[np.float64]:
     """A few poses near the guess that agree best with the depth once aligned to it."""
-    centred = T.copy()
-    centred[:3, 3] += T[:3, :3] @ model.center
+    model, config = job.model, job.config
+    centred = job.T @ _shift(model)
     tau = config.tolerance_m
     # A guess is more often a little off than far off: a smaller ball is filled more densely.
     near = from_ball(centred, _NEAR * config.reach_m, _NEAR * config.reach_rad, config.starts // 3)
@@ -259,28 +372,17 @@ def _starts(
     pool = judge.align(pool, 4.0 * tau, 1.5 * tau, steps=6, samples=64)
     values = rank(summarise(judge.judge(pool, tau)))
     values[0] += _GUESS_BONUS
+    # What depth leaves open may have turned far beyond the reach.
+    values -= np.maximum(_distance_from_guess(job, pool @ invert(_shift(model))) - 2.0 * _BELIEF, 0.0)
     pool = pool[thin_out(pool, values, config.finalists - 1, 0.06 * model.diameter_m, np.radians(8.0))]
     pool[:, :3, 3] -= pool[:, :3, :3] @ model.center
-    # Alignment to depth turns what depth leaves open; the guess itself has not been turned.
-    return np.concatenate([pool, T[None]])
+    return pool
 
 
-def _shares(
-    model: ObjectModel,
-    frame: Frame,
-    batch: BatchRefiner,
-    judge: Judge,
-    refined: Refined,
-    chosen: NDArray[np.int64],
-    config: FitConfig,
-) -> Shares:
+def _shares(job: _Job, judge: Judge, refined: Refined, chosen: NDArray[np.int64]) -> Shares:
     """Features of some of the refined poses."""
     T = refined.T_cam_obj[chosen]
-    T[:, :3, 3] += T[:, :3, :3] @ model.center
-    shares = summarise(judge.judge(T, config.tolerance_m))
+    T[:, :3, 3] += T[:, :3, :3] @ job.model.center
+    shares = summarise(judge.judge(T, job.config.tolerance_m))
     shares |= {name: share[chosen] for name, share in refined.shares().items()}
-    if frame.color is not None:
-        search = search_model(model, config.refiner.sampling.mesh_error, batch.frame.device)
-        depth = batch.frame.depth.host
-        shares |= color_shares(search, frame.camera, frame.color, depth, T, config.tolerance_m)
-    return shares
+    return shares | judge.judge_colors(T, job.config.tolerance_m) if job.frame.color is not None else shares

@@ -18,7 +18,7 @@ from dr_perception.fitting.search_config import SearchConfig
 from dr_perception.fitting.search_model import search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
 from dr_perception.fitting.search_ppf import pair_model
-from dr_perception.fitting.search_rank import Shares, color_shares, probability, rank, summarise
+from dr_perception.fitting.search_rank import Shares, probability, rank, summarise
 from dr_perception.fitting.search_refine import Refined, batch_refiner, refine_batch
 from dr_perception.fitting.search_region import check_region, region_of
 from dr_perception.fitting.search_scene import SearchScene, prepare_scene
@@ -28,7 +28,6 @@ from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 
-_SPIN_STEPS = 61
 _SPUN = 3
 
 Prior = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -176,10 +175,7 @@ def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
     """Features of poses of the centre frame."""
     tau = job.config.fine_tolerance * job.model.diameter_m
     shares = summarise(job.judge.judge(T, tau))
-    if with_color and job.frame.color is not None:
-        search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
-        shares |= color_shares(search, job.frame.camera, job.frame.color, job.scene.depth, T, tau)
-    return shares
+    return shares | job.judge.judge_colors(T, tau) if with_color else shares
 
 
 def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEstimate]:
@@ -202,16 +198,14 @@ def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEsti
 
 def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) -> Refined:
     """Turn the best few poses of a body of revolution, here and in the result, to where its label says."""
-    search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
-    if search.axis is None or job.frame.color is None:
+    label = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device).label
+    if label is None or job.frame.color is None:
         return refined
     tau = job.config.fine_tolerance * job.model.diameter_m
     image, depth = job.frame.color, job.scene.depth
     values = rank(_shares(job, centred, with_color=True) | refined.shares())
     for i in best(values, _SPUN):
-        centred[i] = spin_by_color(
-            search, job.frame.camera, image, depth, centred[i], tau, np.pi, _SPIN_STEPS
-        )
+        centred[i] = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
         refined = refined.turned(int(i), _uncentred(job.model, centred[i]))
     return refined
 

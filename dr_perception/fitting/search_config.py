@@ -62,6 +62,9 @@ class FitConfig(BaseModel):
     starts: int = Field(400, ge=1, description="Poses around the guess that are judged.")
     aligned: int = Field(40, ge=1, description="Poses of these that are aligned.")
     finalists: int = Field(4, ge=1, description="Poses of these that are refined.")
+    enough: float = Field(
+        0.95, ge=0.0, description="Probability of a refined pose above which no other is tried."
+    )
     tolerance_m: float = Field(0.006, gt=0.0, description="Distance within which an aligned pose agrees.")
     search: SearchConfig = SearchConfig()
     device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")

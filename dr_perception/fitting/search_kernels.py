@@ -64,7 +64,10 @@ Features = wp.types.vector(length=NUM_FEATURES, dtype=wp.float32)
 
 @wp.struct
 class ViewTable:
-    """Points that stored views of a model show, in its frame [m]; the first index is the view."""
+    """Points that stored views of a model show, in its frame [m]; the first index is the view.
+
+    ``colors`` (0 to 1) are those of the surface points; empty for a model without.
+    """
 
     directions: wp.array(dtype=wp.vec3)
     points: wp.array2d(dtype=wp.vec3)
@@ -73,6 +76,7 @@ class ViewTable:
     contour: wp.array2d(dtype=wp.vec3)
     outward: wp.array2d(dtype=wp.vec3)
     contour_count: wp.array(dtype=int)
+    colors: wp.array2d(dtype=wp.vec3)
 
 
 @wp.struct
@@ -86,12 +90,16 @@ class DistanceField:
 
 @wp.struct
 class SearchImages:
-    """Images of one frame: depth [m] with 0 for none, camera-frame normals with 0 for none, labels."""
+    """Images of one frame: depth [m] with 0 for none, camera-frame normals with 0 for none, labels, RGB.
+
+    ``color`` may be empty; then nothing may ask for it.
+    """
 
     camera: CameraParams
     depth: wp.array2d(dtype=float)
     normal: wp.array2d(dtype=wp.vec3)
     label: wp.array2d(dtype=wp.uint8)
+    color: wp.array2d(dtype=wp.vec3ub)
 
 
 @wp.struct

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
-from scipy.spatial import cKDTree
 
 from dr_perception.fitting import refiner
 from dr_perception.fitting.search_kernels import DistanceField, ViewTable
+from dr_perception.fitting.turn_table import TurnTable, surface_colors, unroll
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
@@ -35,6 +34,7 @@ _FIELD_SIZE = 40
 _FIELD_HALF_RADII = 1.3
 _COLOR_NEIGHBOURS = 6
 _COLOR_SPREAD = 0.012
+_AXIS_POINTS = 30_000
 _TWIN_POINTS = 3000
 _TWIN_STEPS = 24
 _TWIN_DISTANCE = 0.035
@@ -55,27 +55,16 @@ class SearchModel:
     """From the model to the camera of every view (V, 3)."""
     points: NDArray[np.float32]
     """Surface points of every view [m] (V, S, 3)."""
-    normals: NDArray[np.float32]
-    """Their outward normals (V, S, 3)."""
     counts: NDArray[np.int32]
     """Points of every view (V,)."""
-    colors: NDArray[np.float32] | None
-    """Mean colour around every surface point, 0 to 1 (V, S, 3); None for a model without colours."""
+    has_colors: bool
+    """Whether the views know colours."""
     twins: NDArray[np.float64]
     """Motions of the centre frame (K, 4, 4) that hardly change the shape but may change the looks."""
     axis: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     """Direction (3,) and point (3,) of the axis of revolution of the shape, unless declared a symmetry."""
-
-    @cached_property
-    def _tree(self) -> tuple[cKDTree, NDArray[np.float32]]:
-        assert self.colors is not None
-        shown = np.arange(self.points.shape[1]) < self.counts[:, None]
-        return cKDTree(self.points[shown]), self.colors[shown]
-
-    def color_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Model colours (N, 3) at points of the surface (N, 3) of the centre frame, 0 to 1."""
-        tree, colors = self._tree
-        return colors[tree.query(points, workers=1)[1]].astype(np.float64)
+    label: TurnTable | None
+    """Colours around that axis; None without one or without colours."""
 
 
 def model_buffers(model: ObjectModel, mesh_error: float, device: wp.Device) -> ModelBuffers:
@@ -128,6 +117,9 @@ def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
     views.contour = wp.array(contour, dtype=wp.vec3, device=device)
     views.outward = wp.array(outward, dtype=wp.vec3, device=device)
     views.contour_count = wp.array(contour_counts, dtype=int, device=device)
+    colors = _colors(model, points)
+    table = colors if colors is not None else np.zeros((0, 0, 3), np.float32)
+    views.colors = wp.array(table, dtype=wp.vec3, device=device)
     field = _distance_field(model, buffers)
     twins, axis = _twins(model, field)
     return SearchModel(
@@ -135,11 +127,11 @@ def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
         field=field,
         twins=twins,
         axis=axis,
+        label=unroll(model.mesh, model.center, model.diameter_m, *axis) if axis is not None else None,
         directions=directions,
         points=points,
-        normals=normals,
         counts=counts,
-        colors=_colors(model, points),
+        has_colors=colors is not None,
     )
 
 
@@ -219,10 +211,11 @@ def _twins(
     model: ObjectModel, field: DistanceField
 ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
     """Undeclared turns about principal axes that map the shape onto itself, and the axis of revolution."""
-    points, _, _ = sample_surface(model.mesh, _TWIN_POINTS, np.random.default_rng(0))
+    points, _, _ = sample_surface(model.mesh, _AXIS_POINTS, np.random.default_rng(0))
     points = points - model.center
     middle = points.mean(axis=0)
     axes = np.linalg.svd(points - middle, full_matrices=False)[2]
+    points = points[:_TWIN_POINTS]
     angles = np.arange(1, _TWIN_STEPS) * (2.0 * np.pi / _TWIN_STEPS)
     S = np.tile(np.eye(4), (3 * len(angles), 1, 1))
     S[:, :3, :3] = exp_so3((axes[:, None] * angles[:, None]).reshape(-1, 3))
@@ -253,13 +246,6 @@ def _colors(model: ObjectModel, points: NDArray[np.float32]) -> NDArray[np.float
     face = hit["primitive_ids"].numpy().astype(np.int64)
     uv = hit["primitive_uvs"].numpy()
     weights = np.column_stack([1.0 - uv.sum(axis=1), uv])
-    if mesh.texture is not None and mesh.corner_uv is not None:
-        at = np.einsum("nk,nkd->nd", weights, mesh.corner_uv[face])
-        height, width = mesh.texture.shape[:2]
-        x = np.clip(np.mod(at[:, 0], 1.0) * width, 0, width - 1).astype(int)
-        y = np.clip(np.mod(1.0 - at[:, 1], 1.0) * height, 0, height - 1).astype(int)
-        colors = mesh.texture[y, x].astype(np.float32)
-    else:
-        assert mesh.vertex_colors is not None
-        colors = np.einsum("nk,nkd->nd", weights, mesh.vertex_colors[mesh.faces[face]].astype(np.float32))
+    colors = surface_colors(mesh, face, weights)
+    assert colors is not None
     return (colors.reshape(_COLOR_NEIGHBOURS, *points.shape).mean(axis=0) / 255.0).astype(np.float32)

@@ -6,8 +6,33 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.fitting.color_kernels import judge_colors
 from dr_perception.fitting.search_kernels import Features, SearchImages, Tolerance, align_poses, judge_poses
 from dr_perception.fitting.search_model import SearchModel
+from dr_perception.fitting.search_rank import Shares
+from dr_perception.render.device_array import SharedArray
+from dr_perception.render.recording import Launch, record
+
+_HOLD = 0.02
+"""Damping of alignment, relative to the diagonal."""
+
+
+class _Slot:
+    """Poses of one number, their features, and the launches that were recorded for them."""
+
+    def __init__(self, count: int, device: wp.Device) -> None:
+        self.R = SharedArray(count, wp.mat33, device)
+        self.t = SharedArray(count, wp.vec3, device)
+        self.features = SharedArray(count, Features, device)
+        self.colors = SharedArray(count, wp.vec2, device)
+        self.launches: dict[tuple[str | float, ...], Launch] = {}
+
+    def set(self, T: NDArray[np.float64]) -> None:
+        """Upload poses (P, 4, 4)."""
+        self.R.host[:] = T[:, :3, :3]
+        self.t.host[:] = T[:, :3, 3]
+        self.R.push()
+        self.t.push()
 
 
 class Judge:
@@ -21,37 +46,66 @@ class Judge:
         self._images = images
         self._device = device
         self._points = wp.array(object_points.astype(np.float32), dtype=wp.vec3, device=device)
+        self._slots: dict[int, _Slot] = {}
 
     def judge(
         self, T: NDArray[np.float64], tau_m: float, samples: int = 128, edges: int = 48, points: int = 128
     ) -> NDArray[np.float32]:
         """Features (P, F) of poses (P, 4, 4)."""
-        R, t = self._upload(T)
-        tolerance = Tolerance()
-        tolerance.tau_m = float(tau_m)
-        tolerance.samples, tolerance.edges, tolerance.points = samples, edges, points
-        out = wp.zeros(len(T), dtype=Features, device=self._device)
-        inputs = [R, t, self._search.views, self._search.field, self._images, self._points, tolerance]
-        wp.launch(judge_poses, len(T), inputs=inputs, outputs=[out], device=self._device)
-        return out.numpy()
+        slot = self._slot(T)
+        key = ("judge", tau_m, samples, edges, points)
+        if key not in slot.launches:
+            tolerance = Tolerance()
+            tolerance.tau_m = float(tau_m)
+            tolerance.samples, tolerance.edges, tolerance.points = samples, edges, points
+            views, field = self._search.views, self._search.field
+            inputs = [slot.R.array, slot.t.array, views, field, self._images, self._points, tolerance]
+            slot.launches[key] = record(judge_poses, len(T), inputs, [slot.features.array], self._device)
+        slot.launches[key]()
+        slot.features.pull()
+        return slot.features.host.copy()
+
+    def judge_colors(self, T: NDArray[np.float64], tau_m: float, samples: int = 256) -> Shares:
+        """Features ``color`` and ``texture`` of poses (P, 4, 4); none where model or frame has no colours."""
+        if not self._search.has_colors or self._images.color.size == 0:
+            return {}
+        slot = self._slot(T)
+        key = ("colors", tau_m, samples)
+        if key not in slot.launches:
+            views, numbers = self._search.views, [2.0 * float(tau_m), samples]
+            inputs = [slot.R.array, slot.t.array, views, self._images, *numbers]
+            slot.launches[key] = record(judge_colors, len(T), inputs, [slot.colors.array], self._device)
+        slot.launches[key]()
+        slot.colors.pull()
+        color, texture = slot.colors.host.astype(np.float64).T
+        return {"color": color, "texture": texture}
 
     def align(
         self, T: NDArray[np.float64], tau_first_m: float, tau_last_m: float, steps: int = 6, samples: int = 64
     ) -> NDArray[np.float64]:
         """Poses (P, 4, 4) after a few steps towards the measured surface."""
-        R, t = self._upload(T)
-        numbers = [samples, steps, float(tau_first_m), float(tau_last_m), 0.02]
-        inputs = [self._search.views, self._images, *numbers]
-        wp.launch(align_poses, len(T), inputs=inputs, outputs=[R, t], device=self._device)
+        slot = self._slot(T)
+        key = ("align", samples, steps, tau_first_m, tau_last_m)
+        if key not in slot.launches:
+            numbers = [samples, steps, float(tau_first_m), float(tau_last_m), _HOLD]
+            outputs = [slot.R.array, slot.t.array]
+            inputs = [self._search.views, self._images, *numbers]
+            slot.launches[key] = record(align_poses, len(T), inputs, outputs, self._device)
+        slot.launches[key]()
+        slot.R.pull()
+        slot.t.pull()
         out = np.tile(np.eye(4), (len(T), 1, 1))
-        out[:, :3, :3] = R.numpy()
-        out[:, :3, 3] = t.numpy()
+        out[:, :3, :3] = slot.R.host
+        out[:, :3, 3] = slot.t.host
         return out
 
-    def _upload(self, T: NDArray[np.float64]) -> tuple[wp.array, wp.array]:
-        R = wp.array(T[:, :3, :3].astype(np.float32), dtype=wp.mat33, device=self._device)
-        t = wp.array(T[:, :3, 3].astype(np.float32), dtype=wp.vec3, device=self._device)
-        return R, t
+    def _slot(self, T: NDArray[np.float64]) -> _Slot:
+        """Buffers that hold poses (P, 4, 4), kept for the next as many."""
+        if len(T) not in self._slots:
+            self._slots[len(T)] = _Slot(len(T), self._device)
+        slot = self._slots[len(T)]
+        slot.set(T)
+        return slot
 
 
 def best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:

@@ -70,6 +70,8 @@ def prepare_scene(model: ObjectModel, frame: Frame, region: Region, device: wp.D
     images.camera = camera_params(camera)
     images.depth = wp.array(depth, dtype=float, device=device)
     images.normal = wp.zeros(shape, dtype=wp.vec3, device=device)
+    color = frame.color if frame.color is not None else np.zeros((0, 0, 3), np.uint8)
+    images.color = wp.array(color, dtype=wp.vec3ub, device=device)
     images.label = wp.array(pixel_labels(region, shape), dtype=wp.uint8, device=device)
     reach = int(np.clip(round(0.04 * spacing), 2, 6))
     inputs = [images.camera, images.depth, reach, _MAX_BEND]

@@ -1,0 +1,149 @@
+# mypy: disable-error-code="valid-type, operator, index, assignment, no-untyped-def, return-value"
+"""How well the colours of a model explain an image at thousands of poses.
+
+Light is a gain linear in the normal (the first two orders of spherical harmonics, Basri and Jacobs 2003) and
+one offset, fitted to the points that the nearest stored view shows and nothing hides.
+"""
+
+import warp as wp
+
+from dr_perception.fitting.search_kernels import SearchImages, ViewTable, nearest_view
+from dr_perception.geometry.camera_warp import project
+
+_FEWEST = wp.constant(12.0)
+_SIGMA = wp.constant(0.08)
+"""Noise of a colour, 0 to 1."""
+_LARGEST = wp.constant(0.3)
+"""Residual beyond which more does not count."""
+_USUAL_GAIN = wp.constant(0.8)
+_LIGHT_PRIOR = wp.constant(0.003)
+
+_Light = wp.types.vector(length=5, dtype=wp.float32)
+_Square = wp.types.matrix(shape=(5, 5), dtype=wp.float32)
+
+
+@wp.func
+def _patch(image: wp.array2d[wp.vec3ub], x: int, y: int) -> wp.vec3:
+    """Mean colour of the pixels around one, 0 to 1; the caller keeps them inside the image."""
+    total = wp.vec3()
+    for k in range(9):
+        c = image[y + k / 3 - 1, x + k % 3 - 1]
+        total += wp.vec3(float(c[0]), float(c[1]), float(c[2]))
+    return total / (9.0 * 255.0)
+
+
+@wp.func
+def _pixel(p: wp.vec3, images: SearchImages, hidden_m: float) -> wp.vec2i:
+    """Pixel of a point, (-1, -1) where it is not seen."""
+    nowhere = wp.vec2i(-1, -1)
+    if p[2] <= 0.01:
+        return nowhere
+    uv = project(images.camera, p)
+    x = wp.int32(wp.floor(uv[0] + 0.5))
+    y = wp.int32(wp.floor(uv[1] + 0.5))
+    if x < 1 or y < 1 or x >= images.camera.width - 1 or y >= images.camera.height - 1:
+        return nowhere
+    z = images.depth[y, x]
+    if z > 0.0 and z <= p[2] - hidden_m:
+        return nowhere
+    return wp.vec2i(x, y)
+
+
+@wp.func
+def _basis(brightness: float, n: wp.vec3) -> _Light:
+    return _Light(brightness, brightness * n[0], brightness * n[1], brightness * n[2], 1.0)
+
+
+@wp.func
+def _solve(A: _Square, b: _Light, rows: float) -> _Light:
+    """Light from its normal equations and a weak belief in the usual one, by Gaussian elimination."""
+    weak = _LIGHT_PRIOR * rows
+    for k in range(5):
+        A[k, k] = A[k, k] + wp.where(k == 4, 4.0 * weak, weak)
+    b[0] = b[0] + weak * _USUAL_GAIN
+    for k in range(5):
+        pivot = 1.0 / A[k, k]
+        for i in range(k + 1, 5):
+            factor = A[i, k] * pivot
+            for j in range(k, 5):
+                A[i, j] = A[i, j] - factor * A[k, j]
+            b[i] = b[i] - factor * b[k]
+    x = _Light()
+    for m in range(5):
+        i = 4 - m
+        s = b[i]
+        for j in range(i + 1, 5):
+            s -= A[i, j] * x[j]
+        x[i] = s / A[i, i]
+    return x
+
+
+@wp.func
+def _left_over(value: float, light: _Light, basis: _Light) -> float:
+    residual = value - wp.dot(light, basis)
+    return wp.min(residual * residual, _LARGEST * _LARGEST)
+
+
+@wp.kernel(enable_backward=False)
+def judge_colors(
+    R_cam_obj: wp.array[wp.mat33],
+    t_cam_obj: wp.array[wp.vec3],
+    views: ViewTable,
+    images: SearchImages,
+    hidden_m: float,
+    samples: int,
+    # output
+    shares: wp.array[wp.vec2],
+):
+    """Two features of each pose.
+
+    Closeness of image and lit model to the noise (1 is perfect), and the share that the model explains better
+    than its mean colour would: what its texture is worth, negative where it contradicts.
+    """
+    i = wp.tid()
+    R = R_cam_obj[i]
+    t = t_cam_obj[i]
+    view = nearest_view(views, wp.normalize(-(wp.transpose(R) * t)))
+    n = wp.min(views.count[view], samples)
+    mean = wp.vec3()
+    used = float(0.0)
+    for k in range(n):
+        if _pixel(R * views.points[view, k] + t, images, hidden_m)[0] >= 0:
+            mean += views.colors[view, k]
+            used += 1.0
+    shares[i] = wp.vec2(0.0, 0.0)
+    if used < _FEWEST:
+        return
+    mean = mean / used
+    A = _Square()
+    b = _Light()
+    A_plain = _Square()
+    b_plain = _Light()
+    for k in range(n):
+        at = _pixel(R * views.points[view, k] + t, images, hidden_m)
+        if at[0] >= 0:
+            seen = _patch(images.color, at[0], at[1])
+            normal = R * views.normals[view, k]
+            for c in range(3):
+                row = _basis(views.colors[view, k][c], normal)
+                A += wp.outer(row, row)
+                b += seen[c] * row
+                row = _basis(mean[c], normal)
+                A_plain += wp.outer(row, row)
+                b_plain += seen[c] * row
+    light = _solve(A, b, 3.0 * used)
+    light_plain = _solve(A_plain, b_plain, 3.0 * used)
+    left = float(0.0)
+    plain = float(0.0)
+    for k in range(n):
+        at = _pixel(R * views.points[view, k] + t, images, hidden_m)
+        if at[0] >= 0:
+            seen = _patch(images.color, at[0], at[1])
+            normal = R * views.normals[view, k]
+            for c in range(3):
+                left += _left_over(seen[c], light, _basis(views.colors[view, k][c], normal))
+                plain += _left_over(seen[c], light_plain, _basis(mean[c], normal))
+    left = left / (3.0 * used)
+    plain = plain / (3.0 * used)
+    noise = _SIGMA * _SIGMA
+    shares[i] = wp.vec2(noise / (noise + left), (plain - left) / (wp.max(plain, left) + 0.2 * noise))
