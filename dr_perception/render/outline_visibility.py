@@ -154,7 +154,6 @@ def _beyond(
         return found
     origin = wp.vec2(float(p.out_x), float(p.out_y))
     last = float(0.0)
-    entered = wp.int32(-1)
     for k in range(2):
         j = heads[p.view, p.y, p.x]
         if k == 1:
@@ -176,7 +175,6 @@ def _beyond(
                     last = at
                     found.opened = 1
                     found.candidate = -1
-                    entered = wp.where(entering, j, -1)
                     found.x = wp.where(entering, o.in_x, o.piece.out_x)
                     found.y = wp.where(entering, o.in_y, o.piece.out_y)
                     if entering and o.at_inside == 1:
@@ -185,11 +183,9 @@ def _beyond(
     if last > 0.0 and found.candidate < 0 and found.x >= 0:
         if face_index[p.view, found.y, found.x] >= 0 and depth[p.view, found.y, found.x] <= p.z:
             # That pixel shows the near side: what lies between is narrower than a pixel.
-            found.candidate = entered
-            if entered < 0:
-                deepest = _deepest_around(p, face_index, depth)
-                found.x = deepest[0]
-                found.y = deepest[1]
+            deepest = _deepest_around(p, face_index, depth)
+            found.x = deepest[0]
+            found.y = deepest[1]
     return found
 
 
