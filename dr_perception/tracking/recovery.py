@@ -23,7 +23,6 @@ from dr_perception.tracking.config import RecoveryConfig
 from dr_perception.tracking.pursuit import Pursuer, Pursuit
 
 _LEAST_MEASURED = 0.02
-_LOCAL_SIGMA = np.repeat([0.08, 0.8], 3)
 _RIVAL_SIGMA = np.repeat([0.03, 1.5], 3)
 
 
@@ -34,6 +33,8 @@ class Sought:
     model: ObjectModel
     T_cam_obj: NDArray[np.float64]
     """Pose (4, 4) in the frame that is searched: where it was lost, or where it is tracked in doubt."""
+    covariance: NDArray[np.float64]
+    """Of that pose (6, 6)."""
     is_tracked: bool
     """Whether the search is for poses that explain more than the one that is tracked."""
 
@@ -127,7 +128,7 @@ class Recovery:
         attempt = self._attempts.get(name, 0)
         self._attempts[name] = attempt + 1
         one = sought[name]
-        near = (one.T_cam_obj, np.diag((_RIVAL_SIGMA if one.is_tracked else _LOCAL_SIGMA) ** 2))
+        near = (one.T_cam_obj, np.diag(_RIVAL_SIGMA**2) if one.is_tracked else one.covariance)
         whole = attempt % 2 == 1 and not one.is_tracked
         pursuit = Pursuit(self._pursuer, one.model)
         work = self._pool.submit(pursuit.begin, _copied(frame), None if whole else near)

@@ -238,7 +238,8 @@ class Tracker:
             lost = track.status is Status.LOST
             doubted = track.status is Status.TRACKING and track.confidence.in_doubt
             if track.T_cam_obj is not None and (lost or doubted):
-                sought[name] = Sought(self._models[name], track.T_cam_obj, doubted)
+                state = track.state()
+                sought[name] = Sought(self._models[name], state.T_cam_obj, state.covariance, doubted)
             else:
                 self._recovery.forget(name)
         self._recovery.ask(sought, frame, self._frame_number)
