@@ -171,14 +171,20 @@ class ObjectTrack:
         agreement, _, measurement, T_best = outcomes[chosen]
         if chosen < len(outcomes) - 1:
             self._estimator.restore(measurement)
-        found = [p for (_, p), o in zip(self._proposals, outcomes[2:], strict=True) if self._resemblance(o[3], T_best)]
+        found = [
+            p
+            for (_, p), o in zip(self._proposals, outcomes[2:], strict=True)
+            if self._resemblance(o[3], T_best)
+        ]
         jump = chosen > 0 and self._is_jump(T_best)
         self._challenged = self._challenged and not jump
         self._decide(agreement, max(found, default=None))
         if jump:
             self._estimator.stop()
 
-    def _outcome(self, agreement: Agreement) -> tuple[Agreement, tuple[bool, float], NDArray[np.void], NDArray[np.float64]]:
+    def _outcome(
+        self, agreement: Agreement
+    ) -> tuple[Agreement, tuple[bool, float], NDArray[np.void], NDArray[np.float64]]:
         """What was measured last: agreement, its rank among others, the measurement and its pose (4, 4)."""
         value = evidence(self.refiner.solver.best.host[0], self.config.refiner)
         rank = (self._is_good(agreement), value)
@@ -238,6 +244,8 @@ class ObjectTrack:
 
     def _accept(self, agreement: Agreement) -> None:
         self._estimator.accept()
+        if self._bad_frames > 0:
+            self._estimator.stop()  # where it was believed to be is not where it was
         self._is_measured = True
         self.T_cam_obj = self._estimator.measured_pose
         self.status, self._reason = Status.TRACKING, ""
