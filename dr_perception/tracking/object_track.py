@@ -179,7 +179,7 @@ class ObjectTrack:
         jump = chosen > 0 and self._is_jump(T_best)
         self._challenged = self._challenged and not jump
         self._decide(agreement, max(found, default=None))
-        if jump:
+        if jump or found:
             self._estimator.stop()
 
     def _outcome(
@@ -246,6 +246,8 @@ class ObjectTrack:
         self._estimator.accept()
         if self._bad_frames > 0:
             self._estimator.stop()  # where it was believed to be is not where it was
+        elif self.confidence.in_doubt:
+            self._estimator.stop_turning()  # a spin that nothing shows would go on from frame to frame
         self._is_measured = True
         self.T_cam_obj = self._estimator.measured_pose
         self.status, self._reason = Status.TRACKING, ""
