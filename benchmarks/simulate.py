@@ -25,6 +25,7 @@ from dr_perception.geometry.se3 import make_transform, random_rotation
 Array = NDArray[np.float64]
 CAMERA = Camera(width=640, height=480, fx=600.0, fy=600.0, cx=319.5, cy=239.5)
 _STEP_M = 1e-3
+_PLAIN = np.array([200.0, 70.0, 50.0])
 _SUPERSAMPLES = 2
 _TRUNCATE = 4.0
 
@@ -81,7 +82,7 @@ class Simulator:
         center = T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]
         box = self._box(center)
         wall = center[2] + self.model.radius_m + self._rng.uniform(0.02, 0.3)
-        z, normals = self._cast(T_cam_obj, box, 1)
+        z, normals, _ = self._cast(T_cam_obj, box, 1)
         hit = np.isfinite(z)
         information = self._information(z, normals, hit, box, center)
         depth = np.full((CAMERA.height, CAMERA.width), wall)
@@ -98,8 +99,8 @@ class Simulator:
         y0, y1 = (int(np.clip(v + s * r, 0, CAMERA.height)) for s in (-1, 1))
         return x0, y0, x1, y1
 
-    def _cast(self, T: Array, box: tuple[int, int, int, int], times: int) -> tuple[Array, Array]:
-        """Depth (h, w), inf where there is none, and unit normals (h, w, 3) in the camera's frame.
+    def _cast(self, T: Array, box: tuple[int, int, int, int], times: int) -> tuple[Array, Array, Array]:
+        """Depth (h, w), inf where there is none, unit normals in the camera's frame and colours (h, w, 3).
 
         ``times`` is the number of rays a pixel and axis.
         """
@@ -114,7 +115,25 @@ class Simulator:
             self._o3d.core.Tensor(np.concatenate([origin, rays], axis=-1).astype(np.float32))
         )
         normals = cast["primitive_normals"].numpy().astype(np.float64) @ T[:3, :3].T
-        return cast["t_hit"].numpy().astype(np.float64), normals
+        albedo = self._albedo(cast["primitive_ids"].numpy(), cast["primitive_uvs"].numpy())
+        return cast["t_hit"].numpy().astype(np.float64), normals, albedo
+
+    def _albedo(self, face: NDArray[np.uint32], uv: NDArray[np.float32]) -> Array:
+        """Colours (h, w, 3) of the model at hits, 0 to 255; a model without any is of one colour."""
+        mesh = self.model.mesh
+        hit = face < len(mesh.faces)
+        colors = np.broadcast_to(_PLAIN, (*face.shape, 3)).copy()
+        weights = np.column_stack([1.0 - uv[hit].sum(axis=1), uv[hit]])
+        if mesh.texture is not None and mesh.corner_uv is not None:
+            at = np.einsum("nk,nkd->nd", weights, mesh.corner_uv[face[hit]])
+            height, width = mesh.texture.shape[:2]
+            x = np.clip(np.mod(at[:, 0], 1.0) * width, 0, width - 1).astype(int)
+            y = np.clip(np.mod(1.0 - at[:, 1], 1.0) * height, 0, height - 1).astype(int)
+            colors[hit] = mesh.texture[y, x]
+        elif mesh.vertex_colors is not None:
+            corners = mesh.vertex_colors[mesh.faces[face[hit]]].astype(np.float64)
+            colors[hit] = np.einsum("nk,nkd->nd", weights, corners)
+        return colors
 
     def _field(self, shape: tuple[int, int]) -> Array:
         """Correlated noise of variance one."""
@@ -137,14 +156,15 @@ class Simulator:
         return moved + n.sigma_per_m2 * moved**2 * self._field(shape)
 
     def _color(self, T: Array, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+        """Image of the lit model in its own colours before a blurred random pattern."""
         rng, n = self._rng, self.noise
         shape = (CAMERA.height, CAMERA.width)
         pattern = gaussian_filter(rng.standard_normal((*shape, 3)), (6.0, 6.0, 0.0))
         image = np.array([110.0, 120.0, 95.0]) + 25.0 * pattern / pattern.std()
-        z, normals = self._cast(T, box, _SUPERSAMPLES)
+        z, normals, albedo = self._cast(T, box, _SUPERSAMPLES)
         light = np.array([0.3, -0.5, -0.8]) / np.linalg.norm([0.3, -0.5, -0.8])
         shade = 0.35 + 0.65 * np.clip(normals @ light, 0.0, 1.0)
-        body = shade[..., None] * np.array([200.0, 70.0, 50.0])
+        body = shade[..., None] * albedo
         x0, y0, x1, y1 = box
         cover = np.isfinite(z).astype(np.float64)[..., None]
         share, mixed = _average(cover), _average(cover * body)

@@ -22,7 +22,7 @@ from dr_perception.fitting.search_rank import Shares, probability, rank, summari
 from dr_perception.fitting.search_refine import Refined, batch_refiner, refine_batch
 from dr_perception.fitting.search_region import check_region, region_of
 from dr_perception.fitting.search_scene import SearchScene, prepare_scene
-from dr_perception.fitting.search_seeds import from_belief, from_views, from_votes
+from dr_perception.fitting.search_seeds import from_belief, from_views, from_votes, snapped
 from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
@@ -118,7 +118,8 @@ def _seeds(
     if prior is not None:
         T = from_belief(np.asarray(prior[0], float), np.asarray(prior[1], float), config.belief_seeds, rng)
         T[:, :3, 3] += T[:, :3, :3] @ model.center
-        return T
+        search = search_model(model, config.refiner.sampling.mesh_error, job.device)
+        return np.concatenate([T, snapped(search, scene, T, rng)])
     references = config.mask_references if is_mask else config.frame_references
     voted = from_votes(model, scene, job.frame.camera, references, job.device, rng)
     if not is_mask:

@@ -15,6 +15,8 @@ from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import exp_so3, retract
 
+_PLACES = 96
+_FEWEST_POINTS = 8
 IN_PLANE_STEPS = 24
 """Turns about the viewing ray: 15 degrees apart."""
 _SHIFTS = ((0.0, 0.0), (0.22, 0.0), (-0.22, 0.0), (0.0, 0.22), (0.0, -0.22))
@@ -72,6 +74,34 @@ def from_belief(
     xi = rng.normal(size=(count, 6)) * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
     xi[0] = 0.0
     return retract(np.broadcast_to(T_cam_obj, (count, 4, 4)), xi)
+
+
+def snapped(
+    search: SearchModel, scene: SearchScene, T: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Poses (K, 4, 4) of the centre frame shifted so that their visible side lies on something measured.
+
+    Each goes to the nearest of some places where there is about a model's worth of surface that is no table
+    or wall. That takes the three dimensions of place out of the chance that a drawn pose is near the right
+    one.
+    """
+    p = scene.points[scene.usable].astype(np.float64)
+    if len(p) < _FEWEST_POINTS:
+        return T[:0]
+    size = 2.0 * float(np.median(np.linalg.norm(search.points[0, : search.counts[0]], axis=1)))
+    some = p[rng.choice(len(p), min(_PLACES, len(p)), replace=False)]
+    near = (np.linalg.norm(some[:, None] - p, axis=2) < 0.5 * size).astype(np.float64)
+    places = near @ p / near.sum(axis=1, keepdims=True)
+    eyes = -np.einsum("kji,kj->ki", T[:, :3, :3], T[:, :3, 3])
+    view = np.argmax(eyes @ search.directions.T, axis=1)
+    shown = np.array(
+        [search.points[v, :c].mean(axis=0) if c else np.zeros(3) for v, c in enumerate(search.counts)]
+    )
+    middle = np.einsum("kij,kj->ki", T[:, :3, :3], shown[view]) + T[:, :3, 3]
+    nearest = np.argmin(np.linalg.norm(middle[:, None] - places, axis=2), axis=1)
+    out = T.copy()
+    out[:, :3, 3] += places[nearest] - middle
+    return out
 
 
 def from_ball(

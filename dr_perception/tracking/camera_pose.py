@@ -10,7 +10,6 @@ odometry or kinematics tells the camera's motion from theirs.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -64,7 +63,6 @@ class CameraEstimator:
         self.config = config.camera
         self._motion_config = config.motion
         self._static = config.camera.mode == "static_objects"
-        self._delay = config.recovery.latency_frames
         self._forget_all()
 
     def _forget_all(self) -> None:
@@ -72,7 +70,6 @@ class CameraEstimator:
         self.covariance = _KNOWN.copy()
         self._motion = MotionModel(self._motion_config)
         self._odometry: Array | None = None
-        self._history: deque[Array] = deque(maxlen=max(self._delay, 1))
         self._names: list[str] = []
         self._before = np.zeros((0, 4, 4))
         self._poses = np.zeros((0, 4, 4))
@@ -106,7 +103,6 @@ class CameraEstimator:
         if self.T_world_cam is None:
             self.T_world_cam = np.eye(4) if frame.T_world_cam is None else frame.T_world_cam.copy()
             self._odometry = frame.T_world_cam
-            self._history.append(self.T_world_cam)
         for name, track in tracks.items():
             self.forget(name)
             self._names.append(name)
@@ -179,13 +175,6 @@ class CameraEstimator:
             [self._velocities[n].predict(T, dt_s) for n, T in zip(self._names, self._poses, strict=True)]
         )
 
-    def moved(self, T_cam_obj: list[Array]) -> list[Array]:
-        """Poses that a search found in the frame it was asked for, seen from the pose now expected."""
-        if self.T_world_cam is None or not self._history:
-            return T_cam_obj
-        now_then = invert(self._predicted) @ self._history[0]
-        return [now_then @ T for T in T_cam_obj]
-
     def update(self, tracks: Mapping[str, ObjectTrack]) -> None:
         """Estimate camera and objects from what was measured; give every object its part of the estimate."""
         if self.T_world_cam is None or not self._names:
@@ -203,7 +192,6 @@ class CameraEstimator:
         self.T_world_cam = solution.T_world_cam[0]
         self.covariance = solution.camera_covariance
         self._poses = solution.T_world_obj
-        self._history.append(self.T_world_cam)
         self._motion.update(before, self.T_world_cam, self._dt_s, np.eye(6))
         T_cam_obj, covariance = (a[0] for a in solution.relative_poses())
         if self._static:

@@ -122,6 +122,10 @@ class Estimator:
         """Forget the velocity."""
         self._velocity[:] = 0.0
 
+    def stop_turning(self) -> None:
+        """Forget the angular velocity."""
+        self._velocity[3:] = 0.0
+
     def predict(self, dt_s: float, moving: bool) -> None:
         """Carry the belief over an interval and start the next refinement there."""
         interval = self._interval.host

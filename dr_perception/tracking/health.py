@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.fitting.config import RefinerConfig
+from dr_perception.residuals import normal_equations as ne
+
 BOTH = (-9.9, 7.8, 5.4, 0.9)
 DEPTH_ONLY = (-14.1, 16.0, 0.0, 0.6)
 OUTLINE_ONLY = (-4.6, 0.0, 9.0, 0.0)
@@ -47,3 +53,22 @@ class Agreement:
         if self.outline >= 0.0:
             outline = f"{100.0 * self.outline:.0f} % of the outline agrees"
         return f"{depth} and {outline} ({self.support:.0f} samples)"
+
+
+def evidence(sums: NDArray[np.float32], config: RefinerConfig) -> float:
+    """Logarithm of how much better a pose explains the images than no object would.
+
+    A row at the cut-off is as well explained by something else (that is what the cut-off means), so a row
+    counts by how far its cost stays below that of an outlier; what is seen through the model counts against
+    it. Of two poses, one may have fewer rows, as a mug that hides its handle: what the other explains and
+    this one does not is then held against it.
+
+    Args:
+        sums: Row sums and counts at the pose (`NUM_SUMS`,).
+        config: Noise and cut-offs that the rows were made with.
+    """
+    terms = (config.depth, config.contour, config.color)
+    worst = [term.cutoff_sigma**2 / (3.0 * term.correlation) for term in terms]
+    rows = [float(sums[int(k)]) for k in (ne.DEPTH_ROWS, ne.LINE_ROWS, ne.COLOR_ROWS)]
+    gained = sum(w * n for w, n in zip(worst, rows, strict=True)) - float(sums[int(ne.COST)])
+    return 0.5 * (gained - worst[0] * float(sums[int(ne.DEPTH_BEYOND)]))

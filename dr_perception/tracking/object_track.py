@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from dr_perception.fitting.refiner import PoseRefiner, RecordedSequence
 from dr_perception.fitting.search_model import model_buffers
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import local
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
-from dr_perception.tracking.health import Agreement
+from dr_perception.tracking.health import Agreement, evidence
 from dr_perception.tracking.result import ObjectState, Status
-from dr_perception.tracking.uncertainty import covariance_about
+from dr_perception.tracking.uncertainty import SurfaceUncertainty, covariance_about
 
 _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
 _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
@@ -25,6 +27,8 @@ _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
 
 A turn that nothing measures is not known, however well the rest fits.
 """
+_JUMP_CHI2 = 22.5
+"""What a squared normalised step of six degrees of freedom exceeds once in a thousand times."""
 
 
 class ObjectTrack:
@@ -46,7 +50,9 @@ class ObjectTrack:
         self.stages = self.refiner.record_sequence(config.stages)
         self.wide_stages = self.refiner.record_sequence(config.wide_stages)
         self._estimator = Estimator(self.refiner, config)
-        self._proposals: list[NDArray[np.float64]] = []
+        self._resemblance = Resemblance(model, SurfaceUncertainty(model).spread)
+        self._proposals: list[Proposal] = []
+        self.confidence = Confidence()
         self._forget()
 
     def _forget(self) -> None:
@@ -56,7 +62,7 @@ class ObjectTrack:
         self._frames_since_learning = 0
         self._score = 0.0
         self._visible_fraction = 0.0
-        self._is_measured = self._is_taken_over = False
+        self._is_measured = self._is_taken_over = self._challenged = False
         self._reason = "not started"
         self._estimator.begin(np.eye(4), np.diag(LARGEST_VARIANCES))
 
@@ -75,6 +81,7 @@ class ObjectTrack:
         self.T_cam_obj = T_cam_obj.copy()
         self.status, self._reason = Status.TRACKING, ""
         self._score = 1.0
+        self.confidence.given()
 
     def predict(self, dt_s: float) -> None:
         """Move the prediction to the next frame; a lost object stays where it was."""
@@ -106,9 +113,19 @@ class ObjectTrack:
         """Information (6, 6) of the newest frame alone, see the class."""
         return self._estimator.measured_information if self._is_measured else None
 
-    def propose(self, poses: list[NDArray[np.float64]]) -> None:
-        """Look for a lost object at poses (4, 4) that a search found, in the frame being worked on."""
-        self._proposals = poses
+    def propose(self, proposals: list[Proposal], rivals: bool) -> None:
+        """Try poses that a search found, in the frame being worked on.
+
+        Args:
+            proposals: Poses (4, 4) in the last frame with their probabilities.
+            rivals: Whether the search was for better ones than the pose that is being tracked.
+        """
+        assert self.T_cam_obj is not None
+        self._challenged = rivals and self.status is Status.TRACKING
+        if self._challenged:
+            T_now = self.T_cam_obj
+            proposals = [(T, p) for T, p in proposals if not self._resemblance(T, T_now)]
+        self._proposals = proposals
 
     def box(self) -> Box:
         """Box of pixels that the next step may look at."""
@@ -116,7 +133,7 @@ class ObjectTrack:
 
     def wide_boxes(self) -> list[Box]:
         """Boxes of pixels that `step_wide` may look at."""
-        places = (self.predicted, *self._proposals)
+        places = (self.predicted, *(T for T, _ in self._proposals))
         return [self.refiner.image_box(T, self.config.wide_margin_px) for T in places]
 
     def step(self, occluders: Sequence[Launch]) -> bool:
@@ -141,18 +158,43 @@ class ObjectTrack:
         return True
 
     def step_wide(self, occluders: Sequence[Launch]) -> None:
-        """Try the wide stages from the prediction and from proposals; the best agreement is judged."""
+        """Try the wide stages from the prediction and from proposals as well.
+
+        Of the outcomes that agree with the images, the one that explains most of them is judged.
+        """
         tries = [(self.predicted, self._estimator.covariance.copy())]
-        tries += [(T, _FOUND_COVARIANCE) for T in self._proposals]
-        self._proposals = []
-        found = [(self._agreement, self._estimator.measurement())]
+        tries += [(T, _FOUND_COVARIANCE) for T, _ in self._proposals]
+        outcomes = [self._outcome(self._agreement)]
         for T, covariance in tries:
-            agreement = self.measure(self.wide_stages, T, covariance, occluders)
-            found.append((agreement, self._estimator.measurement()))
-        best = max(found, key=lambda one: one[0].score * one[0].support)
-        if best is not found[-1]:
-            self._estimator.restore(best[1])
-        self._decide(best[0])
+            outcomes.append(self._outcome(self.measure(self.wide_stages, T, covariance, occluders)))
+        chosen = max(range(len(outcomes)), key=lambda k: outcomes[k][1])
+        agreement, _, measurement, T_best = outcomes[chosen]
+        if chosen < len(outcomes) - 1:
+            self._estimator.restore(measurement)
+        found = [
+            p
+            for (_, p), o in zip(self._proposals, outcomes[2:], strict=True)
+            if self._resemblance(o[3], T_best)
+        ]
+        jump = chosen > 0 and self._is_jump(T_best)
+        self._challenged = self._challenged and not jump
+        self._decide(agreement, max(found, default=None))
+        if jump or found:
+            self._estimator.stop()
+
+    def _outcome(
+        self, agreement: Agreement
+    ) -> tuple[Agreement, tuple[bool, float], NDArray[np.void], NDArray[np.float64]]:
+        """What was measured last: agreement, its rank among others, the measurement and its pose (4, 4)."""
+        value = evidence(self.refiner.solver.best.host[0], self.config.refiner)
+        rank = (self._is_good(agreement), value)
+        return agreement, rank, self._estimator.measurement(), self.measured_pose
+
+    def _is_jump(self, T: NDArray[np.float64]) -> bool:
+        """Whether the last pose must have been wrong: no motion that is expected leads to this one (4, 4)."""
+        v, w = np.split(local(self.predicted, T), 2)
+        xi = np.concatenate([v + np.cross(w, T[:3, :3] @ self.model.center), w])
+        return float(xi @ np.linalg.solve(self._estimator.covariance, xi)) > _JUMP_CHI2
 
     def measure(
         self,
@@ -186,18 +228,26 @@ class ObjectTrack:
         least = health.found_score if self.status is Status.LOST else health.good_score
         return agreement.support >= health.min_samples and agreement.score >= least
 
-    def _decide(self, agreement: Agreement) -> None:
+    def _decide(self, agreement: Agreement, found: float | None = None) -> None:
+        """Believe a measurement or not; ``found`` is the probability that a search gave to it."""
         self._visible_fraction = agreement.visible_fraction
         hidden = (
             agreement.visible_fraction < self.config.health.min_visible_fraction or agreement.samples == 0
         )
         if not hidden and self._is_good(agreement):
+            unexpected = self._bad_frames >= self.config.health.patience_frames
+            self.confidence.update(found, unexpected, self._challenged)
             self._accept(agreement)
         else:
             self._reject(agreement, hidden)
+        self._proposals, self._challenged = [], False
 
     def _accept(self, agreement: Agreement) -> None:
         self._estimator.accept()
+        if self._bad_frames > 0:
+            self._estimator.stop()  # where it was believed to be is not where it was
+        elif self.confidence.in_doubt:
+            self._estimator.stop_turning()  # a spin that nothing shows would go on from frame to frame
         self._is_measured = True
         self.T_cam_obj = self._estimator.measured_pose
         self.status, self._reason = Status.TRACKING, ""
@@ -233,7 +283,7 @@ class ObjectTrack:
     @property
     def score(self) -> float:
         """Probability that the pose is right, 0 to 1."""
-        return self._score
+        return self._score * self.confidence.value
 
     @property
     def center_covariance(self) -> NDArray[np.float64]:
@@ -255,7 +305,7 @@ class ObjectTrack:
             T_cam_obj=self.T_cam_obj.copy(),
             covariance=self._reported_covariance(),
             status=self.status,
-            score=self._score,
+            score=self.score,
             visible_fraction=self._visible_fraction,
             reason=self._reason,
         )

@@ -15,22 +15,47 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.fitting.result import PoseEstimate
-from dr_perception.fitting.search import prepare_search, search_poses
 from dr_perception.fitting.search_config import SearchConfig
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.tracking.config import RecoveryConfig
+from dr_perception.tracking.pursuit import Pursuer, Pursuit
 
 _LEAST_MEASURED = 0.02
-_LOCAL_SIGMA = np.repeat([0.08, 0.8], 3)
+_RIVAL_SIGMA = np.repeat([0.03, 1.5], 3)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is known of an object that is searched for."""
+
+    model: ObjectModel
+    T_cam_obj: NDArray[np.float64]
+    """Pose (4, 4) in the frame that is searched: where it was lost, or where it is tracked in doubt."""
+    covariance: NDArray[np.float64]
+    """Of that pose (6, 6)."""
+    is_tracked: bool
+    """Whether the search is for poses that explain more than the one that is tracked."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Outcome of a search."""
+
+    name: str
+    sought: Sought
+    poses: list[PoseEstimate]
+    """In the last frame that was announced."""
 
 
 @dataclass(frozen=True)
 class _Request:
     name: str
+    sought: Sought
     due_frame: int
-    future: Future[list[PoseEstimate]]
+    pursuit: Pursuit
+    work: list[Future[None]]
 
 
 def _shows_something(frame: Frame) -> bool:
@@ -44,14 +69,19 @@ def _shows_something(frame: Frame) -> bool:
     return bool(np.count_nonzero(np.nan_to_num(depth) > 0) > _LEAST_MEASURED * depth.size)
 
 
+def _copied(frame: Frame) -> Frame:
+    """A frame whose images nobody else changes."""
+    color = None if frame.color is None else frame.color.copy()
+    return replace(frame, color=color, depth=None if frame.depth is None else frame.depth.copy(), masks=None)
+
+
 class Recovery:
     """Searches for one object at a time, by turns near where it was lost and over the whole frame."""
 
     def __init__(self, config: RecoveryConfig, search: SearchConfig, device: wp.DeviceLike) -> None:
         """Nothing is searched for yet."""
         self._config = config
-        self._search = search
-        self._device = device
+        self._pursuer = Pursuer(search, config.candidates, device)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="search")
         self._request: _Request | None = None
         self._attempts: dict[str, int] = {}
@@ -60,52 +90,47 @@ class Recovery:
         """Make the tables of a model now: kernels must not be captured while others are launched."""
         if self._config.search:
             self.cancel()
-            prepare_search(model, camera, self._search, self._device)
+            self._pursuer.prepare(model, camera)
 
     def cancel(self) -> None:
         """Drop the request that is under way and wait until nothing runs."""
         if self._request is not None:
-            self._request.future.exception()
+            for work in self._request.work:
+                work.cancel() or work.exception()
             self._request = None
 
     def forget(self, name: str) -> None:
-        """An object is not lost any more."""
+        """An object is neither lost nor in doubt any more."""
         self._attempts.pop(name, None)
 
-    def result(self, frame_number: int) -> tuple[str, list[PoseEstimate]] | None:
-        """The outcome of a search that is due at this frame: name and poses in the frame it was asked for."""
+    def result(self, frame_number: int) -> Found | None:
+        """The outcome of a search that is due at this frame."""
         if self._request is None or frame_number < self._request.due_frame:
             return None
         request, self._request = self._request, None
-        return request.name, request.future.result()
+        for work in request.work:
+            work.result()
+        return Found(request.name, request.sought, request.pursuit.poses)
 
-    def ask(
-        self, lost: dict[str, tuple[ObjectModel, NDArray[np.float64]]], frame: Frame, frame_number: int
-    ) -> None:
-        """Begin a search for the lost object that was searched for least, unless one runs.
+    def announce(self, frame: Frame) -> None:
+        """Let what is being searched for be followed through a new frame, before its result is due."""
+        if self._request is not None and _shows_something(frame):
+            self._request.work.append(self._pool.submit(self._request.pursuit.follow, _copied(frame)))
 
-        Models and last poses by name.
+    def ask(self, sought: dict[str, Sought], frame: Frame, frame_number: int) -> None:
+        """Begin a search for the object, by name, that was searched for least, unless one runs.
+
+        Lost ones come before those that are tracked in doubt.
         """
-        if not self._config.search or self._request is not None or not lost or not _shows_something(frame):
+        if not self._config.search or self._request is not None or not sought or not _shows_something(frame):
             return
-        name = min(lost, key=lambda n: (self._attempts.get(n, 0), n))
+        name = min(sought, key=lambda n: (sought[n].is_tracked, self._attempts.get(n, 0), n))
         attempt = self._attempts.get(name, 0)
         self._attempts[name] = attempt + 1
-        model, T = lost[name]
-        near = (T, np.diag(_LOCAL_SIGMA**2)) if attempt % 2 == 0 else None
-        copy = replace(
-            frame,
-            color=None if frame.color is None else frame.color.copy(),
-            depth=None if frame.depth is None else frame.depth.copy(),
-            masks=None,
-        )
-        future = self._pool.submit(
-            search_poses,
-            model,
-            copy,
-            prior=near,
-            max_instances=self._config.candidates,
-            config=self._search,
-            device=self._device,
-        )
-        self._request = _Request(name, frame_number + self._config.latency_frames, future)
+        one = sought[name]
+        near = (one.T_cam_obj, np.diag(_RIVAL_SIGMA**2) if one.is_tracked else one.covariance)
+        whole = attempt % 2 == 1 and not one.is_tracked
+        pursuit = Pursuit(self._pursuer, one.model)
+        work = self._pool.submit(pursuit.begin, _copied(frame), None if whole else near)
+        due = frame_number + self._config.latency_frames
+        self._request = _Request(name, one, due, pursuit, [work])

@@ -21,7 +21,7 @@ from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.camera_pose import CameraEstimator
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.object_track import ObjectTrack
-from dr_perception.tracking.recovery import Recovery
+from dr_perception.tracking.recovery import Recovery, Sought
 from dr_perception.tracking.result import Status, TrackResult
 
 _Outcome = TypeVar("_Outcome")
@@ -137,7 +137,7 @@ class Tracker:
         self._frame_number += 1
         with self._timed("predict"):
             self._predict(active, frame, expected or {})
-            self._take_up_search()
+            self._take_up_search(frame)
         with self._timed("upload"):
             boxes = {name: track.box() for name, track in active.items()}
             for box in boxes.values():
@@ -223,22 +223,26 @@ class Tracker:
         for name in expected.keys() & active.keys():
             active[name].predicted = expected[name]
 
-    def _take_up_search(self) -> None:
+    def _take_up_search(self, frame: Frame) -> None:
         """Let an object that a search found be tried where it was found."""
         found = self._recovery.result(self._frame_number)
-        if found is not None and found[1] and self._tracks[found[0]].T_cam_obj is not None:
-            name, estimates = found
-            poses = [estimate.T_cam_obj for estimate in estimates]
-            self._tracks[name].propose(poses if self._camera is None else self._camera.moved(poses))
+        if found is None:
+            self._recovery.announce(frame)
+        elif self._tracks[found.name].T_cam_obj is not None:
+            proposals = [(one.T_cam_obj, one.score) for one in found.poses]
+            self._tracks[found.name].propose(proposals, found.sought.is_tracked)
 
     def _look_for_lost(self, active: Mapping[str, ObjectTrack], frame: Frame) -> None:
-        lost = {}
+        sought = {}
         for name, track in active.items():
-            if track.status is Status.LOST and track.T_cam_obj is not None:
-                lost[name] = (self._models[name], track.T_cam_obj)
+            lost = track.status is Status.LOST
+            doubted = track.status is Status.TRACKING and track.confidence.in_doubt
+            if track.T_cam_obj is not None and (lost or doubted):
+                state = track.state()
+                sought[name] = Sought(self._models[name], state.T_cam_obj, state.covariance, doubted)
             else:
                 self._recovery.forget(name)
-        self._recovery.ask(lost, frame, self._frame_number)
+        self._recovery.ask(sought, frame, self._frame_number)
 
     def _step(self, active: Mapping[str, ObjectTrack], boxes: Mapping[str, Box]) -> None:
         """Measure every object, those in doubt once more; all that they look at is uploaded before.

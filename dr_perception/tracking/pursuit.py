@@ -1,0 +1,106 @@
+"""A search whose result is as fresh as the newest frame.
+
+A search takes longer than a frame, and what moves a metre a second is a third of a metre away when it is
+done. So what it found is followed through the frames that arrived meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting.config import StageConfig
+from dr_perception.fitting.result import PoseEstimate
+from dr_perception.fitting.search import Prior, prepare_search, search_poses
+from dr_perception.fitting.search_config import SearchConfig
+from dr_perception.fitting.search_refine import BatchRefiner, batch_refiner
+from dr_perception.geometry.camera import Camera
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import local, retract
+
+_STAGES = (
+    StageConfig(lines="region", line_step_px=4.0, depth_sigma_m=0.015, steps=2),
+    StageConfig(lines="region", line_step_px=2.0, depth_sigma_m=0.006, steps=2),
+    StageConfig(lines="region", steps=2),
+    StageConfig(lines="step", steps=2),
+)
+"""From one frame to the next."""
+_MARGIN_PX = 60.0
+
+
+@dataclass(frozen=True)
+class Pursuer:
+    """Settings of searches and what is made for them beforehand."""
+
+    search: SearchConfig
+    candidates: int
+    device: wp.DeviceLike
+
+    def prepare(self, model: ObjectModel, camera: Camera) -> None:
+        """Make everything that is kept of a model, so that nothing has to be captured later."""
+        prepare_search(model, camera, self.search, self.device)
+        self.refiner(model, camera)
+
+    def refiner(self, model: ObjectModel, camera: Camera) -> BatchRefiner:
+        """Buffers that follow the candidates."""
+        device = wp.get_device(self.device)
+        return batch_refiner(model, camera, self.search.refiner, _STAGES, self.candidates, device)
+
+
+class Pursuit:
+    """One search and what became of the poses that it found.
+
+    `begin` and then `follow` for every later frame are called one after the other, by another thread.
+
+    Attributes:
+        poses: What was found, in the newest frame, with the probabilities that the search gave.
+    """
+
+    def __init__(self, pursuer: Pursuer, model: ObjectModel) -> None:
+        """Nothing is found yet."""
+        self._pursuer = pursuer
+        self._model = model
+        self.poses: list[PoseEstimate] = []
+
+    def begin(self, frame: Frame, prior: Prior | None) -> None:
+        """Search a frame, near a prior pose or, with None, anywhere."""
+        p, camera = self._pursuer, frame.camera
+        self.poses = search_poses(
+            self._model,
+            frame,
+            prior=prior,
+            max_instances=p.candidates,
+            config=p.search,
+            device=p.device,
+        )
+        if not self.poses:
+            return
+        batch = p.refiner(self._model, camera)
+        batch.load(frame, (0, 0, camera.width, camera.height))
+        batch.start(self._T)
+        batch.learn_colors()
+        self._velocity = np.zeros((len(self.poses), 6))
+
+    @property
+    def _T(self) -> NDArray[np.float64]:
+        return np.stack([one.T_cam_obj for one in self.poses])
+
+    def follow(self, frame: Frame) -> None:
+        """Move on to the next frame, at constant velocity."""
+        if not self.poses:
+            return
+        batch = self._pursuer.refiner(self._model, frame.camera)
+        before = self._T
+        expected = retract(before, self._velocity)
+        batch.frame.begin(frame)
+        for pose in expected:
+            batch.frame.upload(batch.refiner.image_box(pose, _MARGIN_PX))
+        batch.start(expected)
+        batch.refiner.refine(batch.stages)
+        now = batch.refiner.result().T_cam_obj[: len(before)]
+        self._velocity = local(before, now)
+        self.poses = [replace(one, T_cam_obj=T) for one, T in zip(self.poses, now, strict=True)]

@@ -1,0 +1,92 @@
+"""A pose regained after a loss is doubted until a search found none that explains more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from synthetic import PERIOD_NS, make_model, poses, render
+
+from dr_perception.fitting.config import RefinerConfig
+from dr_perception.geometry import exp_so3, make_transform
+from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
+from dr_perception.residuals import normal_equations as ne
+from dr_perception.tracking import Status, Tracker, TrackerConfig
+from dr_perception.tracking.confidence import Confidence, Resemblance
+from dr_perception.tracking.health import evidence
+from dr_perception.tracking.uncertainty import SurfaceUncertainty
+
+
+def test_odds_rise_with_every_search_that_brings_nothing_better() -> None:
+    confidence = Confidence()
+    assert confidence.value == 1.0 and not confidence.in_doubt
+    confidence.update(None, unexpected=True, challenged=False)
+    assert confidence.value == 0.5 and confidence.in_doubt
+    values = []
+    for _ in range(3):
+        confidence.update(None, unexpected=False, challenged=True)
+        values.append(confidence.value)
+    np.testing.assert_allclose(values, [10 / 11, 100 / 101, 1000 / 1001])
+    confidence.update(None, unexpected=False, challenged=False)
+    assert confidence.value == values[-1]
+
+
+def test_a_pose_that_a_search_found_is_as_probable_as_the_search_says() -> None:
+    confidence = Confidence()
+    confidence.update(0.8, unexpected=True, challenged=False)
+    assert confidence.value == 0.8 and confidence.in_doubt
+    confidence.given()
+    assert confidence.value == 1.0
+
+
+@pytest.mark.parametrize("round_about", [True, False])
+def test_a_turn_about_an_axis_of_symmetry_makes_no_other_pose(round_about: bool) -> None:
+    model = make_model("box")
+    if round_about:
+        axis = ContinuousSymmetry(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+        model = replace(model, symmetries=Symmetries(continuous=(axis,)))
+    same = Resemblance(model, SurfaceUncertainty(model).spread)
+    T = make_transform(exp_so3(np.array([0.3, 0.2, 0.1])), np.array([0.0, 0.1, 0.7]))
+    turn = make_transform(exp_so3(np.array([0.0, 0.0, 1.0])), np.zeros(3))
+    shift = make_transform(np.eye(3), np.array([0.0, 0.0, 0.2 * model.diameter_m]))
+    assert same(T, T @ turn) == round_about
+    assert same(T, T @ make_transform(exp_so3(np.array([0.0, 0.01, 0.0])), np.zeros(3)))
+    assert not same(T, T @ shift)
+
+
+def _sums(**counts: float) -> NDArray[np.float32]:
+    sums = np.zeros(ne.NUM_SUMS, dtype=np.float32)
+    for name, value in counts.items():
+        sums[int(getattr(ne, name))] = value
+    return sums
+
+
+def test_evidence_counts_what_is_explained_and_free_space_against() -> None:
+    config = RefinerConfig()
+    hidden_handle = _sums(DEPTH_ROWS=600, COST=90.0)
+    seen_handle = _sums(DEPTH_ROWS=630, COST=94.0)
+    in_free_space = _sums(DEPTH_ROWS=630, DEPTH_BEYOND=30, COST=94.0)
+    values = [evidence(r, config) for r in (seen_handle, hidden_handle, in_free_space)]
+    assert values[0] > values[1] > values[2]
+    worst = config.depth.cutoff_sigma**2 / (3.0 * config.depth.correlation)
+    outliers = _sums(DEPTH_ROWS=100, COST=100 * worst)
+    assert abs(evidence(outliers, config)) < 1e-3
+
+
+def test_a_regained_pose_is_doubted_until_a_search_confirms_it() -> None:
+    model, T = make_model("mug"), poses("mug", 26)
+    frames = [render({"mug": (model.mesh, T[i])}, stamp_ns=i * PERIOD_NS, seed=i) for i in range(26)]
+    blind = {6, 7, 8, 9, 10, 11}
+    shown = [
+        replace(f, color=np.zeros_like(f.color), depth=np.zeros_like(f.depth)) if i in blind else f
+        for i, f in enumerate(frames)
+    ]
+    tracker = Tracker({"mug": model}, TrackerConfig(threads=1))
+    tracker.start(shown[0], {"mug": T[0]})
+    states = [tracker.track(f).objects["mug"] for f in shown[1:]]
+    assert states[4].score > 0.9
+    regained = next(i for i, s in enumerate(states) if i > 10 and s.status is Status.TRACKING)
+    assert states[regained].score <= 0.5
+    assert states[-1].status is Status.TRACKING and states[-1].score > 0.8
