@@ -63,7 +63,7 @@ class HealthConfig(_Settings):
         0.8, ge=0.0, le=1.0, description="Below this the wide stages are tried as well."
     )
     repeat_shift_px: float = Field(
-        5.0,
+        8.0,
         ge=0.0,
         description="The stages are repeated when the surface lies farther than this from its prediction.",
     )
