@@ -105,8 +105,11 @@ class Estimator:
 
     def set_pose(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Replace the believed pose (4, 4) of the model's frame."""
-        self._R[:] = T_cam_obj[:3, :3]
-        self._t[:] = T_cam_obj[:3, :3] @ self._center + T_cam_obj[:3, 3]
+        self._R[:], self._t[:] = self._centered(T_cam_obj)
+
+    def _centered(self, T_cam_obj: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rotation (3, 3) and place (3,) [m] of the centre at a pose (4, 4) of the model's frame."""
+        return T_cam_obj[:3, :3], T_cam_obj[:3, :3] @ self._center + T_cam_obj[:3, 3]
 
     def take_over(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64] | None) -> None:
         """Believe a pose (4, 4) of a joint estimate, and the covariance (6, 6) of its centre if one is given.
@@ -158,8 +161,7 @@ class Estimator:
 
     def expect(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Replace the prediction by a pose (4, 4) from somebody who knows better."""
-        self._predicted_R[:] = T_cam_obj[:3, :3]
-        self._predicted_t[:] = T_cam_obj[:3, :3] @ self._center + T_cam_obj[:3, 3]
+        self._predicted_R[:], self._predicted_t[:] = self._centered(T_cam_obj)
         T = np.eye(4)
         T[:3, :3], T[:3, 3] = self._predicted_R, self._predicted_t
         self.predicted.set(T[None])

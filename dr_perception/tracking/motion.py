@@ -9,6 +9,13 @@ from dr_perception.geometry.se3 import local, retract
 from dr_perception.tracking.config import MotionConfig
 
 
+def elapsed_s(config: MotionConfig, stamp_ns: int, previous_ns: int) -> float:
+    """Time between two frames; the nominal period where stamps do not tell."""
+    if stamp_ns <= previous_ns:
+        return config.nominal_period_s
+    return (stamp_ns - previous_ns) * 1.0e-9
+
+
 class MotionModel:
     """Velocity of a pose in the tangent space of the project: (v, w) along the camera's axes, per second."""
 
@@ -22,12 +29,6 @@ class MotionModel:
     def stop(self) -> None:
         """Forget the velocity."""
         self.velocity = np.zeros(6)
-
-    def elapsed_s(self, stamp_ns: int, previous_ns: int) -> float:
-        """Time between two frames; the nominal period where stamps do not tell."""
-        if stamp_ns <= previous_ns:
-            return self.config.nominal_period_s
-        return (stamp_ns - previous_ns) * 1.0e-9
 
     def predict(self, T: NDArray[np.float64], dt_s: float) -> NDArray[np.float64]:
         """Pose (4, 4) after a time, at rest if the gap is too long to extrapolate over."""

@@ -13,7 +13,7 @@ from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform, invert
 from dr_perception.tracking.camera_pose import at_center, with_floor
 from dr_perception.tracking.config import TrackerConfig
-from dr_perception.tracking.motion import MotionModel
+from dr_perception.tracking.motion import MotionModel, elapsed_s
 from dr_perception.tracking.pose_graph import (
     Measurements,
     PoseGraphSolution,
@@ -137,7 +137,7 @@ class MultiCameraTracker:
         stamp_ns = max(frame.stamp_ns for frame in frames.values())
         names = list(self._poses)
         motion = self._motions[names[0]]
-        dt_s = motion.elapsed_s(stamp_ns, self._stamp_ns)
+        dt_s = elapsed_s(self.config.motion, stamp_ns, self._stamp_ns)
         spread = motion.process_covariance(dt_s)
         predicted = np.stack([self._motions[name].predict(self._poses[name], dt_s) for name in names])
         prior = np.stack([inverse(self._covariances[name] + spread) for name in names])

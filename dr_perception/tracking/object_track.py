@@ -88,12 +88,6 @@ class ObjectTrack:
         self._periods = max(dt_s / self.config.motion.nominal_period_s, 1.0)
         self._estimator.predict(dt_s, moving=self.status is not Status.LOST)
 
-    def elapsed_s(self, stamp_ns: int, previous_ns: int) -> float:
-        """Time between two frames; the nominal period where stamps do not tell."""
-        if stamp_ns <= previous_ns:
-            return self.config.motion.nominal_period_s
-        return (stamp_ns - previous_ns) * 1.0e-9
-
     @property
     def predicted(self) -> NDArray[np.float64]:
         """Pose (4, 4) expected in the frame being worked on."""

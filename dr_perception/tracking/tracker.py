@@ -20,6 +20,7 @@ from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.camera_pose import CameraEstimator
 from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.motion import elapsed_s
 from dr_perception.tracking.object_track import ObjectTrack
 from dr_perception.tracking.recovery import Recovery, Sought
 from dr_perception.tracking.result import Status, TrackResult
@@ -215,8 +216,8 @@ class Tracker:
         self, active: Mapping[str, ObjectTrack], frame: Frame, expected: Mapping[str, NDArray[np.float64]]
     ) -> None:
         before = frame.stamp_ns if self._stamp_ns is None else self._stamp_ns
+        dt_s = elapsed_s(self.config.motion, frame.stamp_ns, before)
         for track in active.values():
-            dt_s = track.elapsed_s(frame.stamp_ns, before)
             track.predict(dt_s)
         if self._camera is not None and active:
             self._camera.predict(frame, dt_s, active)
