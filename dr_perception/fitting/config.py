@@ -65,9 +65,18 @@ class ContourConfig(_Settings):
 
 
 class ColorConfig(_Settings):
-    """How the pattern of a textured model is compared with the image."""
+    """How the pattern on an object is compared with the image."""
 
     enabled: bool = Field(True, description="Use the model's colours where it has some that vary.")
+    learn: bool = Field(
+        True,
+        description="Learn the brightness of the surface while tracking where the model has no colours.",
+    )
+    least_contrast: float = Field(
+        8.0,
+        gt=0.0,
+        description="Learned brightness is used where it scatters by more than this beyond shading, of 255.",
+    )
     sigma: float = Field(12.0, gt=0.0, description="Standard deviation of brightness in grey levels of 255.")
     cutoff_sigma: float = Field(
         3.0, gt=0.0, description="Standard deviations beyond which a sample does not pull."

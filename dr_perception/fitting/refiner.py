@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dr_perception.fitting.config import RefinerConfig, StageConfig
 from dr_perception.fitting.terms import ColorTerm, ContourTerm, depth_rows
 from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.optim.pose_solver import PoseSolver, information_matrix
 from dr_perception.render.appearance import bake
@@ -23,6 +24,7 @@ from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
 from dr_perception.render.recording import Launch, capture
 from dr_perception.residuals.color_histogram import ColorHistograms
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.residuals.learned_brightness import BrightnessTexels, LearnedBrightness
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,12 @@ class PoseRefiner:
         *,
         num_problems: int = 1,
         buffers: ModelBuffers | None = None,
+        learns: bool = False,
     ) -> None:
-        """Simplify and upload the model (unless ``buffers`` holds it already) and allocate everything."""
+        """Simplify and upload the model (unless ``buffers`` holds it already) and allocate everything.
+
+        With ``learns`` the brightness of the surface can be learned (`learned`) if the model has none.
+        """
         self.model = model
         self.config = config
         self.num_problems = num_problems
@@ -130,13 +136,30 @@ class PoseRefiner:
             contour_spacing_px=sampling.contour_spacing_px,
             max_contour_samples=sampling.max_contour_samples,
         )
-        self.view = ModelView(self.buffers, model.radius_m, self.poses, num_problems, settings)
-        self.solver = PoseSolver(self.poses, num_problems, frame.device)
+        texels = None
+        if learns and not self.buffers.has_texture and config.color.enabled and config.color.learn:
+            texels = BrightnessTexels(self.buffers, model.diameter_m)
+        self.view = ModelView(
+            self.buffers,
+            model.radius_m,
+            self.poses,
+            num_problems,
+            settings,
+            None if texels is None else texels.baked,
+        )
+        spread = surface_spread(model.mesh, model.center)
+        self.solver = PoseSolver(self.poses, num_problems, frame.device, spread)
         self.histograms = ColorHistograms(self.view, self.poses, frame, num_problems)
         self._contour = ContourTerm(
             self.view, self.poses, frame, self.histograms, config.contour, self.solver.sums.array
         )
-        self._color = ColorTerm(self.view, self.poses, frame, config.color, self.solver.sums.array)
+        self.learned: LearnedBrightness | None = None
+        if texels is not None:
+            limits = [config.color.occlusion_m, config.color.least_contrast]
+            self.learned = LearnedBrightness(texels, self.view, self.poses, frame, *limits)
+        self._has_pattern = config.color.enabled and (self.buffers.has_texture or self.learned is not None)
+        enabled = None if self.learned is None else self.learned.enabled
+        self._color = ColorTerm(self.view, self.poses, frame, config.color, self.solver.sums.array, enabled)
         self._center = np.eye(4)
         self._center[:3, 3] = model.center
         self._uncenter = np.eye(4)
@@ -169,7 +192,7 @@ class PoseRefiner:
         if stage.lines == "none":
             return draw, plain, plain
         measure, rows = [self._contour.measurement(stage)], [depth, self._contour.accumulate]
-        if stage.lines == "step" and self.buffers.has_texture and self.config.color.enabled:
+        if stage.lines == "step" and self._has_pattern:
             measure += self._color.measure
             rows.append(self._color.accumulate)
         return draw, [*sample, *measure, *self.solver.launches(rows, stage.steps)], plain

@@ -7,7 +7,8 @@ import warp as wp
 from dr_perception.fitting.config import ColorConfig, ContourConfig, DepthConfig, StageConfig
 from dr_perception.render.model_view import ModelView, PoseArrays
 from dr_perception.render.recording import Launch, record
-from dr_perception.residuals.color import ColorNoise, Light, accumulate_color, fit_light, measure_gradients
+from dr_perception.residuals.brightness import Light
+from dr_perception.residuals.color import ColorNoise, accumulate_color, fit_light
 from dr_perception.residuals.color_histogram import ColorHistograms
 from dr_perception.residuals.contour_lines import (
     ContourLine,
@@ -110,15 +111,32 @@ class ContourTerm:
 class ColorTerm:
     """Brightness of a textured model.
 
-    Light and gradients are measured once a stage, then rows are formed at every step.
+    Light is measured once a stage, then rows are formed at every step.
     """
 
     def __init__(
-        self, view: ModelView, poses: PoseArrays, frame: FrameBuffers, config: ColorConfig, sums: wp.array
+        self,
+        view: ModelView,
+        poses: PoseArrays,
+        frame: FrameBuffers,
+        config: ColorConfig,
+        sums: wp.array,
+        enabled: wp.array | None = None,
     ) -> None:
-        """Allocate the light of every problem and record its fit and its rows."""
+        """Allocate the light of every problem and record its fit and its rows.
+
+        Args:
+            view: Where the samples are taken from.
+            poses: Poses being refined.
+            frame: The images.
+            config: Noise.
+            sums: Row sums and counts to add to.
+            enabled: Whether to form rows (P,), as kernels decide; always if None.
+        """
         n = view.surface.shape[0]
         self.lights = wp.zeros(n, dtype=Light, device=frame.device)
+        if enabled is None:
+            enabled = wp.full(n, 1, dtype=int, device=frame.device)
         noise = ColorNoise()
         noise.sigma = config.sigma
         noise.cutoff = config.cutoff_sigma
@@ -129,23 +147,15 @@ class ColorTerm:
         images = [frame.params, frame.color.array, frame.depth.array]
         lanes = num_lanes(frame.device)
         self.measure = [
-            record(fit_light, n, [*samples, *where, *images, noise, refit], [self.lights], frame.device)
+            record(
+                fit_light, n, [*samples, *where, *images, noise, enabled, refit], [self.lights], frame.device
+            )
             for refit in (0, 1)
         ]
-        self._gradients = wp.zeros(view.surface.shape, dtype=wp.vec2, device=frame.device)
-        self.measure.append(
-            record(
-                measure_gradients,
-                view.surface.shape,
-                [*samples, *where, *images[:2]],
-                [self._gradients],
-                frame.device,
-            )
-        )
         self.accumulate = record(
             accumulate_color,
             (n, lanes),
-            [*samples, self.lights, self._gradients, *where, poses.active, *images, noise, lanes],
+            [*samples, self.lights, *where, poses.active, *images, noise, lanes],
             [sums],
             frame.device,
         )

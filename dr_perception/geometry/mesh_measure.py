@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 
-__all__ = ["bounding_sphere", "diameter", "sample_surface"]
+__all__ = ["bounding_sphere", "diameter", "sample_surface", "surface_spread"]
 
 _BLOCK_SIZE = 16
 _MAX_BLOCKS = 1024
 _BATCH_PAIRS = 1 << 14
+_SPREAD_SAMPLES = 1000
 
 
 def sample_surface(
@@ -40,6 +41,17 @@ def sample_surface(
     weights = np.stack([1.0 - r1, r1 * (1.0 - r2), r1 * r2], axis=1)
     points = np.einsum("nk,nkd->nd", weights, mesh.vertices[mesh.faces[ids]])
     return points, face_normals(mesh)[ids], ids
+
+
+def surface_spread(mesh: Mesh, center: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Second moments (3, 3) of the surface about a point (3,), as those of inertia of a thin shell [m^2].
+
+    A small turn ``w`` displaces the surface by ``w . S w`` in the mean square.
+    """
+    points = sample_surface(mesh, _SPREAD_SAMPLES, np.random.default_rng(0))[0] - center
+    moment = points.T @ points / len(points)
+    spread: NDArray[np.float64] = np.trace(moment) * np.eye(3) - moment
+    return spread
 
 
 def diameter(mesh: Mesh) -> float:

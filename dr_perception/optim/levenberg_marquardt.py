@@ -12,6 +12,7 @@ import warp as wp
 from dr_perception.geometry.se3_warp import exp_so3
 from dr_perception.residuals.normal_equations import COST, GRADIENT, NUM_SUMS
 
+_RELATIVE_ROUNDING = wp.constant(wp.float64(1.0e-5))
 vec6d = wp.types.vector(length=6, dtype=wp.float64)
 mat66d = wp.types.matrix(shape=(6, 6), dtype=wp.float64)
 
@@ -115,6 +116,34 @@ def unpack_hessian(sums: wp.array2d[float], problem: int) -> mat66d:
     return H
 
 
+@wp.func
+def credible_gradient(H: mat66d, g: vec6d, R: wp.mat33, direction_errors: wp.mat33) -> vec6d:
+    """Gradient of the rows without what errors of the model's directions alone put into it.
+
+    With normals uncertain by a small angle ``H`` exceeds its value without errors by
+    ``E = trace(H_vv) e^2 R S R^T`` in its rotations (errors in variables; Fuller 1987, section 2.2), so that
+    even a turn that nothing fixes would be pulled at. ``H (H + E)^-1 g`` leaves what is measured far better
+    than that as it is, and takes the rest out, where the prior then decides.
+
+    Args:
+        H: Information of the rows.
+        g: Their gradient.
+        R: Rotation of the pose.
+        direction_errors: ``e^2 S``, the second moments of the surface about its centre [m^2] times the
+            variance of directions [rad^2].
+    """
+    if wp.trace(direction_errors) == 0.0:
+        return g
+    share = H[0, 0] + H[1, 1] + H[2, 2]
+    turned = R * direction_errors * wp.transpose(R)
+    A = H
+    for i in range(3):
+        for j in range(3):
+            A[3 + i, 3 + j] = A[3 + i, 3 + j] + share * wp.float64(turned[i, j])
+    # Damped, since H may be singular and holds rounding errors of single precision.
+    return H * solve_damped(A, g, _RELATIVE_ROUNDING)
+
+
 @wp.kernel(enable_backward=False)
 def begin(
     trial_R: wp.array2d[wp.mat33],
@@ -139,6 +168,7 @@ def begin(
 @wp.kernel(enable_backward=False)
 def decide_and_step(
     priors: wp.array[PosePrior],
+    direction_errors: wp.mat33,
     last: int,
     tolerance: float,
     # output
@@ -188,7 +218,10 @@ def decide_and_step(
         H = unpack_hessian(best_sums, i)
         g = vec6d()
         for a in range(6):
-            g[a] = wp.float64(best_sums[i, GRADIENT + a] + pull[a])
+            g[a] = wp.float64(best_sums[i, GRADIENT + a])
+        g = credible_gradient(H, g, p.R, direction_errors)
+        for a in range(6):
+            g[a] += wp.float64(pull[a])
             for b in range(6):
                 H[a, b] = H[a, b] + wp.float64(prior.information[a, b])
         x = solve_damped(H, g, wp.float64(p.damping))

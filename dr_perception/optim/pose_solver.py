@@ -14,6 +14,11 @@ from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import Launch, record
 from dr_perception.residuals.normal_equations import NUM_SUMS
 
+DIRECTION_ERROR_RAD = 0.026
+"""Standard deviation of the normals of meshes and outlines, about a degree and a half.
+
+Facets, and what was simplified away.
+"""
 _INITIAL_DAMPING = 1.0e-3
 _TOLERANCE = 3.0e-5
 """Steps below this many metres plus radians end the search: a tenth of what sensors allow."""
@@ -34,8 +39,23 @@ class PoseSolver:
         priors: Belief about every pose (P,) of `PosePrior`.
     """
 
-    def __init__(self, poses: PoseArrays, num_problems: int, device: wp.DeviceLike) -> None:
-        """Allocate the state of every problem."""
+    def __init__(
+        self,
+        poses: PoseArrays,
+        num_problems: int,
+        device: wp.DeviceLike,
+        spread: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Allocate the state of every problem.
+
+        Args:
+            poses: The poses.
+            num_problems: How many.
+            device: Where kernels run.
+            spread: Second moments (3, 3) of the model's surface about its centre [m^2]; with it, turns that
+                are no better measured than errors of the model's directions would explain are left to the
+                prior.
+        """
         self.poses = poses
         self.sums = SharedArray((num_problems, NUM_SUMS), float, device)
         self.best = SharedArray((num_problems, NUM_SUMS), float, device)
@@ -45,8 +65,10 @@ class PoseSolver:
         state = [self._problems.array, poses.active]
         self._begin = record(begin, num_problems, [*trial, _INITIAL_DAMPING], state, device)
         outputs = [*state, self.sums.array, self.best.array, *trial]
+        errors = DIRECTION_ERROR_RAD**2 * (np.zeros((3, 3)) if spread is None else spread)
+        inputs = [self.priors.array, wp.mat33(*errors.ravel())]
         self._step, self._finish = (
-            record(decide_and_step, num_problems, [self.priors.array, last, _TOLERANCE], outputs, device)
+            record(decide_and_step, num_problems, [*inputs, last, _TOLERANCE], outputs, device)
             for last in (0, 1)
         )
 

@@ -8,10 +8,12 @@ rendered mask are not.
 
 import warp as wp
 
+from dr_perception.render.model_buffers import CREASE_COSINE
 from dr_perception.render.project import IdealCamera, project_ideal
 from dr_perception.render.raster import key_face, key_inverse_z
 from dr_perception.render.types import Viewport
 
+_CREASE_COSINE = wp.constant(CREASE_COSINE)
 OUTER = wp.constant(0)
 """Contour against the background or another object."""
 INNER = wp.constant(1)
@@ -20,10 +22,14 @@ INNER = wp.constant(1)
 
 @wp.struct
 class ContourSample:
-    """A point of the occluding contour in the model's frame, with the direction that leaves the model."""
+    """A point of the occluding contour in the model's frame, with the direction that leaves the model.
+
+    normal: of the curved surface that the faces stand for, zero at creases.
+    """
 
     point: wp.vec3
     outward: wp.vec3
+    normal: wp.vec3
     kind: int
 
 
@@ -68,6 +74,32 @@ def _edge_normal(edge: wp.vec4i, planes: wp.array[wp.vec4]) -> wp.vec3:
 
 
 @wp.func
+def _corner_of(face: wp.vec3i, vertex: int) -> int:
+    return wp.where(face[0] == vertex, 0, wp.where(face[1] == vertex, 1, 2))
+
+
+@wp.func
+def _smooth_normal(
+    edge: wp.vec4i,
+    s: float,
+    faces: wp.array[wp.vec3i],
+    planes: wp.array[wp.vec4],
+    corner_normals: wp.array[wp.vec3],
+) -> wp.vec3:
+    """Unit normal of the curved surface at a share ``s`` of an edge; zero if the edge is open or a crease."""
+    normal = wp.vec3()
+    if edge[3] >= 0:
+        a = planes[edge[2]]
+        b = planes[edge[3]]
+        if a[0] * b[0] + a[1] * b[1] + a[2] * b[2] > _CREASE_COSINE:
+            face = faces[edge[2]]
+            n_a = corner_normals[3 * edge[2] + _corner_of(face, edge[0])]
+            n_b = corner_normals[3 * edge[2] + _corner_of(face, edge[1])]
+            normal = wp.normalize(n_a + s * (n_b - n_a))
+    return normal
+
+
+@wp.func
 def _kind_at(
     keys: wp.array3d[wp.uint64],
     view: int,
@@ -97,8 +129,10 @@ def _kind_at(
 @wp.kernel(enable_backward=False)
 def sample_contour(
     vertices: wp.array[wp.vec3],
+    faces: wp.array[wp.vec3i],
     edges: wp.array[wp.vec4i],
     planes: wp.array[wp.vec4],
+    corner_normals: wp.array[wp.vec3],
     keys: wp.array3d[wp.uint64],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
@@ -160,5 +194,6 @@ def sample_contour(
                 out = ContourSample()
                 out.point = wp.transpose(R) * (p - t)
                 out.outward = wp.transpose(R) * wp.vec3(out_px[0], out_px[1], 0.0)
+                out.normal = _smooth_normal(edge, s, faces, planes, corner_normals)
                 out.kind = kind
                 samples[view, slot] = out

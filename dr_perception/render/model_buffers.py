@@ -10,7 +10,8 @@ from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 from dr_perception.geometry.mesh_topology import edges
 from dr_perception.render.appearance import Appearance, upload
 
-_CREASE_COSINE = np.cos(np.radians(35.0))
+CREASE_COSINE = float(np.cos(np.radians(35.0)))
+"""Faces whose normals differ by more meet in a crease."""
 
 
 def corner_normals(mesh: Mesh) -> NDArray[np.float64]:
@@ -31,7 +32,7 @@ def corner_normals(mesh: Mesh) -> NDArray[np.float64]:
     corner = np.repeat(np.arange(len(vertex)), valence)
     within = np.arange(len(corner)) - np.repeat(np.cumsum(valence) - valence, valence)
     neighbour = order[start[vertex[corner]] + within] // 3
-    same = np.einsum("ij,ij->i", unit[corner // 3], unit[neighbour]) > _CREASE_COSINE
+    same = np.einsum("ij,ij->i", unit[corner // 3], unit[neighbour]) > CREASE_COSINE
     total = np.zeros((len(vertex), 3))
     np.add.at(total, corner[same], weighted[neighbour[same]])
     length = np.linalg.norm(total, axis=1, keepdims=True)

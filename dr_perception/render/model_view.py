@@ -8,6 +8,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.render.appearance import BakedBrightness
 from dr_perception.render.contour import ContourSample, sample_contour
 from dr_perception.render.device_array import SharedArray
 from dr_perception.render.model_buffers import ModelBuffers
@@ -93,9 +94,14 @@ class ModelView:
         poses: PoseArrays,
         num_problems: int,
         settings: ViewSettings,
+        brightness: BakedBrightness | None = None,
     ) -> None:
-        """Allocate buffers; the model's bounding sphere is centred on its origin."""
+        """Allocate buffers; the model's bounding sphere is centred on its origin.
+
+        Surface samples carry ``brightness``, or that of the model if None.
+        """
         self.buffers = buffers
+        self._brightness = buffers.baked if brightness is None else brightness
         self.device = buffers.device
         self.radius_m = radius_m
         self.settings = settings
@@ -163,7 +169,7 @@ class ModelView:
     def _record_sampling(self, n: int, grid: int) -> list[Launch]:
         s, b, p = self.settings, self.buffers, self._poses
         where = [p.R.array, p.t.array, self.cameras, self._viewports.array]
-        mesh = [b.vertices, b.faces, b.planes, b.corner_normals, b.baked]
+        mesh = [b.vertices, b.faces, b.planes, b.corner_normals, self._brightness]
         surface = record(
             sample_surface_grid,
             (n, grid, grid),
@@ -183,7 +189,18 @@ class ModelView:
         contour = record(
             sample_contour,
             (n, b.num_edges),
-            [b.vertices, b.edges, b.planes, self.keys, *where, *numbers, DEFAULT_NEAR_M, b.num_faces],
+            [
+                b.vertices,
+                b.faces,
+                b.edges,
+                b.planes,
+                b.corner_normals,
+                self.keys,
+                *where,
+                *numbers,
+                DEFAULT_NEAR_M,
+                b.num_faces,
+            ],
             [self.contour, self.contour_count],
             self.device,
         )

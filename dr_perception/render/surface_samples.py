@@ -2,7 +2,7 @@
 
 import warp as wp
 
-from dr_perception.render.appearance import BakedBrightness, brightness_at
+from dr_perception.render.appearance import BakedBrightness, brightness_at, gradient_at, texels_around
 from dr_perception.render.project import IdealCamera
 from dr_perception.render.raster import key_face, key_inverse_z
 from dr_perception.render.types import Viewport
@@ -10,11 +10,16 @@ from dr_perception.render.types import Viewport
 
 @wp.struct
 class SurfaceSample:
-    """A visible point of the model with its smooth normal, in the model's frame, and brightness, 0 to 255."""
+    """A visible point of the model with its smooth normal, in the model's frame, and brightness, 0 to 255.
+
+    The gradient of brightness lies in the surface [levels/m], in the model's frame. Either is NaN where it is
+    not known.
+    """
 
     point: wp.vec3
     normal: wp.vec3
     brightness: float
+    gradient: wp.vec3
 
 
 @wp.func
@@ -115,6 +120,8 @@ def sample_surface_grid(
         + weights[1] * corner_normals[3 * face + 1]
         + weights[2] * corner_normals[3 * face + 2]
     )
-    if baked.resolution.shape[0] > 0:
-        out.brightness = brightness_at(baked, face, weights)
+    if baked.layout.shape[0] > 0:
+        at = texels_around(baked, face, weights)
+        out.brightness = brightness_at(baked, at)
+        out.gradient = gradient_at(baked, at)
     samples[view, slot] = out

@@ -35,6 +35,7 @@ NUM_BINS = 1 << (3 * HISTOGRAM_BITS)
 MAX_REACH = 24
 """Longest search along a line, in steps to either side."""
 
+_LEAST_ALIGNMENT = wp.constant(0.9)
 _SHIFT = wp.constant(8 - HISTOGRAM_BITS)
 _BITS = wp.constant(HISTOGRAM_BITS)
 _MAX_REACH = wp.constant(MAX_REACH)
@@ -281,6 +282,23 @@ def measure_lines_by_step(
     lines[problem, i] = line
 
 
+@wp.func
+def lever_arm(arm: wp.vec3, direction: wp.vec3, surface_normal: wp.vec3) -> wp.vec3:
+    """Arm of a contour point, moved to where a curved surface would have its outline.
+
+    The outline of a curved surface moves along its normal, so that ``arm x normal`` is what turns do to it.
+    The edges of facets lie beside it, where the normal is not yet at a right angle to the viewing ray, and
+    would make even the spin of a cylinder seem to move its outline. ``direction`` is that of the row; the
+    normal, in the camera's frame, is zero at creases.
+    """
+    along = wp.dot(direction, surface_normal)
+    squared = wp.dot(direction, direction)
+    if along * along < _LEAST_ALIGNMENT * _LEAST_ALIGNMENT * squared:
+        return arm
+    moment = wp.cross(arm, along * surface_normal - direction)
+    return arm + wp.cross(direction, moment) / squared
+
+
 @wp.kernel(enable_backward=False)
 def accumulate_lines(
     samples: wp.array2d[ContourSample],
@@ -314,7 +332,8 @@ def accumulate_lines(
         sums[LINE_HIDDEN] += wp.where(line.variance < 0.0, 1.0, 0.0)
         if line.variance <= 0.0:
             continue
-        arm = R * samples[problem, i].point
+        sample = samples[problem, i]
+        arm = R * sample.point
         p = arm + t
         if p[2] <= 0.0:
             continue
@@ -327,5 +346,6 @@ def accumulate_lines(
         sums[LINE_INLIERS] += inlier
         sums[LINE_CHI2] += inlier * s
         direction = wp.transpose(project_jacobian(camera, p)) * line.normal
+        arm = lever_arm(arm, direction, R * sample.normal)
         sums = add_row(sums, direction, arm, residual, weight / (line.variance * correlation))
     add_sums(problem, sums, total)

@@ -7,6 +7,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.fitting.refiner import PoseRefiner
+from dr_perception.optim.pose_solver import DIRECTION_ERROR_RAD
 from dr_perception.render.device_array import SharedArray
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import capture, record
@@ -14,7 +15,7 @@ from dr_perception.tracking.belief import Belief, Interval, Motion, predict_beli
 from dr_perception.tracking.config import MotionConfig, TrackerConfig
 from dr_perception.tracking.health import BOTH, DEPTH_ONLY, OUTLINE_ONLY, Agreement
 from dr_perception.tracking.judgement import Conditions, Judge, Measurement, accept_measurement, judge_pose
-from dr_perception.tracking.uncertainty import DIRECTION_ERROR_RAD, SurfaceUncertainty
+from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
 """Variances [m^2, rad^2] beyond which nothing is reported: the object may be anywhere."""

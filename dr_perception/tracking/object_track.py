@@ -46,7 +46,7 @@ class ObjectTrack:
         self.model = model
         self.config = config
         buffers = model_buffers(model, config.refiner.sampling.mesh_error, frame.device)
-        self.refiner = PoseRefiner(model, frame, config.refiner, buffers=buffers)
+        self.refiner = PoseRefiner(model, frame, config.refiner, buffers=buffers, learns=True)
         self.stages = self.refiner.record_sequence(config.stages)
         self.wide_stages = self.refiner.record_sequence(config.wide_stages)
         self._estimator = Estimator(self.refiner, config)
@@ -78,6 +78,8 @@ class ObjectTrack:
         self.refiner.set_poses(T_cam_obj[None])
         self.refiner.view.render()
         self.refiner.histograms.learn(1.0)
+        if self.refiner.learned is not None:
+            self.refiner.learned.begin()
         self.T_cam_obj = T_cam_obj.copy()
         self.status, self._reason = Status.TRACKING, ""
         self._score = 1.0
@@ -251,6 +253,8 @@ class ObjectTrack:
         if self._frames_since_learning >= self.config.color_learning_interval:
             self._frames_since_learning = 0
             self.refiner.histograms.learn(self.config.color_learning_rate)
+            if self.refiner.learned is not None and not self.confidence.in_doubt:
+                self.refiner.learned.learn()
 
     def _reject(self, agreement: Agreement, hidden: bool) -> None:
         health = self.config.health

@@ -7,17 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.geometry.mesh_measure import sample_surface
+from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import hat
 
-_SAMPLES = 1000
 _RIGHT_SHARE = 0.1
-DIRECTION_ERROR_RAD = 0.026
-"""Standard deviation of the normals of meshes and outlines, about a degree and a half.
-
-Facets, and what was simplified away.
-"""
 
 
 class SurfaceUncertainty:
@@ -26,23 +20,21 @@ class SurfaceUncertainty:
     A turn about an axis of continuous symmetry displaces nothing that can be told apart and does not count.
 
     Attributes:
-        spread: Second moments (3, 3) of the surface about the centre, as those of a body [m^2].
+        spread: Second moments (3, 3) of the surface about the centre, see `surface_spread`.
         keep: Matrix (3, 3) that takes turns about axes of symmetry out.
         radius_m: Root mean square distance of the surface from the centre.
         limit_m: Displacement up to which a pose counts as right.
     """
 
     def __init__(self, model: ObjectModel) -> None:
-        """Measure the second moments of the surface about the centre of the bounding sphere."""
-        points = sample_surface(model.mesh, _SAMPLES, np.random.default_rng(0))[0] - model.center
-        moment = points.T @ points / len(points)
-        self.spread = np.trace(moment) * np.eye(3) - moment
+        """Measure the surface about the centre of the bounding sphere."""
+        self.spread = surface_spread(model.mesh, model.center)
         self.keep = np.eye(3)
         for symmetry in model.symmetries.continuous:
             axis = np.asarray(symmetry.axis, dtype=np.float64)
             axis = axis / np.linalg.norm(axis)
             self.keep = self.keep @ (np.eye(3) - np.outer(axis, axis))
-        self.radius_m = math.sqrt(np.trace(moment))
+        self.radius_m = math.sqrt(0.5 * np.trace(self.spread))
         self.limit_m = _RIGHT_SHARE * model.diameter_m
 
     def displacement_m(self, R_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
