@@ -17,7 +17,7 @@ from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 from dr_perception.render.texel_gradient import gradient_stencil, tangents
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-_LEAST_PER_DIAMETER = 80.0
+_LEAST_PER_DIAMETER = 120.0
 _LEAST_TEXELS = 8000.0
 _MAX_RESOLUTION = 256
 _FILTER_RADIUS = 0.8

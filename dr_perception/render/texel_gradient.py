@@ -18,8 +18,8 @@ _RING_SPACINGS = 1.5
 _NEAR_SPACINGS = 0.8
 _SAME_SIDE_COSINE = 0.7
 """Texels whose normals differ by more lie beyond an edge, or on the other side of a thin wall."""
-_LEAST_SPREAD = 0.05
-"""Smallest second moment of neighbours, in squared spacings, along which a slope can be told."""
+_DAMPING = 0.05
+"""Added to the second moments of neighbours, in squared spacings: without neighbours there is no slope."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,13 @@ def gradient_stencil(
     distance, neighbour = cKDTree(points).query(places)
     counts = distance < _NEAR_SPACINGS * spacing_m
     counts &= np.einsum("tkc,tc->tk", normals[neighbour], normals) > _SAME_SIDE_COSINE
-    offset = (points[neighbour] - points[:, None]) / spacing_m
-    offset -= np.einsum("tkc,tc->tk", offset, normals)[..., None] * normals[:, None]
-    offset *= counts[..., None]
-    # Pseudo-inverse of the second moments: the normal, and directions without neighbours, stay zero.
-    values, vectors = np.linalg.eigh(np.einsum("tki,tkj->tij", offset, offset))
-    inverse = np.where(values > _LEAST_SPREAD, 1.0 / np.maximum(values, _LEAST_SPREAD), 0.0)
-    inverse_moments = np.einsum("tij,tj,tkj->tik", vectors, inverse, vectors)
-    weight = np.einsum("tij,tkj->tki", inverse_moments, offset)
+    offset = (points[neighbour] - points[:, None]) / spacing_m * counts[..., None]
+    x, y = np.einsum("tkc,tc->tk", offset, side), np.einsum("tkc,tc->tk", offset, up)
+    xx, xy, yy = (x * x).sum(axis=1) + _DAMPING, (x * y).sum(axis=1), (y * y).sum(axis=1) + _DAMPING
+    determinant = xx * yy - xy * xy
+    along_side = (yy[:, None] * x - xy[:, None] * y) / determinant[:, None]
+    along_up = (xx[:, None] * y - xy[:, None] * x) / determinant[:, None]
+    weight = along_side[..., None] * side[:, None] + along_up[..., None] * up[:, None]
     stencil = GradientStencil(
         np.zeros((len(all_points), _NEIGHBOURS), np.int32),
         np.zeros((len(all_points), _NEIGHBOURS, 3), np.float32),

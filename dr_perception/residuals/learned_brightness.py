@@ -27,7 +27,7 @@ from dr_perception.residuals.learned_brightness_kernels import (
     slope_texels,
 )
 
-_COARSENESS = 1.2
+_COARSENESS = 1.5
 """Texels are larger than those of given textures, by which learning them is cheaper."""
 _PARTS = 6
 """A frame teaches every so-many-th of the texels that are known already."""
