@@ -167,7 +167,7 @@ class Simulator:
         body = shade[..., None] * albedo
         x0, y0, x1, y1 = box
         cover = np.isfinite(z).astype(np.float64)[..., None]
-        share, mixed = _average(cover), _average(cover * body)
+        share, mixed = average(cover), average(cover * body)
         image[y0:y1, x0:x1] = (1.0 - share) * image[y0:y1, x0:x1] + mixed
         image = gaussian_filter(image, (0.5, 0.5, 0.0)) + rng.normal(0.0, n.color_sigma, image.shape)
         return np.clip(np.round(image), 0, 255).astype(np.uint8)
@@ -189,7 +189,7 @@ class Simulator:
         return J.T @ _whiten(J, hit, n)
 
 
-def _average(values: Array) -> Array:
+def average(values: Array) -> Array:
     """Mean over the rays of each pixel."""
     h, w, c = values.shape
     k = _SUPERSAMPLES
