@@ -32,6 +32,7 @@ from dr_perception.render import (
 )
 
 SUPERSAMPLING = 16
+SAMPLES = 1
 VECTOR = ("color", "normal")
 GROUPS = {
     "pose": ("silhouette", "depth", "color", "normal"),
@@ -112,9 +113,11 @@ def enlarged(camera: Camera, factor: int) -> Camera:
     )
 
 
-def options(channel: str, antialias: bool) -> RenderOptions:
-    """Options that draw one image, depth with its boundary term."""
-    return RenderOptions(channels=(channel,), antialias=antialias, antialias_depth=antialias)
+def options(channel: str, antialias: bool, samples: int = 1) -> RenderOptions:
+    """Options that draw one image, depth with its boundary term, with so many samples a pixel and axis."""
+    return RenderOptions(
+        channels=(channel,), antialias=antialias, antialias_depth=antialias, supersampling=samples
+    )
 
 
 class Reference:
@@ -172,14 +175,14 @@ def scaled_intrinsics(direction: NDArray) -> NDArray:
 def gradient(
     renderer: Renderer, scene: Scene, parameters: SceneParameters, channel: str, target: NDArray
 ) -> dict[str, NDArray]:
-    """Analytic gradients of the loss for all groups."""
+    """Gradients of the loss for all groups, with `SAMPLES` a pixel and axis."""
     vector = channel in VECTOR
     data = target.astype(np.float32)[None] if vector else target.astype(np.float32)[None, ..., 0]
     wanted = wp.array(data, dtype=wp.vec3 if vector else float)
     parameters.zero_grad()
     total = wp.zeros(1, dtype=wp.float64, requires_grad=True)
     with wp.Tape() as tape:
-        image = getattr(renderer.render(scene, parameters, options(channel, True)), channel)
+        image = getattr(renderer.render(scene, parameters, options(channel, True, SAMPLES)), channel)
         wp.launch(squared_vector if vector else squared_scalar, image.shape, [image, wanted], [total])
     tape.backward(total)
     return parameters.gradients()
@@ -358,7 +361,10 @@ def main() -> None:
     parser.add_argument(
         "--intersecting", action="store_true", help="only the case that must fail: meshes that intersect"
     )
+    parser.add_argument("--samples", type=int, default=1, help="samples a pixel and axis of what is tested")
     arguments = parser.parse_args()
+    global SAMPLES
+    SAMPLES = arguments.samples
     if arguments.hard_reference:
         Reference.smooth = False
         STEPS.update(vertices=4e-4, pose=6e-4, camera_pose=6e-4, intrinsics=0.15)

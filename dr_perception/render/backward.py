@@ -26,6 +26,7 @@ from dr_perception.render.pipeline import (
     normal_jump_arguments,
     pixel_inputs,
 )
+from dr_perception.render.supersampling import narrow, spread
 
 GEOMETRY = frozenset({"vertices", "pose", "camera_pose", "intrinsics"})
 """Parameters that move things on the image."""
@@ -57,7 +58,12 @@ def pull_back(c: Chunk, images: Images, grads: Images) -> None:
     if c.launcher.replay("pull_back", key):
         return
     with c.launcher.remember("pull_back", key):
-        _pull_back(c, images, grads)
+        if c.target is None:
+            _pull_back(c, images, grads)
+            return
+        fine = spread(c.launcher, c.target, grads, c.images, c.work.face_index, c.options)
+        _pull_back(c, c.images, fine)
+        narrow(c.launcher, c.target, c.parameters)
 
 
 def _pull_back(c: Chunk, images: Images, grads: Images) -> None:

@@ -44,11 +44,11 @@ class CapturedRender:
             loss: What runs between the two passes of `step`.
             differentiable: Whether there is a backward pass.
         """
-        self.images = chunk.images
+        self.images = chunk.results
         self.loss: wp.array | None = None
         self._chunk, self._refresh, self._evaluate = chunk, refresh, loss
         self._differentiable = differentiable
-        self._grads = Images(**{f.name: _grad(getattr(chunk.images, f.name)) for f in fields(Images)})
+        self._grads = Images(**{f.name: _grad(getattr(chunk.results, f.name)) for f in fields(Images)})
         self._tape: wp.Tape | None = None
         self._forward_eager()
         if differentiable:
@@ -111,7 +111,7 @@ class CapturedRender:
 
     def _step_eager(self) -> None:
         assert self._evaluate is not None
-        self._chunk.parameters.zero_grad()
+        self._chunk.asked.zero_grad()
         own = [grad for f in fields(Images) if (grad := getattr(self._grads, f.name)) is not None]
         for grad in own:
             grad.zero_()

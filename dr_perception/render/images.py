@@ -43,6 +43,14 @@ class RenderOptions:
     """x0, y0, width, height of the part of the image to draw [px]; None: all of it."""
     near: float = DEFAULT_NEAR_M
     """Distance of the near plane [m]."""
+    supersampling: int = 1
+    """Samples a pixel along each axis; images are drawn so many times as large and averaged.
+
+    One sample a pixel is biased where there is detail finer than a pixel: colours of dense vertices, small
+    texels, and outlines that fold several times within a pixel (``benchmarks/gradients.py`` has the figures).
+    Without ``antialias_depth`` depth is that of the samples around the centre of the pixel, the instance that
+    of the sample nearest to it.
+    """
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -55,6 +63,8 @@ class RenderOptions:
             raise ValueError(f"crop must be x0, y0, width, height with none negative, got {self.crop}")
         if not self.near > 0.0:
             raise ValueError(f"near must be a positive distance in metres, got {self.near}")
+        if self.supersampling < 1 or self.supersampling != int(self.supersampling):
+            raise ValueError(f"supersampling must be a whole number from 1 on, got {self.supersampling}")
         if not self.soft_silhouette_px >= 0.0:
             raise ValueError(f"soft_silhouette_px must be 0 or more, got {self.soft_silhouette_px}")
 

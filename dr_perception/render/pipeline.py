@@ -19,6 +19,7 @@ from dr_perception.render import (
 from dr_perception.render.images import Images, RenderOptions
 from dr_perception.render.launcher import STOP, Launcher
 from dr_perception.render.parameters import SceneParameters
+from dr_perception.render.supersampling import Target, average
 from dr_perception.render.types import EMPTY_KEY
 from dr_perception.render.workspace import SceneArrays, Workspace
 
@@ -36,6 +37,18 @@ class Chunk:
     """Only the views of the chunk."""
     first_view: int
     views: int
+    target: Target | None = None
+    """What the images are averaged into, if there are several samples a pixel."""
+
+    @property
+    def results(self) -> Images:
+        """Images that were asked for, of the views of the chunk."""
+        return self.images if self.target is None else self.target.images
+
+    @property
+    def asked(self) -> SceneParameters:
+        """Parameters that were asked for."""
+        return self.parameters if self.target is None else self.target.parameters
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -120,7 +133,7 @@ def material_inputs(c: Chunk) -> list:
 
 def draw(c: Chunk) -> None:
     """Run all stages; the same launches as last time are replayed if they were for the same arrays."""
-    key = (c.parameters, c.options, c.images)
+    key = (c.parameters, c.options, c.images, c.results)
     if c.launcher.replay("draw", key):
         return
     with c.launcher.remember("draw", key):
@@ -131,6 +144,8 @@ def draw(c: Chunk) -> None:
         if c.wants_outline:
             find_outline(c)
             blend(c)
+        if c.target is not None:
+            average(c.launcher, c.target, c.images, c.work.face_index, c.options)
 
 
 def clear(c: Chunk) -> None:

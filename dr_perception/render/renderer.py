@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import warp as wp
@@ -18,6 +19,7 @@ from dr_perception.render.images import Images, RenderOptions, crop_box
 from dr_perception.render.launcher import Launcher
 from dr_perception.render.parameters import SceneParameters, make_parameters
 from dr_perception.render.scene import Scene
+from dr_perception.render.supersampling import Target, enlarge, enlarged_options, enlarged_parameters
 from dr_perception.render.tape import active_tape
 from dr_perception.render.topology import SceneTopology
 from dr_perception.render.types import viewport
@@ -73,6 +75,7 @@ class Renderer:
         self.memory_budget_mb = float(memory_budget_mb)
         self._arrays: dict[tuple, SceneArrays] = {}
         self._workspaces: dict[tuple, tuple[Workspace, Launcher]] = {}
+        self._enlarged: WeakKeyDictionary[SceneParameters, dict[int, SceneParameters]] = WeakKeyDictionary()
 
     def parameters(
         self,
@@ -118,9 +121,7 @@ class Renderer:
         request = _Request(scene, parameters, options, images)
         if width > 0 and height > 0:
             for first, count in self._chunks(request, width, height):
-                chunk = self._chunk(
-                    request, first, count, pipeline.slice_views(images, first, count, parameters.num_views)
-                )
+                chunk = self._chunk(request, first, count)
                 pipeline.draw(chunk)
                 chunk.work.token = (images, first)
             self._record(request, width, height)
@@ -167,9 +168,10 @@ class Renderer:
                 f"got {self.memory_budget_mb:g}"
             )
         arrays, views = self._scene_arrays(scene), parameters.num_views
-        work = Workspace(arrays, _workspace_key(parameters, box, views), self.device)
-        launcher = Launcher(self.device)
-        chunk = pipeline.Chunk(arrays, parameters, options, work, launcher, images, 0, views)
+        fine, drawn = self._drawn(request)
+        box = crop_box(drawn, fine.image_size)
+        work = Workspace(arrays, _workspace_key(fine, box, views), self.device)
+        chunk = self._assemble(request, work, Launcher(self.device), 0, views)
         return CapturedRender(chunk, lambda: self._prepare(chunk, box), loss, bool(parameters.requires_grad))
 
     def _scene_arrays(self, scene: Scene) -> SceneArrays:
@@ -197,8 +199,10 @@ class Renderer:
                 f"the parameters are on {parameters.vertices.device}, the renderer on {self.device}"
             )
 
-    def _new_images(self, p: SceneParameters, options: RenderOptions, width: int, height: int) -> Images:
-        shape = (p.num_views, height, width)
+    def _new_images(
+        self, p: SceneParameters, options: RenderOptions, width: int, height: int, views: int | None = None
+    ) -> Images:
+        shape = (p.num_views if views is None else views, height, width)
         differentiable = bool(p.requires_grad)
         dtypes: dict[str, Any] = {
             "depth": wp.float32,
@@ -221,19 +225,48 @@ class Renderer:
 
     def _chunks(self, request: _Request, width: int, height: int) -> list[tuple[int, int]]:
         """First view and number of views of every chunk; all of one size but the last."""
-        total = request.parameters.num_views
-        per_view = bytes_per_view(self._scene_arrays(request.scene), width, height)
+        total, n = request.parameters.num_views, request.options.supersampling
+        per_view = bytes_per_view(self._scene_arrays(request.scene), n * width, n * height)
         size = max(1, min(int(self.memory_budget_mb * 1e6 // per_view), total))
         return [(first, min(size, total - first)) for first in range(0, total, size)]
 
-    def _chunk(self, request: _Request, first: int, count: int, images: Images) -> pipeline.Chunk:
-        arrays = self._scene_arrays(request.scene)
+    def _drawn(self, request: _Request) -> tuple[SceneParameters, RenderOptions]:
+        """Parameters and options of what is drawn, before samples are averaged."""
         p, options = request.parameters, request.options
-        box = crop_box(options, p.image_size)
-        work, launcher = self._workspace(arrays, p, box, count)
-        chunk = pipeline.Chunk(arrays, p, options, work, launcher, images, first, count)
-        self._prepare(chunk, box)
+        if options.supersampling == 1:
+            return p, options
+        known = self._enlarged.setdefault(p, {})
+        if options.supersampling not in known:
+            known[options.supersampling] = enlarged_parameters(p, options.supersampling)
+        return known[options.supersampling], enlarged_options(options)
+
+    def _chunk(self, request: _Request, first: int, count: int) -> pipeline.Chunk:
+        """A chunk with the buffers of its size, ready to be drawn."""
+        chunk = self._held_chunk(request, first, count)
+        self._prepare(chunk, crop_box(chunk.options, chunk.parameters.image_size))
         return chunk
+
+    def _held_chunk(self, request: _Request, first: int, count: int) -> pipeline.Chunk:
+        """The same, with whatever the buffers hold."""
+        p, options = self._drawn(request)
+        box = crop_box(options, p.image_size)
+        work, launcher = self._workspace(self._scene_arrays(request.scene), p, box, count)
+        return self._assemble(request, work, launcher, first, count)
+
+    def _assemble(
+        self, request: _Request, work: Workspace, launcher: Launcher, first: int, count: int
+    ) -> pipeline.Chunk:
+        p, options = self._drawn(request)
+        images = pipeline.slice_views(request.images, first, count, p.num_views)
+        target = None
+        if options is not request.options:
+            target = Target(request.options.supersampling, request.parameters, images)
+            if work.samples is None or work.samples[0] != (options, p):
+                made = self._new_images(p, options, work.key.width, work.key.height, count)
+                work.samples = ((options, p), made)
+            images = work.samples[1]
+        arrays = self._scene_arrays(request.scene)
+        return pipeline.Chunk(arrays, p, options, work, launcher, images, first, count, target)
 
     def _workspace(
         self, arrays: SceneArrays, p: SceneParameters, box: tuple, views: int
@@ -259,6 +292,8 @@ class Renderer:
             shape = w.rays.shape if distorted else (0, 0, 0)
             w.cull = a.topology.closed and _all_in_front(p, a.topology.radius, c.options.near)
             w.ideal_positions = wp.zeros(shape, dtype=wp.vec2, device=self.device) if distorted else None
+        if c.target is not None and (not same or live):
+            enlarge(c.launcher, c.target, p)
         if not same or live:
             c.launcher.run(
                 "rays",
@@ -286,19 +321,12 @@ class Renderer:
         images, total = request.images, request.parameters.num_views
         grads = Images(**{name: a.grad for name, a in _float_images(images).items()})
         for first, count in self._chunks(request, width, height):
-            part = pipeline.slice_views(images, first, count, total)
-            arrays = self._scene_arrays(request.scene)
-            box = crop_box(request.options, request.parameters.image_size)
-            work, launcher = self._workspace(arrays, request.parameters, box, count)
-            if work.token == (images, first):
-                chunk = pipeline.Chunk(
-                    arrays, request.parameters, request.options, work, launcher, part, first, count
-                )
-            else:
-                chunk = self._chunk(request, first, count, part)
+            chunk = self._held_chunk(request, first, count)
+            if chunk.work.token != (images, first):
+                chunk = self._chunk(request, first, count)
                 pipeline.draw(chunk)
-                work.token = (images, first)
-            pull_back(chunk, part, pipeline.slice_views(grads, first, count, total))
+                chunk.work.token = (images, first)
+            pull_back(chunk, chunk.results, pipeline.slice_views(grads, first, count, total))
 
 
 def _workspace_key(p: SceneParameters, box: tuple, views: int) -> WorkspaceKey:

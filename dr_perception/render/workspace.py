@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import warp as wp
 
+from dr_perception.render.images import Images
 from dr_perception.render.outline import Candidate, Piece
 from dr_perception.render.project import IdealCamera
 from dr_perception.render.topology import SceneTopology
@@ -95,6 +96,8 @@ class Workspace:
         self.prepared_for: tuple | None = None
         self.cull = False
         """Whether back faces are left out."""
+        self.samples: tuple[object, Images] | None = None
+        """Images of the samples of a supersampled render, and what they were made for."""
         self.token: object = None
         """Whose render the buffers hold: compared before a backward pass reuses them."""
         instances = max(arrays.num_instances, 1)
