@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -27,8 +29,10 @@ class DepthConfig(_Settings):
     cutoff_sigma: float = Field(
         4.0, gt=0.0, description="Standard deviations beyond which a measurement does not pull."
     )
-    correlation: float = Field(
-        6.3, ge=1.0, description="Rows that carry the information of one independent measurement."
+    shared_px2: float = Field(
+        52.0,
+        ge=1.0,
+        description="Pixels whose depths carry the information of one independent measurement.",
     )
 
 
@@ -48,6 +52,9 @@ class ContourConfig(_Settings):
     step_floor_px: float = Field(
         0.2, gt=0.0, description="Smallest standard deviation of a step measurement."
     )
+    inner_floor_px: float = Field(
+        0.5, gt=0.0, description="The same for edges inside the outline, which shade shows and shifts."
+    )
     half_window_px: int = Field(1, ge=1, le=8, description="Step measurements look this far to either side.")
     level_width_px: int = Field(
         3, ge=1, le=8, description="Pixels beyond the window that give the step's two levels."
@@ -59,8 +66,8 @@ class ContourConfig(_Settings):
     cutoff_sigma: float = Field(
         3.0, gt=0.0, description="Standard deviations beyond which a line does not pull."
     )
-    correlation: float = Field(
-        4.2, ge=1.0, description="Lines that carry the information of one independent line."
+    shared_px: float = Field(
+        9.0, ge=1.0, description="Pixels of outline that carry the information of one independent line."
     )
 
 
@@ -78,11 +85,12 @@ class ColorConfig(_Settings):
         description="Learned brightness is used where it scatters by more than this beyond shading, of 255.",
     )
     sigma: float = Field(12.0, gt=0.0, description="Standard deviation of brightness in grey levels of 255.")
+    lateral_px: float = Field(0.5, ge=0.0, description="Error of the place of a pattern on the surface.")
     cutoff_sigma: float = Field(
         3.0, gt=0.0, description="Standard deviations beyond which a sample does not pull."
     )
-    correlation: float = Field(
-        2.0, ge=1.0, description="Samples that carry the information of one independent one."
+    shared_px2: float = Field(
+        18.0, ge=1.0, description="Pixels that carry the information of one independent sample."
     )
     occlusion_m: float = Field(0.02, gt=0.0, description="Something nearer by this much hides a sample.")
 
@@ -136,6 +144,22 @@ WIDE_STAGES = (
 """From a pose some centimetres or tens of degrees off."""
 
 
+class UncertaintyConfig(_Settings):
+    """What a reported covariance holds besides the noise of the images."""
+
+    floor_m: float = Field(
+        6.0e-5, ge=0.0, description="Standard deviation of the model's own errors, translation."
+    )
+    floor_rad: float = Field(
+        1.1e-3, ge=0.0, description="Standard deviation of the model's own errors, rotation."
+    )
+
+    @property
+    def variances(self) -> NDArray[np.float64]:
+        """Variances (6,) of the model's own errors, translation [m^2], then rotation [rad^2]."""
+        return np.repeat([self.floor_m, self.floor_rad], 3) ** 2
+
+
 class RefinerConfig(_Settings):
     """Settings of the refinement of one model in one frame."""
 
@@ -143,9 +167,8 @@ class RefinerConfig(_Settings):
     depth: DepthConfig = DepthConfig()
     contour: ContourConfig = ContourConfig()
     color: ColorConfig = ColorConfig()
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
 
 
-TRACKING_REFINER = RefinerConfig(
-    sampling=SamplingConfig(contour_spacing_px=3.0), contour=ContourConfig(correlation=2.8)
-)
-"""Fewer lines, which count for more each: neighbouring ones say nearly the same."""
+TRACKING_REFINER = RefinerConfig(sampling=SamplingConfig(contour_spacing_px=3.0))
+"""Fewer lines: neighbouring ones say nearly the same."""

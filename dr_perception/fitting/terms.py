@@ -12,6 +12,7 @@ from dr_perception.residuals.color import ColorNoise, accumulate_color, fit_ligh
 from dr_perception.residuals.color_histogram import ColorHistograms
 from dr_perception.residuals.contour_lines import (
     ContourLine,
+    LineNoise,
     LineSearch,
     accumulate_lines,
     measure_lines_by_region,
@@ -42,15 +43,15 @@ def depth_rows(
     noise.sigma_per_m2 = config.sigma_per_m2
     noise.lateral_px = config.lateral_px
     noise.cutoff = config.cutoff_sigma
-    # Neighbouring samples say nearly the same: fewer of them count for more each.
-    noise.correlation = max(config.correlation / stage.depth_every, 1.0)
+    noise.shared_px2 = config.shared_px2
+    noise.spacing_px = view.settings.surface_stride_px
     lanes = num_lanes(frame.device)
     where = [poses.R.array, poses.t.array, poses.active]
     return record(
         accumulate_depth,
         (view.surface.shape[0], lanes),
         [
-            *[view.surface, view.surface_count, *where, frame.params, frame.depth.array],
+            *[view.surface, view.surface_count, *where, frame.params, frame.depth.array, view.cameras],
             *[noise, stage.depth_every, lanes],
         ],
         [sums],
@@ -78,11 +79,23 @@ class ContourTerm:
         self._histograms = histograms
         self._config = config
         lanes = num_lanes(frame.device)
-        robust = [config.cutoff_sigma, config.correlation]
+        noise = LineNoise()
+        noise.cutoff = config.cutoff_sigma
+        noise.shared_px = config.shared_px
+        noise.spacing_px = view.settings.contour_spacing_px
         self.accumulate = record(
             accumulate_lines,
             (view.contour.shape[0], lanes),
-            [*self._samples, self.lines, *self._poses, poses.active, frame.params, *robust, lanes],
+            [
+                *self._samples,
+                self.lines,
+                *self._poses,
+                poses.active,
+                frame.params,
+                view.cameras,
+                noise,
+                lanes,
+            ],
             [sums],
             frame.device,
         )
@@ -103,6 +116,7 @@ class ContourTerm:
             kernel, extra = measure_lines_by_region, [self._histograms.log_ratio]
         else:
             search.floor_px = c.step_floor_px
+            search.inner_floor_px = c.inner_floor_px
             kernel, extra = measure_lines_by_step, [c.half_window_px, c.level_width_px]
         inputs = [*self._samples, *self._poses, *images, *extra, search]
         return record(kernel, self.lines.shape, inputs, [self.lines], frame.device)
@@ -140,7 +154,9 @@ class ColorTerm:
         noise = ColorNoise()
         noise.sigma = config.sigma
         noise.cutoff = config.cutoff_sigma
-        noise.correlation = config.correlation
+        noise.lateral_px = config.lateral_px
+        noise.shared_px2 = config.shared_px2
+        noise.spacing_px = view.settings.surface_stride_px
         noise.hidden_m = config.occlusion_m
         samples = [view.surface, view.surface_count]
         where = [poses.R.array, poses.t.array]
@@ -155,7 +171,7 @@ class ColorTerm:
         self.accumulate = record(
             accumulate_color,
             (n, lanes),
-            [*samples, self.lights, *where, poses.active, *images, noise, lanes],
+            [*samples, self.lights, *where, poses.active, *images, view.cameras, noise, lanes],
             [sums],
             frame.device,
         )

@@ -12,6 +12,7 @@ an image's gradient would seem to measure even the spin of a body of revolution.
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.render.project import IdealCamera
 from dr_perception.render.surface_samples import SurfaceSample
 from dr_perception.residuals.brightness import (
     Light,
@@ -26,11 +27,13 @@ from dr_perception.residuals.normal_equations import (
     COLOR_INLIERS,
     COLOR_ROWS,
     COST,
+    EVIDENCE,
     Sums,
     add_row,
     add_sums,
 )
 from dr_perception.residuals.robust import tukey_rho, tukey_weight
+from dr_perception.residuals.spacing import image_scale, rows_per_measurement
 
 _LEAST_FACING = wp.constant(0.2)
 _LEAST_SAMPLES = wp.constant(40.0)
@@ -40,13 +43,17 @@ _LEAST_SAMPLES = wp.constant(40.0)
 class ColorNoise:
     """How brightness scatters.
 
-    sigma: standard deviation in levels of 255. cutoff: in standard deviations. correlation: rows that count
-    for one. hidden_m: a measurement nearer than the model by more than this hides a sample.
+    sigma: standard deviation in levels of 255. lateral_px: error of the place of the pattern, which shows
+    where brightness changes. cutoff: in standard deviations. shared_px2: area whose samples carry the
+    information of one. spacing_px: distance of samples in rendered pixels. hidden_m: a measurement nearer
+    than the model by more than this hides a sample.
     """
 
     sigma: float
+    lateral_px: float
     cutoff: float
-    correlation: float
+    shared_px2: float
+    spacing_px: float
     hidden_m: float
 
 
@@ -124,6 +131,7 @@ def accumulate_color(
     camera: CameraParams,
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
+    cameras: wp.array[IdealCamera],
     noise: ColorNoise,
     lanes: int,
     # output
@@ -141,6 +149,8 @@ def accumulate_color(
     sums = Sums()
     c2 = noise.cutoff * noise.cutoff
     n = wp.min(count[problem], samples.shape[1])
+    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    correlation = rows_per_measurement(noise.shared_px2, spacing * spacing)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane, n, lanes):
         sample = samples[problem, i]
@@ -154,15 +164,17 @@ def accumulate_color(
             continue
         expected = wp.dot(light, shade_basis(sample.brightness, normal))
         residual = expected - luma_at(image, uv[0], uv[1])
-        s = residual * residual / (noise.sigma * noise.sigma)
+        gain = light[0] + light[1] * normal[0] + light[2] * normal[1] + light[3] * normal[2]
+        direction = gain * seen_gradient(p, normal, R * sample.gradient)
+        sideways = noise.lateral_px * p[2] / camera.fx
+        variance = noise.sigma * noise.sigma + sideways * sideways * wp.dot(direction, direction)
+        s = residual * residual / variance
         weight = tukey_weight(s, c2)
         inlier = wp.where(weight > 0.0, 1.0, 0.0)
         sums[COLOR_ROWS] += 1.0
-        sums[COST] += tukey_rho(s, c2) / noise.correlation
+        sums[COST] += tukey_rho(s, c2) / correlation
         sums[COLOR_INLIERS] += inlier
         sums[COLOR_CHI2] += inlier * s
-        gain = light[0] + light[1] * normal[0] + light[2] * normal[1] + light[3] * normal[2]
-        direction = gain * seen_gradient(p, normal, R * sample.gradient)
-        scale = weight / (noise.sigma * noise.sigma * noise.correlation)
-        sums = add_row(sums, direction, arm, residual, scale)
+        sums = add_row(sums, direction, arm, residual, weight / (variance * correlation))
+    sums[EVIDENCE] = c2 / (3.0 * correlation) * sums[COLOR_ROWS] - sums[COST]
     add_sums(problem, sums, total)

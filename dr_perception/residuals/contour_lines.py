@@ -17,8 +17,10 @@ import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
 from dr_perception.render.contour import OUTER, ContourSample
+from dr_perception.render.project import IdealCamera
 from dr_perception.residuals.normal_equations import (
     COST,
+    EVIDENCE,
     LINE_CHI2,
     LINE_HIDDEN,
     LINE_INLIERS,
@@ -28,6 +30,7 @@ from dr_perception.residuals.normal_equations import (
     add_sums,
 )
 from dr_perception.residuals.robust import tukey_rho, tukey_weight
+from dr_perception.residuals.spacing import image_scale, rows_per_measurement
 
 HISTOGRAM_BITS = 4
 NUM_BINS = 1 << (3 * HISTOGRAM_BITS)
@@ -62,7 +65,9 @@ class LineSearch:
     reach: steps to either side (region search). step_px: pixels a step. sharpness: share of a pixel's log
     likelihood ratio that is independent of its neighbours'. prior_sigma_px: where the outline is expected.
     occlusion_m: a measurement nearer than the model by more than this hides the line. floor_px: standard
-    deviation that no line goes below. color_sigma: image noise in grey levels.
+    deviation that no line goes below. inner_floor_px: the same for edges inside the outline, whose two sides
+    are of one material: what is seen is shade, which a rounded edge shifts. color_sigma: image noise in grey
+    levels.
     """
 
     reach: int
@@ -71,7 +76,21 @@ class LineSearch:
     prior_sigma_px: float
     occlusion_m: float
     floor_px: float
+    inner_floor_px: float
     color_sigma: float
+
+
+@wp.struct
+class LineNoise:
+    """How rows are weighed.
+
+    cutoff: in standard deviations. shared_px: length of outline that carries the information of one
+    independent line. spacing_px: distance of contour samples in rendered pixels.
+    """
+
+    cutoff: float
+    shared_px: float
+    spacing_px: float
 
 
 @wp.func
@@ -217,6 +236,28 @@ def measure_lines_by_region(
     lines[problem, i] = line
 
 
+@wp.func
+def _slope_variance(inner: float, outer: float, noise2: float, width: float, m: float) -> float:
+    """Variance [px^2] of a step's place that slopes of the two levels cause.
+
+    The levels are taken some pixels from where they are needed, and a slope, of a background's pattern or of
+    shade on a round surface, shifts them until then. In one line it cannot be told from noise, so that it is
+    not corrected but counted where it exceeds that.
+
+    Args:
+        inner: First moment of the samples of the inner level, in contrasts.
+        outer: That of the outer level.
+        noise2: Variance of a sample, in squared contrasts.
+        width: Samples of the window between the levels.
+        m: Samples of a level.
+    """
+    moment = wp.max(m * (m * m - 1.0) / 12.0, 0.5)
+    slope2 = (inner * inner + outer * outer) / (moment * moment) - 2.0 * noise2 / moment
+    # Half of the window lies on either side of the step, its middle so far from that of the level.
+    shift = 0.5 * width * (0.25 * width + 0.5 * m)
+    return shift * shift * wp.max(slope2, 0.0)
+
+
 @wp.kernel(enable_backward=False)
 def measure_lines_by_step(
     samples: wp.array2d[ContourSample],
@@ -236,9 +277,8 @@ def measure_lines_by_step(
     problem, i = wp.tid()
     if i >= wp.min(count[problem], samples.shape[1]):
         return
-    line = _line_at(
-        samples[problem, i], R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m
-    )
+    sample = samples[problem, i]
+    line = _line_at(sample, R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m)
     valid = line.variance > 0.0
     line.variance = wp.min(line.variance, 0.0)
     far = float(half_window + level_width) + 2.0
@@ -254,6 +294,9 @@ def measure_lines_by_step(
         outer = wp.vec3()
         inner2 = float(0.0)
         outer2 = float(0.0)
+        inner_rise = wp.vec3()
+        outer_rise = wp.vec3()
+        middle = 0.5 * float(level_width - 1)
         for k in range(level_width):
             s = float(half_window + 1 + k)
             a = _color_at(image, c - s * line.normal)
@@ -262,6 +305,8 @@ def measure_lines_by_step(
             outer += b
             inner2 += wp.dot(a, a)
             outer2 += wp.dot(b, b)
+            inner_rise += (float(k) - middle) * a
+            outer_rise += (float(k) - middle) * b
         m = float(level_width)
         inner = inner / m
         outer = outer / m
@@ -276,7 +321,12 @@ def measure_lines_by_step(
                 area += wp.clamp(level, -0.1, 1.1)
             width = float(2 * half_window + 1)
             line.offset = area - 0.5 * width
-            line.variance = noise2 / contrast2 * width + search.floor_px * search.floor_px
+            floor = wp.where(sample.kind == OUTER, search.floor_px, search.inner_floor_px)
+            line.variance = noise2 / contrast2 * width + floor * floor
+            inner_slope = wp.dot(inner_rise, step) / contrast2
+            outer_slope = wp.dot(outer_rise, step) / contrast2
+            noise = search.color_sigma * search.color_sigma / contrast2
+            line.variance += _slope_variance(inner_slope, outer_slope, noise, width, m)
             if wp.abs(line.offset) > float(half_window):
                 line.variance = 0.0
     lines[problem, i] = line
@@ -308,16 +358,13 @@ def accumulate_lines(
     t_cam_obj: wp.array2d[wp.vec3],
     active: wp.array[int],
     camera: CameraParams,
-    cutoff: float,
-    correlation: float,
+    cameras: wp.array[IdealCamera],
+    noise: LineNoise,
     lanes: int,
     # output
     total: wp.array2d[float],
 ):
-    """Add the rows of measured lines.
-
-    ``cutoff`` is in standard deviations, ``correlation`` in rows that count for one.
-    """
+    """Add the rows of measured lines; ``cameras`` are those of the renders that they were sampled from."""
     problem, lane = wp.tid()
     if active[problem] == 0:
         return
@@ -325,7 +372,9 @@ def accumulate_lines(
     t = t_cam_obj[problem, 0]
     sums = Sums()
     n = wp.min(count[problem], samples.shape[1])
-    c2 = cutoff * cutoff
+    c2 = noise.cutoff * noise.cutoff
+    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    correlation = rows_per_measurement(noise.shared_px, spacing)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane, n, lanes):
         line = lines[problem, i]
@@ -348,4 +397,5 @@ def accumulate_lines(
         direction = wp.transpose(project_jacobian(camera, p)) * line.normal
         arm = lever_arm(arm, direction, R * sample.normal)
         sums = add_row(sums, direction, arm, residual, weight / (line.variance * correlation))
+    sums[EVIDENCE] = c2 / (3.0 * correlation) * sums[LINE_ROWS] - sums[COST]
     add_sums(problem, sums, total)

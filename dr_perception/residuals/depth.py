@@ -8,6 +8,7 @@ Blais and Levine 1995). Taking the ray of the pixel itself leaves no sub-pixel b
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project, ray
+from dr_perception.render.project import IdealCamera
 from dr_perception.render.surface_samples import SurfaceSample
 from dr_perception.residuals.normal_equations import (
     COST,
@@ -16,11 +17,13 @@ from dr_perception.residuals.normal_equations import (
     DEPTH_HIDDEN,
     DEPTH_INLIERS,
     DEPTH_ROWS,
+    EVIDENCE,
     Sums,
     add_row,
     add_sums,
 )
 from dr_perception.residuals.robust import tukey_rho, tukey_weight
+from dr_perception.residuals.spacing import image_scale, rows_per_measurement
 
 _FARTHEST = wp.constant(100.0)
 
@@ -31,15 +34,16 @@ class DepthNoise:
 
     Along the optical axis sigma(z) = ``sigma_m + sigma_per_m2 z^2``; sideways the place that a depth belongs
     to is uncertain by ``lateral_px`` pixels, which shows on slanted surfaces. ``cutoff`` in standard
-    deviations is where a measurement stops to count; ``correlation`` is the number of rows that carry the
-    information of one independent measurement.
+    deviations is where a measurement stops to count. Depths over ``shared_px2`` pixels carry the information
+    of one independent measurement; samples are ``spacing_px`` rendered pixels apart.
     """
 
     sigma_m: float
     sigma_per_m2: float
     lateral_px: float
     cutoff: float
-    correlation: float
+    shared_px2: float
+    spacing_px: float
 
 
 @wp.struct
@@ -108,13 +112,14 @@ def accumulate_depth(
     active: wp.array[int],
     camera: CameraParams,
     depth: wp.array2d[float],
+    cameras: wp.array[IdealCamera],
     noise: DepthNoise,
     every: int,
     lanes: int,
     # output
     total: wp.array2d[float],
 ):
-    """Add the depth rows of every ``every``-th sample.
+    """Add the depth rows of every ``every``-th sample; ``cameras`` are those of the renders.
 
     A measurement nearer than the model beyond the cut-off is an occluder and does not pull; one farther says
     that the model stands in free space and costs the most a row can cost.
@@ -127,6 +132,8 @@ def accumulate_depth(
     sums = Sums()
     n = wp.min(count[problem], samples.shape[1])
     c2 = noise.cutoff * noise.cutoff
+    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    correlation = rows_per_measurement(noise.shared_px2, float(every) * spacing * spacing)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane * every, n, lanes * every):
         row = depth_row(samples[problem, i], R, t, camera, depth, noise)
@@ -135,11 +142,13 @@ def accumulate_depth(
         weight = tukey_weight(row.chi2, c2)
         outlier = wp.where(weight > 0.0, 0.0, 1.0)
         sums[DEPTH_ROWS] += 1.0
-        sums[COST] += tukey_rho(row.chi2, c2) / noise.correlation
+        sums[COST] += tukey_rho(row.chi2, c2) / correlation
         sums[DEPTH_INLIERS] += 1.0 - outlier
         sums[DEPTH_CHI2] += (1.0 - outlier) * row.chi2
         sums[DEPTH_HIDDEN] += outlier * (1.0 - row.beyond)
         sums[DEPTH_BEYOND] += outlier * row.beyond
-        scale = weight / (row.variance * noise.correlation)
+        scale = weight / (row.variance * correlation)
         sums = add_row(sums, row.normal, row.arm, row.residual, scale)
+    worst = c2 / (3.0 * correlation)
+    sums[EVIDENCE] = worst * (sums[DEPTH_ROWS] - sums[DEPTH_BEYOND]) - sums[COST]
     add_sums(problem, sums, total)

@@ -8,7 +8,7 @@ gradient pulled back through the projection). So ``J = (a, (X - t) x a)`` and a 
 
 import warp as wp
 
-NUM_SUMS = 40
+NUM_SUMS = 41
 """Floats per problem.
 
 21 of the upper triangle of H (row by row), 6 of g, the cost, counts of rows by kind.
@@ -33,6 +33,8 @@ LINE_CHI2 = wp.constant(37)
 COLOR_CHI2 = wp.constant(38)
 LINE_HIDDEN = wp.constant(39)
 """Contour samples with something measured well in front of them."""
+EVIDENCE = wp.constant(40)
+"""How much less the rows cost than outliers would; samples seen through the model count against it."""
 
 Sums = wp.types.vector(length=NUM_SUMS, dtype=wp.float32)
 

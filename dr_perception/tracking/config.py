@@ -40,17 +40,6 @@ class MotionConfig(_Settings):
     )
 
 
-class UncertaintyConfig(_Settings):
-    """What a reported covariance holds besides the noise of the images."""
-
-    floor_m: float = Field(
-        6.0e-5, ge=0.0, description="Standard deviation of the model's own errors, translation."
-    )
-    floor_rad: float = Field(
-        1.1e-3, ge=0.0, description="Standard deviation of the model's own errors, rotation."
-    )
-
-
 class HealthConfig(_Settings):
     """When an object counts as occluded or lost."""
 
@@ -142,7 +131,6 @@ class TrackerConfig(_Settings):
     )
     motion: MotionConfig = MotionConfig()
     health: HealthConfig = HealthConfig()
-    uncertainty: UncertaintyConfig = UncertaintyConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     search: SearchConfig = SearchConfig()
     camera: CameraConfig = CameraConfig()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.fitting.config import RefinerConfig
 from dr_perception.residuals import normal_equations as ne
 
 BOTH = (-9.9, 7.8, 5.4, 0.9)
@@ -55,7 +54,7 @@ class Agreement:
         return f"{depth} and {outline} ({self.support:.0f} samples)"
 
 
-def evidence(sums: NDArray[np.float32], config: RefinerConfig) -> float:
+def evidence(sums: NDArray[np.float32]) -> float:
     """Logarithm of how much better a pose explains the images than no object would.
 
     A row at the cut-off is as well explained by something else (that is what the cut-off means), so a row
@@ -65,10 +64,5 @@ def evidence(sums: NDArray[np.float32], config: RefinerConfig) -> float:
 
     Args:
         sums: Row sums and counts at the pose (`NUM_SUMS`,).
-        config: Noise and cut-offs that the rows were made with.
     """
-    terms = (config.depth, config.contour, config.color)
-    worst = [term.cutoff_sigma**2 / (3.0 * term.correlation) for term in terms]
-    rows = [float(sums[int(k)]) for k in (ne.DEPTH_ROWS, ne.LINE_ROWS, ne.COLOR_ROWS)]
-    gained = sum(w * n for w, n in zip(worst, rows, strict=True)) - float(sums[int(ne.COST)])
-    return 0.5 * (gained - worst[0] * float(sums[int(ne.DEPTH_BEYOND)]))
+    return 0.5 * float(sums[int(ne.EVIDENCE)])

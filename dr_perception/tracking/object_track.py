@@ -182,7 +182,7 @@ class ObjectTrack:
         self, agreement: Agreement
     ) -> tuple[Agreement, tuple[bool, float], NDArray[np.void], NDArray[np.float64]]:
         """What was measured last: agreement, its rank among others, the measurement and its pose (4, 4)."""
-        value = evidence(self.refiner.solver.best.host[0], self.config.refiner)
+        value = evidence(self.refiner.solver.best.host[0])
         rank = (self._is_good(agreement), value)
         return agreement, rank, self._estimator.measurement(), self.measured_pose
 

@@ -7,6 +7,7 @@ from scipy.special import ndtr
 
 from dr_perception.geometry import Camera
 from dr_perception.geometry.camera_warp import camera_params
+from dr_perception.render import contour
 from dr_perception.render.contour import ContourSample
 from dr_perception.residuals.contour_lines import (
     NUM_BINS,
@@ -40,7 +41,7 @@ def search(**settings):
     made = LineSearch()
     defaults = {
         "reach": 10, "step_px": 1.0, "sharpness": 0.3, "prior_sigma_px": 6.0,
-        "occlusion_m": 0.02, "floor_px": 0.0, "color_sigma": 2.0,
+        "occlusion_m": 0.02, "floor_px": 0.0, "inner_floor_px": 0.0, "color_sigma": 2.0,
     }  # fmt: skip
     for key, value in {**defaults, **settings}.items():
         setattr(made, key, value)
@@ -114,6 +115,38 @@ def test_reported_variance_is_true_to_the_error(noise: float, half_window: int) 
         assert good.mean() > 0.8
         normalised.append((lines["offset"] - position)[good] / np.sqrt(lines["variance"][good]))
     assert 0.5 < np.std(np.concatenate(normalised)) < 1.5
+
+
+def ramped(image, angle, per_px):
+    """The image with levels added to it that grow along the normal beyond the edge."""
+    coordinates = np.arange(SIZE) - 31.5
+    distance = coordinates[None, :] * np.cos(angle) + coordinates[:, None] * np.sin(angle)
+    ramp = per_px * np.clip(distance, 0.0, 8.0)
+    return np.clip(np.rint(image + ramp[..., None]), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("per_px", [-6.0, 6.0, 10.0])
+def test_what_a_slope_of_the_background_shifts_is_in_the_variance(per_px: float) -> None:
+    angle, inner, outer = 0.7, np.array([120.0, 120.0, 120.0]), np.array([60.0, 60.0, 60.0])
+    even = edge_image(angle, 0.0, 0.4, inner, outer)
+    level, sloped = (
+        measure(measure_lines_by_step, image, angle, [1, 3], search(), ALONG)
+        for image in (even, ramped(even, angle, per_px))
+    )
+    shift = np.abs(sloped["offset"].mean())
+    assert shift > 3.0 * np.sqrt(level["variance"].mean())  # or there would be nothing to count
+    sigma = np.sqrt(sloped["variance"].mean())
+    assert 0.5 * shift < sigma < 3.0 * shift
+
+
+def test_edges_inside_the_outline_are_known_less_well() -> None:
+    image = edge_image(0.7, 0.2, 0.4)
+    outer, inner = (
+        measure(measure_lines_by_step, image, 0.7, [1, 3], search(inner_floor_px=0.5), ALONG, int(kind))
+        for kind in (contour.OUTER, contour.INNER)
+    )
+    np.testing.assert_allclose(inner["variance"], outer["variance"] + 0.25, rtol=1e-4)
+    np.testing.assert_array_equal(inner["offset"], outer["offset"])
 
 
 def test_an_edge_beyond_the_window_or_too_faint_is_no_measurement() -> None:

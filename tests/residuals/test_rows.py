@@ -8,9 +8,10 @@ from dr_perception.geometry import Camera, make_transform, retract, transform_po
 from dr_perception.geometry.camera_warp import camera_params
 from dr_perception.geometry.se3 import exp_so3
 from dr_perception.render.contour import ContourSample
+from dr_perception.render.project import IdealCamera
 from dr_perception.render.surface_samples import SurfaceSample
 from dr_perception.residuals import normal_equations as ne
-from dr_perception.residuals.contour_lines import ContourLine, accumulate_lines
+from dr_perception.residuals.contour_lines import ContourLine, LineNoise, accumulate_lines
 from dr_perception.residuals.depth import DepthNoise, accumulate_depth
 
 LENSES = {
@@ -62,7 +63,14 @@ def central_differences(residual, step=1.0e-6):
     return np.array(rows)
 
 
-def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1):
+def render_camera(fx):
+    """The camera of one render, whose pixels are those of the image if the focal lengths agree."""
+    camera = IdealCamera()
+    camera.fx = camera.fy = fx
+    return wp.array([camera], dtype=IdealCamera, device="cpu")
+
+
+def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, zoom=1.0):
     total = wp.zeros((1, ne.NUM_SUMS), dtype=float, device="cpu")
     samples = structs(SurfaceSample, point=points, normal=normals)
     image = wp.array(depth.astype(np.float32), dtype=float, device="cpu")
@@ -71,15 +79,17 @@ def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1):
         wp.array([len(points)], dtype=int, device="cpu"),
         *pose_arrays(T),
         camera_params(camera),
+        image,
+        render_camera(zoom * camera.fx),
     ]
-    wp.launch(accumulate_depth, (1, lanes), [*inputs, image, noise, every, lanes], [total], device="cpu")
+    wp.launch(accumulate_depth, (1, lanes), [*inputs, noise, every, lanes], [total], device="cpu")
     return unpack(total)
 
 
-def depth_noise(sigma_m=0.002, sigma_per_m2=0.003, lateral_px=0.7, cutoff=NO_CUTOFF, correlation=1.0):
+def depth_noise(sigma_m=0.002, sigma_per_m2=0.003, lateral_px=0.7, cutoff=NO_CUTOFF, shared_px2=1.0):
     noise = DepthNoise()
     noise.sigma_m, noise.sigma_per_m2, noise.lateral_px = sigma_m, sigma_per_m2, lateral_px
-    noise.cutoff, noise.correlation = cutoff, correlation
+    noise.cutoff, noise.shared_px2, noise.spacing_px = cutoff, shared_px2, 1.0
     return noise
 
 
@@ -106,7 +116,7 @@ def test_depth_row_is_the_derivative_of_the_distance_from_the_tangent_plane(
         """Distance of the measured plane from the moved point, along the plane's normal."""
         return normal @ (measured - transform_points(T, point_obj))
 
-    H, g, sums = depth_rows(camera, depth, [point_obj], [normal_obj], depth_noise(correlation=2.0))
+    H, g, sums = depth_rows(camera, depth, [point_obj], [normal_obj], depth_noise(shared_px2=2.0))
     J = -central_differences(residual)
     pixel = np.rint(camera.project(p)).astype(int)
     ray = np.array([*camera.rays()[pixel[1], pixel[0]], 1.0])
@@ -166,7 +176,47 @@ def test_the_sum_does_not_depend_on_how_many_threads_share_it() -> None:
     np.testing.assert_allclose(many, one, rtol=1e-4, atol=1e-4 * np.abs(one).max())
 
 
-def line_rows(camera, points, centers, normals, offsets, variances, cutoff=NO_CUTOFF, correlation=1.0):
+@pytest.mark.parametrize(
+    ("zoom", "every", "rows"), [(1.0, 1, 8.0), (2.0, 1, 32.0), (1.0, 2, 4.0), (0.2, 1, 1.0)]
+)
+def test_samples_share_information_by_their_distance_in_the_image(
+    zoom: float, every: int, rows: float
+) -> None:
+    camera = Camera(160, 120, 150.0, 149.0, 80.3, 58.9)
+    T = make_transform(np.eye(3), np.array([0.0, 0.0, 0.5]))
+    depth, points = np.full((120, 160), 0.5), np.zeros((4, 3))
+    where = [camera, depth, points, np.tile([0.0, 0.0, -1.0], (4, 1))]
+    one, _, _ = depth_rows(*where, depth_noise(), T, every=every)
+    shared, _, _ = depth_rows(*where, depth_noise(shared_px2=8.0), T, every=every, zoom=zoom)
+    np.testing.assert_allclose(shared, one / rows, rtol=1e-5)
+    lines = [camera, [[0.01, 0.0, 0.0]], [[80.0, 60.0]], [[1.0, 0.0]], [0.2], [0.25]]
+    alone, _, _ = line_rows(*lines)
+    of_many, _, _ = line_rows(*lines, shared_px=8.0, zoom=zoom)
+    np.testing.assert_allclose(of_many, alone / max(8.0 * zoom, 1.0), rtol=1e-5)
+
+
+def test_evidence_counts_what_is_explained_and_free_space_against() -> None:
+    camera = Camera(160, 120, 150.0, 149.0, 80.3, 58.9)
+    T = make_transform(np.eye(3), np.array([0.0, 0.0, 0.5]))
+    points, normals = np.zeros((6, 3)), np.tile([0.0, 0.0, -1.0], (6, 1))
+    noise = depth_noise(cutoff=4.0, shared_px2=2.0)
+
+    def evidence(count: int, measured_m: float) -> float:
+        image = np.full((120, 160), measured_m)
+        _, _, sums = depth_rows(camera, image, points[:count], normals[:count], noise, T)
+        return sums[int(ne.EVIDENCE)]
+
+    worst = 4.0**2 / (3.0 * 2.0)
+    assert evidence(6, 0.5) == pytest.approx(6 * worst, rel=1e-5)
+    assert evidence(5, 0.5) == pytest.approx(5 * worst, rel=1e-5)
+    assert 0.0 < evidence(6, 0.504) < evidence(6, 0.5)
+    assert evidence(6, 0.3) == pytest.approx(0.0, abs=1e-5)
+    assert evidence(6, 0.8) == pytest.approx(-6 * worst, rel=1e-5)
+
+
+def line_rows(
+    camera, points, centers, normals, offsets, variances, cutoff=NO_CUTOFF, shared_px=1.0, zoom=1.0
+):
     total = wp.zeros((1, ne.NUM_SUMS), dtype=float, device="cpu")
     n = len(points)
     samples = structs(ContourSample, point=points, outward=np.tile([1.0, 0.0, 0.0], (n, 1)), kind=np.zeros(n))
@@ -177,8 +227,11 @@ def line_rows(camera, points, centers, normals, offsets, variances, cutoff=NO_CU
         lines,
         *pose_arrays(POSE),
         camera_params(camera),
+        render_camera(zoom * camera.fx),
     ]
-    wp.launch(accumulate_lines, (1, 1), [*inputs, cutoff, correlation, 1], [total], device="cpu")
+    noise = LineNoise()
+    noise.cutoff, noise.shared_px, noise.spacing_px = cutoff, shared_px, 1.0
+    wp.launch(accumulate_lines, (1, 1), [*inputs, noise, 1], [total], device="cpu")
     return unpack(total)
 
 
@@ -192,7 +245,7 @@ def test_line_row_is_the_derivative_of_the_distance_along_the_normal(camera: Cam
     def residual(T):
         return offset - normal @ (camera.project(transform_points(T, point)) - center)
 
-    H, g, sums = line_rows(camera, [point], [center], [normal], [offset], [variance], correlation=2.0)
+    H, g, sums = line_rows(camera, [point], [center], [normal], [offset], [variance], shared_px=2.0)
     J = -central_differences(residual)
     scale = 1.0 / (2.0 * variance)
     np.testing.assert_allclose(H, scale * np.outer(J, J), rtol=5e-3, atol=2e-5 * scale * np.abs(J).max() ** 2)

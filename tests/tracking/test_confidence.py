@@ -6,16 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from synthetic import PERIOD_NS, make_model, poses, render
 
-from dr_perception.fitting.config import RefinerConfig
 from dr_perception.geometry import exp_so3, make_transform
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
-from dr_perception.residuals import normal_equations as ne
 from dr_perception.tracking import Status, Tracker, TrackerConfig
 from dr_perception.tracking.confidence import Confidence, Resemblance
-from dr_perception.tracking.health import evidence
 from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 
@@ -54,25 +50,6 @@ def test_a_turn_about_an_axis_of_symmetry_makes_no_other_pose(round_about: bool)
     assert same(T, T @ turn) == round_about
     assert same(T, T @ make_transform(exp_so3(np.array([0.0, 0.01, 0.0])), np.zeros(3)))
     assert not same(T, T @ shift)
-
-
-def _sums(**counts: float) -> NDArray[np.float32]:
-    sums = np.zeros(ne.NUM_SUMS, dtype=np.float32)
-    for name, value in counts.items():
-        sums[int(getattr(ne, name))] = value
-    return sums
-
-
-def test_evidence_counts_what_is_explained_and_free_space_against() -> None:
-    config = RefinerConfig()
-    hidden_handle = _sums(DEPTH_ROWS=600, COST=90.0)
-    seen_handle = _sums(DEPTH_ROWS=630, COST=94.0)
-    in_free_space = _sums(DEPTH_ROWS=630, DEPTH_BEYOND=30, COST=94.0)
-    values = [evidence(r, config) for r in (seen_handle, hidden_handle, in_free_space)]
-    assert values[0] > values[1] > values[2]
-    worst = config.depth.cutoff_sigma**2 / (3.0 * config.depth.correlation)
-    outliers = _sums(DEPTH_ROWS=100, COST=100 * worst)
-    assert abs(evidence(outliers, config)) < 1e-3
 
 
 def test_a_regained_pose_is_doubted_until_a_search_confirms_it() -> None:
