@@ -16,7 +16,7 @@ from dr_perception.fitting.terms import ColorTerm, ContourTerm, depth_rows
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.optim.pose_solver import PoseSolver, information_matrix
+from dr_perception.optim.pose_solver import PoseSolver, credible_information, information_matrix
 from dr_perception.render.appearance import bake
 from dr_perception.render.lod import simplify
 from dr_perception.render.model_buffers import ModelBuffers
@@ -65,6 +65,10 @@ class Refinement:
     """Final state of the solver (P,), see `dr_perception.optim.levenberg_marquardt.Problem`."""
     counts: NDArray[np.int32]
     """Visible surface samples, contour samples and covered grid pixels (3, P)."""
+    direction_errors: NDArray[np.float64]
+    """Of the model, see `dr_perception.optim.pose_solver.PoseSolver` (3, 3)."""
+    floor: NDArray[np.float64]
+    """Variances of the model's own errors (6,)."""
 
     @cached_property
     def information(self) -> NDArray[np.float64]:
@@ -73,6 +77,10 @@ class Refinement:
         Translation [1/m^2], then rotation [1/rad^2], along the camera's axes.
         """
         return information_matrix(self.sums)
+
+    def credible_information(self, i: int) -> NDArray[np.float64]:
+        """The information (6, 6) of one pose without what errors of the model alone put in."""
+        return credible_information(self.information[i], self.T_cam_obj[i, :3, :3], self.direction_errors)
 
     @property
     def cost(self) -> NDArray[np.float64]:
@@ -273,4 +281,11 @@ class PoseRefiner:
         sums, problems = self.solver.pull()
         counts = self.view.pull_counts().copy()
         np.minimum(counts[1], self.view.contour.shape[1], out=counts[1])
-        return Refinement(T @ self._uncenter, sums.copy(), problems.copy(), counts)
+        return Refinement(
+            T @ self._uncenter,
+            sums.copy(),
+            problems.copy(),
+            counts,
+            self.solver.direction_errors,
+            self.config.uncertainty.variances,
+        )

@@ -138,7 +138,7 @@ class Refined:
         converged = step < _CONVERGED_STEP
         return PoseEstimate(
             T_cam_obj=r.T_cam_obj[i].copy(),
-            covariance=origin_covariance(self.model, r.T_cam_obj[i], r.information[i]),
+            covariance=origin_covariance(self.model, r.T_cam_obj[i], r.credible_information(i), r.floor),
             score=score,
             converged=converged,
             iterations=self.iterations,
@@ -149,14 +149,19 @@ class Refined:
 
 
 def origin_covariance(
-    model: ObjectModel, T_cam_obj: NDArray[np.float64], information: NDArray[np.float64]
+    model: ObjectModel,
+    T_cam_obj: NDArray[np.float64],
+    information: NDArray[np.float64],
+    floor: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Covariance (6, 6) of a pose of the model's origin from the information (6, 6) about its centre.
+
+    The variances (6,) of ``floor`` are added: errors of the model, not of the images.
 
     Directions that nothing measures get the standard deviation of a pose known to a diameter and half a turn.
     """
     unknown = np.diag([model.diameter_m**-2] * 3 + [np.pi**-2] * 3)
-    centred = np.linalg.inv(information + unknown)
+    centred = np.linalg.inv(information + unknown) + np.diag(floor)
     J = np.eye(6)
     J[:3, 3:] = hat(T_cam_obj[:3, :3] @ model.center)
     covariance = J @ centred @ J.T

@@ -33,9 +33,9 @@ def motion_of(config: MotionConfig) -> Motion:
     return motion
 
 
-def judge_of(refiner: PoseRefiner, config: TrackerConfig) -> Judge:
+def judge_of(refiner: PoseRefiner) -> Judge:
     """What the judging kernel knows of an object."""
-    model, surface, floor = refiner.model, SurfaceUncertainty(refiner.model), config.uncertainty
+    model, surface = refiner.model, SurfaceUncertainty(refiner.model)
     judge = Judge()
     judge.center = wp.vec3d(*model.center)
     judge.spread = wp.mat33d(*surface.spread.ravel())
@@ -44,7 +44,7 @@ def judge_of(refiner: PoseRefiner, config: TrackerConfig) -> Judge:
     judge.reach_m = model.radius_m
     judge.limit_m = surface.limit_m
     judge.direction_error_rad = DIRECTION_ERROR_RAD
-    judge.floor = wp.spatial_vectord(*np.repeat([floor.floor_m, floor.floor_rad], 3) ** 2)
+    judge.floor = wp.spatial_vectord(*refiner.config.uncertainty.variances)
     judge.max_lines = refiner.view.settings.max_contour_samples
     judge.both, judge.depth_only, judge.line_only = (wp.vec4d(*w) for w in (BOTH, DEPTH_ONLY, OUTLINE_ONLY))
     return judge
@@ -67,7 +67,7 @@ class Estimator:
         self._interval = SharedArray(1, Interval, "cpu")
         self._conditions = SharedArray(1, Conditions, "cpu")
         self._measurement = SharedArray(1, Measurement, "cpu")
-        self._record(motion_of(config.motion), judge_of(refiner, config))
+        self._record(motion_of(config.motion), judge_of(refiner))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
         host, seen = self._belief.host, self._measurement.host
         self._R, self._t = host["R"][0], host["t"][0]
