@@ -28,6 +28,7 @@ from simulate import Noise, Simulator
 import dr_perception as drp
 from dr_perception.evaluation.consistency import consistency, nees, observable_basis, pose_nees, reliability
 from dr_perception.evaluation.metrics import add_symmetric
+from dr_perception.fitting.search_config import FitConfig
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import local, perturb
 from dr_perception.tracking.uncertainty import SurfaceUncertainty
@@ -101,8 +102,10 @@ def trial(
 def simulate(model: ObjectModel, count: int, color: bool, seed: int) -> list[Trial]:
     """Fits of one model to simulated frames, two thirds of them from near."""
     rng = np.random.default_rng(seed)
+    noise = Noise()
+    config = FitConfig(refiner=noise.refiner_config())
     simulator, surface, points = (
-        Simulator(model, Noise(), rng),
+        Simulator(model, noise, rng),
         SurfaceUncertainty(model),
         evaluation_points(model),
     )
@@ -117,7 +120,7 @@ def simulate(model: ObjectModel, count: int, color: bool, seed: int) -> list[Tri
             else (rng.uniform(0.02, 0.08), np.radians(rng.uniform(20.0, 120.0)))
         )
         try:
-            fit = drp.fit_pose(model, frame, T_cam_obj=perturb(T, distance, angle, rng))
+            fit = drp.fit_pose(model, frame, T_cam_obj=perturb(T, distance, angle, rng), config=config)
         except ValueError:
             continue  # the guess is outside of the image
         found.append(trial(model.name, model, points, T, fit, bound_m(model, surface, T, information), near))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.sparse.linalg import LinearOperator, cg
 
+from dr_perception.fitting.config import ContourConfig, DepthConfig, RefinerConfig
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -44,6 +45,20 @@ class Noise:
     """Share of the variance that is independent from pixel to pixel."""
     color_sigma: float = 4.0
     """Standard deviation of a colour channel, of 255."""
+
+    @property
+    def shared_px2(self) -> float:
+        """Pixels that carry the information of one independent depth: the integral of the autocorrelation."""
+        return self.white_share + (1.0 - self.white_share) * 4.0 * np.pi * self.correlation_px**2
+
+    def refiner_config(self) -> RefinerConfig:
+        """Settings of a refiner that was told this noise."""
+        return RefinerConfig(
+            depth=DepthConfig(
+                sigma_per_m2=self.sigma_per_m2, lateral_px=self.lateral_px, shared_px2=self.shared_px2
+            ),
+            contour=ContourConfig(color_sigma=self.color_sigma),
+        )
 
 
 class Simulator:
