@@ -58,6 +58,7 @@ STEPS = {
     "intrinsics": 0.03,
     "texels": 0.05,
     "vertex_colors": 0.05,
+    "roughness": 0.005,
 }
 """Half the distance of the central differences: about 0.05 px for what moves things."""
 
