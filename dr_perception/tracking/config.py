@@ -62,6 +62,11 @@ class HealthConfig(_Settings):
         description="The wide stages are tried as well when it lies farther than this; over n nominal "
         "periods, farther than an n-th of it.",
     )
+    unexpected_turn_rad: float = Field(
+        0.06,
+        gt=0.0,
+        description="A turn that differs from its prediction by more is compared with the predicted one.",
+    )
     found_score: float = Field(
         0.85, ge=0.0, le=1.0, description="Score at which a lost object counts as found."
     )

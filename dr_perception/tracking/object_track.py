@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dr_perception.fitting.refiner import PoseRefiner, RecordedSequence
 from dr_perception.fitting.search_model import model_buffers
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import local
+from dr_perception.geometry.se3 import angle_between, local
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
@@ -27,8 +27,15 @@ _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
 
 A turn that nothing measures is not known, however well the rest fits.
 """
+_AS_GOOD = 0.03
+"""Share of the evidence for a pose by which that for another may be smaller and count as equal."""
 _JUMP_CHI2 = 22.5
 """What a squared normalised step of six degrees of freedom exceeds once in a thousand times."""
+
+
+def _is_as_good(rank: tuple[bool, float], other: tuple[bool, float]) -> bool:
+    """Whether an outcome explains the images about as well as another, both by their ranks."""
+    return rank[0] >= other[0] and rank[1] > (1.0 - _AS_GOOD) * other[1]
 
 
 class ObjectTrack:
@@ -147,11 +154,38 @@ class ObjectTrack:
             # Steps from far off end short of the optimum: go on from there.
             self.refiner.refine_sequence(self.stages, occluders)
             self._agreement = self._estimator.judge(rendered=True)
+        if self._unexpected_turn() > health.unexpected_turn_rad:
+            self._try_expected_turn(occluders)
         # The longer ago the last frame, the less the prediction excludes other optima.
         if shift_px > health.retry_shift_px / self._periods or self._is_doubtful(self._agreement):
             return False
         self._decide(self._agreement)
         return True
+
+    def _unexpected_turn(self) -> float:
+        """Angle [rad] between the measured and the predicted orientation."""
+        if self._agreement.shift_m < self.config.health.unexpected_turn_rad * self.model.radius_m:
+            return 0.0
+        return float(angle_between(self.predicted[:3, :3], self.measured_pose[:3, :3]))
+
+    def _try_expected_turn(self, occluders: Sequence[Launch]) -> None:
+        """Start again where the object was found, but turned as expected.
+
+        A part with teeth or many equal sides looks the same a tooth farther: of orientations that explain the
+        images as well, the least surprising one is taken. Else it would seem to spin by a tooth a frame.
+        """
+        first, turn = self._outcome(self._agreement), self._unexpected_turn()
+        T = first[3].copy()
+        center = T[:3, :3] @ self.model.center + T[:3, 3]
+        T[:3, :3] = self.predicted[:3, :3]
+        T[:3, 3] = center - T[:3, :3] @ self.model.center
+        self.refiner.set_poses(T[None])
+        self.refiner.refine_sequence(self.stages, occluders)
+        self._agreement = self._estimator.judge(rendered=True)
+        as_good = _is_as_good(self._outcome(self._agreement)[1], first[1])
+        if not as_good or self._unexpected_turn() > turn:
+            self._agreement = first[0]
+            self._estimator.restore(first[2])
 
     def step_wide(self, occluders: Sequence[Launch]) -> None:
         """Try the wide stages from the prediction and from proposals as well.
@@ -164,6 +198,8 @@ class ObjectTrack:
         for T, covariance in tries:
             outcomes.append(self._outcome(self.measure(self.wide_stages, T, covariance, occluders)))
         chosen = max(range(len(outcomes)), key=lambda k: outcomes[k][1])
+        if chosen == 1 and _is_as_good(outcomes[0][1], outcomes[1][1]):
+            chosen = 0  # the wide stages jump farther, perhaps by a tooth
         agreement, _, measurement, T_best = outcomes[chosen]
         if chosen < len(outcomes) - 1:
             self._estimator.restore(measurement)
@@ -239,7 +275,9 @@ class ObjectTrack:
         self._proposals, self._challenged = [], False
 
     def _accept(self, agreement: Agreement) -> None:
-        self._estimator.accept()
+        # A jump to another tooth is no spin: what is unexpected changes the velocity step by step.
+        unexpected = self._unexpected_turn()
+        self._estimator.accept(min(self.config.health.unexpected_turn_rad / max(unexpected, 1e-9), 1.0))
         if self._bad_frames > 0:
             self._estimator.stop()  # where it was believed to be is not where it was
         elif self.confidence.in_doubt:
