@@ -11,8 +11,8 @@ depth and outline agree (McCullagh and Nelder, "Generalized linear models", 1989
 chapter 4). Every set of frames has the same weight. The printed reliability is of refinements of objects that
 were left out of the fit, and once more of whole sets that were.
 
-Where a model has no colours, a pose turned by what leaves its shape as it is counts as right too: nothing that
-is measured could tell.
+Where a model has no colours, a pose turned by what leaves its shape as it is counts as right too: nothing
+that is measured could tell.
 """
 
 from __future__ import annotations

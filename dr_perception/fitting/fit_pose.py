@@ -16,7 +16,13 @@ from dr_perception.fitting.search_config import FitConfig
 from dr_perception.fitting.search_kernels import SearchImages
 from dr_perception.fitting.search_model import SearchModel, search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
-from dr_perception.fitting.search_rank import Shares, probability, rank, summarise
+from dr_perception.fitting.search_rank import (
+    Shares,
+    probability,
+    probability_of_outlines,
+    rank,
+    summarise,
+)
 from dr_perception.fitting.search_refine import BatchRefiner, Refined, batch_refiner
 from dr_perception.fitting.search_region import check_mask, check_size
 from dr_perception.fitting.search_scene import Region, pixel_labels
@@ -120,8 +126,7 @@ def _fit_color(model: ObjectModel, frame: Frame, T: NDArray[np.float64], config:
         batch.learn_colors()
         batch.refiner.refine([stage])
     refined = Refined(model, batch.refiner.result(), batch.iterations, 1)
-    lines = refined.shares()["lines"]
-    return refined.estimate(0, float(np.clip(lines[0], 0.0, 1.0)))
+    return refined.estimate(0, float(probability_of_outlines(refined.shares())[0]))
 
 
 def _stages_in_reach(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.fitting.search_rank import OUTLINES
 from dr_perception.residuals import normal_equations as ne
 
 BOTH = (-2.8, 1.4, 0.94)
 DEPTH_ONLY = (-3.9, 1.6, 0.0)
-OUTLINE_ONLY = (-0.25, 0.0, 1.2)
+OUTLINE_ONLY = (OUTLINES[0], 0.0, OUTLINES[1])
 """Offset and weights of the log odds that depth and outline agree, by what was measured.
 
 Fitted by logistic regression to right and wrong refinements in simulated frames and in frames of three real
