@@ -240,7 +240,8 @@ def search_in(root: Path, models: dict[str, ObjectModel], step: int, with_mask: 
             # With several instances in view any of them is right.
             points = evaluation_points(case.model)
             errors = [
-                add_error(case.model, points, found.T_cam_obj, T) for T in _same_model(case, root, with_mask)
+                add_error(case.model, points, found.T_cam_obj, T)
+                for T in poses_of_model(case, root, with_mask)
             ]
         score = found.score if found is not None else 0.0
         table.add(
@@ -250,7 +251,8 @@ def search_in(root: Path, models: dict[str, ObjectModel], step: int, with_mask: 
     return table
 
 
-def _same_model(case: Case, root: Path, with_mask: bool) -> list[NDArray[np.float64]]:
+def poses_of_model(case: Case, root: Path, with_mask: bool) -> list[NDArray[np.float64]]:
+    """Poses (4, 4) that are right answers to a search: any instance of the model where no mask says which."""
     if with_mask:
         return [case.T_cam_obj]
     scene = BopScene(root / case.scene.split("/")[1], image_ids=[case.image])

@@ -25,6 +25,8 @@ from dr_perception.geometry.model import ObjectModel
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("DR_PERCEPTION_SHARED", ROOT.parent / "shared"))
 OPEN_SCENES = SHARED / "data/bench/open"
+REAL_SETS = ("ycbv_frames", "icbin_frames", "visp_rbt_sequence")
+"""Folders below data/real with objects that move on their own."""
 RIGHT = 0.1
 """Share of the diameter below which an error counts as right."""
 

@@ -3,7 +3,7 @@
     taskset -c 0 python benchmarks/track.py                    # the table, one core
     taskset -c 0 python benchmarks/track.py --stride 3         # every third frame: three times the motion
     python benchmarks/track.py --scenes DIR --only 000005 --threads 2
-    python benchmarks/track.py --profile | --recovery | --peers | --camera | --loop 10000
+    python benchmarks/track.py --profile | --recovery | --peers | --camera | --real | --loop 10000
 
 Each of these prints its own table instead of the first and writes out/track_*.json, with the machine and the
 date. ``--core 0`` does what ``taskset -c 0`` does.
@@ -21,6 +21,7 @@ import numpy as np
 import track_loop
 import track_peers
 import track_profile
+import track_real
 import track_recovery
 import warp as wp
 from scenes import OPEN_SCENES, ROOT, Row, SceneData, pin_to_core, read_scenes, write_report
@@ -126,12 +127,19 @@ def show_peers(a: argparse.Namespace, _config: drp.TrackerConfig) -> dict[str, A
     return {"peers": results}
 
 
+def show_real(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
+    """Track real sequences."""
+    root = track_real.SEQUENCES if a.scenes == OPEN_SCENES else a.scenes
+    return {"real": track_real.run(root, a.only, a.stride, a.frames, config.threads)}
+
+
 PARTS = {
     "profile": show_profile,
     "recovery": show_recovery,
     "camera": show_camera,
     "loop": show_loop,
     "peers": show_peers,
+    "real": show_real,
 }
 
 
@@ -153,6 +161,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     part.add_argument("--recovery", action="store_true", help="blank images and hidden objects")
     part.add_argument("--peers", action="store_true", help="GICP, ICP and this project through the harness")
     part.add_argument("--camera", action="store_true", help="path of a moving camera")
+    part.add_argument("--real", action="store_true", help="real video, both camera modes")
     part.add_argument("--loop", type=int, default=0, metavar="N", help="N frames in a loop: memory and time")
     a = p.parse_args(arguments)
     if a.stride < 1 or not 0.0 <= a.frames_missing < 1.0 or a.loop < 0:

@@ -95,10 +95,11 @@ def judge_colors(
     # output
     shares: wp.array[wp.vec2],
 ):
-    """Two features of each pose.
+    """Two features of each pose, logarithms of how much better one explanation is than another.
 
-    Closeness of image and lit model to the noise (1 is perfect), and the share that the model explains better
-    than its mean colour would: what its texture is worth, negative where it contradicts.
+    The model's mean colour over a grey surface in the same light, and the model's colours over their mean:
+    what its hue and what its pattern are worth, per sample; negative where they contradict, 0 where there is
+    nothing to explain, as in the dark.
     """
     i = wp.tid()
     R = R_cam_obj[i]
@@ -119,6 +120,9 @@ def judge_colors(
     b = _Light()
     A_plain = _Square()
     b_plain = _Light()
+    A_grey = _Square()
+    b_grey = _Light()
+    grey = (mean[0] + mean[1] + mean[2]) / 3.0
     for k in range(n):
         at = _pixel(R * views.points[view, k] + t, images, hidden_m)
         if at[0] >= 0:
@@ -131,10 +135,15 @@ def judge_colors(
                 row = _basis(mean[c], normal)
                 A_plain += wp.outer(row, row)
                 b_plain += seen[c] * row
+                row = _basis(grey, normal)
+                A_grey += wp.outer(row, row)
+                b_grey += seen[c] * row
     light = _solve(A, b, 3.0 * used)
     light_plain = _solve(A_plain, b_plain, 3.0 * used)
+    light_grey = _solve(A_grey, b_grey, 3.0 * used)
     left = float(0.0)
     plain = float(0.0)
+    without = float(0.0)
     for k in range(n):
         at = _pixel(R * views.points[view, k] + t, images, hidden_m)
         if at[0] >= 0:
@@ -143,7 +152,8 @@ def judge_colors(
             for c in range(3):
                 left += _left_over(seen[c], light, _basis(views.colors[view, k][c], normal))
                 plain += _left_over(seen[c], light_plain, _basis(mean[c], normal))
-    left = left / (3.0 * used)
-    plain = plain / (3.0 * used)
-    noise = _SIGMA * _SIGMA
-    shares[i] = wp.vec2(noise / (noise + left), (plain - left) / (wp.max(plain, left) + 0.2 * noise))
+                without += _left_over(seen[c], light_grey, _basis(grey, normal))
+    noise = 3.0 * used * _SIGMA * _SIGMA
+    shares[i] = wp.vec2(
+        0.5 * wp.log((without + noise) / (plain + noise)), 0.5 * wp.log((plain + noise) / (left + noise))
+    )

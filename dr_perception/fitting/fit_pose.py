@@ -16,7 +16,14 @@ from dr_perception.fitting.search_config import FitConfig
 from dr_perception.fitting.search_kernels import SearchImages
 from dr_perception.fitting.search_model import SearchModel, search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
-from dr_perception.fitting.search_rank import Shares, probability, rank, summarise
+from dr_perception.fitting.search_rank import (
+    Shares,
+    probability,
+    probability_of_outlines,
+    promise,
+    rank,
+    summarise,
+)
 from dr_perception.fitting.search_refine import BatchRefiner, Refined, batch_refiner
 from dr_perception.fitting.search_region import check_mask, check_size
 from dr_perception.fitting.search_scene import Region, pixel_labels
@@ -32,7 +39,8 @@ _MIN_DEPTH_PIXELS = 12
 _MARGIN_PX = 24.0
 _SAME_M = 0.002
 _SAME_RAD = 0.03
-_BELIEF = 1.0
+_BELIEF = 4.0
+"""What a distance from the guess of one reach counts, in units of `rank`."""
 _NEAR = 0.35
 _PROMISING = 0.25
 _MOST_BEYOND = 0.015
@@ -120,8 +128,7 @@ def _fit_color(model: ObjectModel, frame: Frame, T: NDArray[np.float64], config:
         batch.learn_colors()
         batch.refiner.refine([stage])
     refined = Refined(model, batch.refiner.result(), batch.iterations, 1)
-    lines = refined.shares()["lines"]
-    return refined.estimate(0, float(np.clip(lines[0], 0.0, 1.0)))
+    return refined.estimate(0, float(probability_of_outlines(refined.shares())[0]))
 
 
 def _stages_in_reach(
@@ -367,13 +374,14 @@ def _starts(job: _Job, judge: Judge) -> NDArray[np.float64]:
     # A guess is more often a little off than far off: a smaller ball is filled more densely.
     near = from_ball(centred, _NEAR * config.reach_m, _NEAR * config.reach_rad, config.starts // 3)
     ball = np.concatenate([near, from_ball(centred, config.reach_m, config.reach_rad, config.starts)])
-    values = rank(summarise(judge.judge(ball, 3.0 * tau, samples=32, edges=16)))
+    values = promise(summarise(judge.judge(ball, 3.0 * tau, samples=32, edges=16)))
     pool = ball[np.append(0, best(values, config.aligned))]
     pool = judge.align(pool, 4.0 * tau, 1.5 * tau, steps=6, samples=64)
-    values = rank(summarise(judge.judge(pool, tau)))
+    values = promise(summarise(judge.judge(pool, tau)))
     values[0] += _GUESS_BONUS
     # What depth leaves open may have turned far beyond the reach.
-    values -= np.maximum(_distance_from_guess(job, pool @ invert(_shift(model))) - 2.0 * _BELIEF, 0.0)
+    away = _distance_from_guess(job, pool @ invert(_shift(model))) / _BELIEF
+    values -= np.maximum(away - 2.0, 0.0)
     pool = pool[thin_out(pool, values, config.finalists - 1, 0.06 * model.diameter_m, np.radians(8.0))]
     pool[:, :3, 3] -= pool[:, :3, :3] @ model.center
     return pool

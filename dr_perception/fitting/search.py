@@ -7,6 +7,7 @@ refined as one batch, and told apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,18 +16,19 @@ from numpy.typing import NDArray
 
 from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search_config import SearchConfig
-from dr_perception.fitting.search_model import search_model
-from dr_perception.fitting.search_pool import Judge, best, thin_out
+from dr_perception.fitting.search_model import SearchModel, search_model
+from dr_perception.fitting.search_pool import Judge, best, best_by_group, thin_out
 from dr_perception.fitting.search_ppf import pair_model
 from dr_perception.fitting.search_rank import Shares, probability, rank, summarise
 from dr_perception.fitting.search_refine import Refined, batch_refiner, refine_batch
 from dr_perception.fitting.search_region import check_region, region_of
-from dr_perception.fitting.search_scene import SearchScene, prepare_scene
-from dr_perception.fitting.search_seeds import from_belief, from_views, from_votes, snapped
+from dr_perception.fitting.search_scene import Region, SearchScene, prepare_scene
+from dr_perception.fitting.search_seeds import from_belief, from_places, from_views, from_votes, snapped
 from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import make_transform
 
 _SPUN = 3
 
@@ -69,21 +71,56 @@ def search_poses(
         needed; more than one
             region; ``max_instances`` below 1.
     """
-    config = config or SearchConfig()
     if max_instances < 1:
         raise ValueError(f"max_instances must be at least 1, got {max_instances}")
     check_region(frame, mask, box, click, prior)
-    where = wp.get_device(device)
     region = region_of(model, frame, mask, box, click)
-    scene = prepare_scene(model, frame, region, where)
-    search = search_model(model, config.refiner.sampling.mesh_error, where)
-    job = _Job(model, frame, config, scene, Judge(search, scene.images, scene.object_points, where), where)
-    seeds = _seeds(job, prior, region.is_mask, click)
-    if len(seeds) == 0:
-        return []
-    candidates = _narrow(job, seeds, max(config.finalists, 2 * max_instances))
-    refined = refine_batch(model, frame, candidates, config, where)
-    return _estimates(job, refined, max_instances)
+    job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
+    count = max(job.config.finalists, 2 * max_instances)
+    first = _narrow(job, _seeds(job, prior, click), count)
+    found = _estimates(job, _refined(job, first), max_instances)
+    if prior is None and not region.is_mask and _is_doubtful(job, found, max_instances):
+        found = _estimates(job, _refined(job, _everywhere(job, first, count)), max_instances)
+    return found
+
+
+def finalists(
+    model: ObjectModel,
+    frame: Frame,
+    mask: NDArray[np.bool_] | None = None,
+    also: Sequence[NDArray[np.float64]] = (),
+    config: SearchConfig | None = None,
+    device: wp.DeviceLike = "cpu",
+) -> tuple[NDArray[np.float64], Shares]:
+    """Refined poses (P, 4, 4) of a search that looks everywhere, unranked, and what is known of each.
+
+    For those who fit the ranking. The arguments are those of `search_poses`; poses ``also`` (4, 4) are
+    refined and judged like those that the search found, and come last.
+    """
+    region = region_of(model, frame, mask, None, None)
+    job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
+    count = job.config.finalists - len(also)
+    T = _narrow(job, _seeds(job, None, None), count)
+    T = T if region.is_mask else _everywhere(job, T, count)
+    shift = make_transform(np.eye(3), model.center)
+    T = np.concatenate([T, *(one[None] @ shift for one in also)])
+    refined = _refined(job, T)
+    if refined is None:
+        return T, {}
+    refined, shares = _judged(job, refined)
+    return refined.T_cam_obj, shares
+
+
+def _is_doubtful(job: _Job, found: Sequence[PoseEstimate], max_instances: int) -> bool:
+    """Whether to look everywhere: fewer were found than are wanted with the probability that is enough."""
+    return sum(one.score >= job.config.enough for one in found) < max_instances
+
+
+def _everywhere(job: _Job, first: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The best of some poses of the centre frame (P, 4, 4) and of those at all places of the frame."""
+    seeds, places = from_places(job.search, job.scene, np.random.default_rng(job.config.seed))
+    T = np.concatenate([first, _narrow(job, seeds, count, places)])
+    return _fewer(job, T, count) if len(T) else T
 
 
 def prepare_search(
@@ -102,30 +139,37 @@ class _Job:
     """Everything one search works on."""
 
     model: ObjectModel
+    search: SearchModel
     frame: Frame
+    region: Region
     config: SearchConfig
     scene: SearchScene
     judge: Judge
     device: wp.Device
 
 
-def _seeds(
-    job: _Job, prior: Prior | None, is_mask: bool, click: tuple[float, float] | None
-) -> NDArray[np.float64]:
+def _prepared(
+    model: ObjectModel, frame: Frame, region: Region, config: SearchConfig, device: wp.Device
+) -> _Job:
+    scene = prepare_scene(model, frame, region, config.refiner.depth, device)
+    search = search_model(model, config.refiner.sampling.mesh_error, device)
+    judge = Judge(search, scene.images, scene.object_points, device)
+    return _Job(model, search, frame, region, config, scene, judge, device)
+
+
+def _seeds(job: _Job, prior: Prior | None, click: tuple[float, float] | None) -> NDArray[np.float64]:
     """Poses of the centre frame to start from."""
     model, scene, config = job.model, job.scene, job.config
     rng = np.random.default_rng(config.seed)
     if prior is not None:
         T = from_belief(np.asarray(prior[0], float), np.asarray(prior[1], float), config.belief_seeds, rng)
         T[:, :3, 3] += T[:, :3, :3] @ model.center
-        search = search_model(model, config.refiner.sampling.mesh_error, job.device)
-        return np.concatenate([T, snapped(search, scene, T, rng)])
-    references = config.mask_references if is_mask else config.frame_references
+        return np.concatenate([T, snapped(job.search, scene, T, rng)])
+    references = config.mask_references if job.region.is_mask else config.frame_references
     voted = from_votes(model, scene, job.frame.camera, references, job.device, rng)
-    if not is_mask:
+    if not job.region.is_mask:
         return voted
-    search = search_model(model, config.refiner.sampling.mesh_error, job.device)
-    views = [from_views(search, middle, config.view_shift, model.diameter_m) for middle in _middles(job)]
+    views = [from_views(job.search, m, config.view_shift, model.diameter_m) for m in _middles(job)]
     return np.concatenate([voted, *views])
 
 
@@ -146,12 +190,20 @@ def _middles(job: _Job) -> list[NDArray[np.float64]]:
     return [camera.unproject(middle, np.array(depth)) for depth in z]
 
 
-def _narrow(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Best seeds after pruning and alignment: poses of the centre frame (P, 4, 4)."""
+def _narrow(
+    job: _Job, T: NDArray[np.float64], count: int, places: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Best seeds after pruning and alignment: poses of the centre frame (P, 4, 4).
+
+    With the numbers of the places that seeds are at (N,), each place keeps as many: a flat thing that any
+    side of the object fits coarsely must not crowd out where it is.
+    """
+    if len(T) == 0:
+        return T
     d, c = job.model.diameter_m, job.config
     coarse = c.coarse_tolerance * d
-    shares = summarise(job.judge.judge(T, coarse, samples=24, edges=0, points=32))
-    T = T[best(rank(shares), c.coarse_kept)]
+    values = rank(summarise(job.judge.judge(T, coarse, samples=24, edges=0, points=32)))
+    T = T[best(values, c.coarse_kept) if places is None else best_by_group(values, places, c.place_kept)]
     if job.frame.depth is not None:
         T = job.judge.align(T, 1.5 * coarse, 0.5 * coarse, steps=5, samples=48)
     values = rank(_shares(job, T, with_color=False))
@@ -161,15 +213,19 @@ def _narrow(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64
         T = job.judge.align(T, 0.7 * coarse, 0.6 * c.fine_tolerance * d, steps=5, samples=128)
     values = rank(_shares(job, T, with_color=True))
     T = T[thin_out(T, values, count, 0.08 * d, np.radians(20.0))]
-    T = _with_twins(job, T)
+    return _fewer(job, _with_twins(job, T), count)
+
+
+def _fewer(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The best of poses of the centre frame (P, 4, 4) that differ."""
+    d = job.model.diameter_m
     return T[thin_out(T, rank(_shares(job, T, with_color=True)), count, 0.08 * d, np.radians(12.0))]
 
 
 def _with_twins(job: _Job, T: NDArray[np.float64]) -> NDArray[np.float64]:
     """The best poses, each also turned by what leaves the shape as it is; colour decides between them."""
-    search = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device)
     best_few = T[: job.config.twinned]
-    return np.concatenate([T, (best_few[:, None] @ search.twins).reshape(-1, 4, 4)])
+    return np.concatenate([T, (best_few[:, None] @ job.search.twins).reshape(-1, 4, 4)])
 
 
 def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
@@ -179,12 +235,24 @@ def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
     return shares | job.judge.judge_colors(T, tau) if with_color else shares
 
 
-def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEstimate]:
-    """Judge refined poses and keep one of each instance."""
+def _refined(job: _Job, T: NDArray[np.float64]) -> Refined | None:
+    """Poses of the centre frame (P, 4, 4) refined; None for none."""
+    return refine_batch(job.model, job.frame, T, job.config, job.device) if len(T) else None
+
+
+def _judged(job: _Job, refined: Refined) -> tuple[Refined, Shares]:
+    """Refined poses, the best of them turned to where their label says, and what is known of each."""
     centred = refined.T_cam_obj.copy()
     centred[:, :3, 3] += centred[:, :3, :3] @ job.model.center
     refined = _turned_by_color(job, refined, centred)
-    shares = _shares(job, centred, with_color=True) | refined.shares()
+    return refined, _shares(job, centred, with_color=True) | refined.shares()
+
+
+def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[PoseEstimate]:
+    """Judge refined poses and keep one of each instance."""
+    if refined is None:
+        return []
+    refined, shares = _judged(job, refined)
     values = rank(shares)
     scores = probability(shares)
     estimates = [refined.estimate(int(i), float(scores[i])) for i in np.argsort(-values, kind="stable")]
@@ -199,7 +267,7 @@ def _estimates(job: _Job, refined: Refined, max_instances: int) -> list[PoseEsti
 
 def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) -> Refined:
     """Turn the best few poses of a body of revolution, here and in the result, to where its label says."""
-    label = search_model(job.model, job.config.refiner.sampling.mesh_error, job.device).label
+    label = job.search.label
     if label is None or job.frame.color is None:
         return refined
     tau = job.config.fine_tolerance * job.model.diameter_m

@@ -35,6 +35,12 @@ class SearchConfig(BaseModel):
     coarse_tolerance: float = Field(0.06, gt=0.0, description="Distance within which a seed agrees.")
     fine_tolerance: float = Field(0.03, gt=0.0, description="Distance within which an aligned pose agrees.")
     coarse_kept: int = Field(1000, ge=1, description="Seeds that are aligned.")
+    place_kept: int = Field(
+        12, ge=1, description="Seeds of each place that are aligned when the whole frame is looked through."
+    )
+    enough: float = Field(
+        0.8, ge=0.0, le=1.0, description="Probability of what was found that makes that unnecessary."
+    )
     fine_kept: int = Field(160, ge=1, description="Poses that are aligned again and judged by colour.")
     twinned: int = Field(5, ge=0, description="Poses that are also tried turned about near-symmetries.")
     finalists: int = Field(16, ge=1, description="Poses that are refined.")

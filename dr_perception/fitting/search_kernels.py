@@ -40,15 +40,18 @@ UNMEASURED = 11
 """Surface points without a depth."""
 CLOSE = 12
 """Measured points within the tolerance."""
+AVAILABLE = 13
+"""Surface points that would be in view were the image large enough."""
 
 _TESTED, _MEASURED, _AGREE = wp.constant(0), wp.constant(1), wp.constant(2)
 _BEYOND, _HIDDEN, _OFF_MASK = wp.constant(3), wp.constant(4), wp.constant(5)
 _EDGE_TESTED, _EDGE_SEEN, _EDGE_IN_MASK = wp.constant(6), wp.constant(7), wp.constant(8)
-_POINTS, _POINTS_AGREE, _UNMEASURED, _CLOSE = (
+_POINTS, _POINTS_AGREE, _UNMEASURED, _CLOSE, _AVAILABLE = (
     wp.constant(9),
     wp.constant(10),
     wp.constant(11),
     wp.constant(12),
+    wp.constant(13),
 )
 
 INSIDE = 1
@@ -167,6 +170,7 @@ def _surface_features(
     tolerance: Tolerance,
 ) -> Features:
     tau = tolerance.tau_m
+    f[_AVAILABLE] = float(wp.min(views.count[view], tolerance.samples))
     for i in range(wp.min(views.count[view], tolerance.samples)):
         p = R * views.points[view, i] + t
         if p[2] > 0.01:

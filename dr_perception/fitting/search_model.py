@@ -57,6 +57,8 @@ class SearchModel:
     """Surface points of every view [m] (V, S, 3)."""
     counts: NDArray[np.int32]
     """Points of every view (V,)."""
+    middles: NDArray[np.float64]
+    """Their means [m] (V, 3)."""
     has_colors: bool
     """Whether the views know colours."""
     twins: NDArray[np.float64]
@@ -131,6 +133,9 @@ def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
         directions=directions,
         points=points,
         counts=counts,
+        middles=np.array(
+            [p[:c].mean(axis=0) if c else np.zeros(3) for p, c in zip(points, counts, strict=True)]
+        ),
         has_colors=colors is not None,
     )
 

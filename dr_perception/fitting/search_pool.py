@@ -66,7 +66,7 @@ class Judge:
         return slot.features.host.copy()
 
     def judge_colors(self, T: NDArray[np.float64], tau_m: float, samples: int = 256) -> Shares:
-        """Features ``color`` and ``texture`` of poses (P, 4, 4); none where model or frame has no colours."""
+        """Features ``hue`` and ``pattern`` of poses (P, 4, 4); none where model or frame has no colours."""
         if not self._search.has_colors or self._images.color.size == 0:
             return {}
         slot = self._slot(T)
@@ -77,8 +77,8 @@ class Judge:
             slot.launches[key] = record(judge_colors, len(T), inputs, [slot.colors.array], self._device)
         slot.launches[key]()
         slot.colors.pull()
-        color, texture = slot.colors.host.astype(np.float64).T
-        return {"color": color, "texture": texture}
+        hue, pattern = slot.colors.host.astype(np.float64).T
+        return {"hue": hue, "pattern": pattern}
 
     def align(
         self, T: NDArray[np.float64], tau_first_m: float, tau_last_m: float, steps: int = 6, samples: int = 64
@@ -115,6 +115,14 @@ def best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     else:
         ids = np.arange(len(values))
     return ids[np.argsort(-values[ids], kind="stable")]
+
+
+def best_by_group(values: NDArray[np.float64], groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Indices of the ``count`` largest values (N,) of every group (N,), in descending order."""
+    order = np.lexsort((-values, groups))
+    first = np.searchsorted(groups[order], groups[order])
+    chosen = order[np.arange(len(order)) - first < count]
+    return chosen[np.argsort(-values[chosen], kind="stable")]
 
 
 def thin_out(

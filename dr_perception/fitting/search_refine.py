@@ -16,19 +16,20 @@ from dr_perception.fitting.refiner import PoseRefiner, RecordedStage, Refinement
 from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search_config import SearchConfig
 from dr_perception.fitting.search_model import model_buffers
-from dr_perception.fitting.search_rank import Shares
+from dr_perception.fitting.search_rank import Shares, log_odds
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import hat
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.residuals.normal_equations import (
-    DEPTH_CHI2,
+    DEPTH_BEYOND,
     DEPTH_HIDDEN,
     DEPTH_INLIERS,
     DEPTH_ROWS,
-    LINE_CHI2,
+    LINE_HIDDEN,
     LINE_INLIERS,
+    LINE_ROWS,
 )
 
 _KEPT_PER_MODEL = 4
@@ -122,13 +123,13 @@ class Refined:
         """
         sums = self.refinement.sums[: self.count].astype(np.float64)
         rows = np.maximum(sums[:, int(DEPTH_ROWS)] - sums[:, int(DEPTH_HIDDEN)], 1.0)
-        contour = np.maximum(self.refinement.contour_samples[: self.count].astype(np.float64), 1.0)
-        return {
-            "depth_inliers": sums[:, int(DEPTH_INLIERS)] / rows,
-            "depth_chi2": sums[:, int(DEPTH_CHI2)] / np.maximum(sums[:, int(DEPTH_INLIERS)], 1.0),
-            "lines": sums[:, int(LINE_INLIERS)] / contour,
-            "line_chi2": sums[:, int(LINE_CHI2)] / np.maximum(sums[:, int(LINE_INLIERS)], 1.0),
+        contour = self.refinement.contour_samples[: self.count] - sums[:, int(LINE_HIDDEN)]
+        inliers, lines = sums[:, int(DEPTH_INLIERS)], sums[:, int(LINE_INLIERS)]
+        shares = {
+            "depth_inliers": inliers / rows,
+            "depth": log_odds(inliers, sums[:, int(DEPTH_BEYOND)]),
         }
+        return shares | ({"lines": log_odds(lines, contour - lines)} if sums[:, int(LINE_ROWS)].any() else {})
 
     def estimate(self, i: int, score: float) -> PoseEstimate:
         """Estimate of one pose."""

@@ -11,6 +11,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.fitting.config import DepthConfig
 from dr_perception.fitting.search_kernels import INSIDE, OUTSIDE, SearchImages, estimate_normals
 from dr_perception.geometry.camera_warp import camera_params
 from dr_perception.geometry.frame import Frame
@@ -24,6 +25,7 @@ _MAX_PLANES = 4
 _PLANE_AREA = 3.0
 _OBJECT_POINTS = 256
 _NO_NORMAL = 0.5
+_RESOLVED = 0.1
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,13 @@ class SearchScene:
     """Measured points that are known to belong to the object [m] (N, 3)."""
 
 
-def prepare_scene(model: ObjectModel, frame: Frame, region: Region, device: wp.Device) -> SearchScene:
-    """Upload the frame and find the points that may belong to the object."""
+def prepare_scene(
+    model: ObjectModel, frame: Frame, region: Region, noise: DepthConfig, device: wp.Device
+) -> SearchScene:
+    """Upload the frame and find the points that may belong to the object.
+
+    Where depths scatter by more than a tenth of the diameter no pose could be told right from wrong.
+    """
     camera = frame.camera
     shape = (camera.height, camera.width)
     depth = frame.depth_m() if frame.depth is not None else np.zeros(shape, np.float32)
@@ -82,7 +89,8 @@ def prepare_scene(model: ObjectModel, frame: Frame, region: Region, device: wp.D
     z_grid = depth[cut, cut]
     points = np.concatenate([rays * z_grid[..., None], z_grid[..., None]], axis=-1).astype(np.float32)
     normals = images.normal.numpy()[cut, cut]
-    usable = (z_grid > 0.0) & (np.sum(normals**2, axis=-1) > _NO_NORMAL) & allowed[cut, cut]
+    usable = noise.sigma_m + noise.sigma_per_m2 * z_grid**2 < _RESOLVED * model.diameter_m
+    usable &= (z_grid > 0.0) & (np.sum(normals**2, axis=-1) > _NO_NORMAL) & allowed[cut, cut]
     if not region.is_mask:
         usable &= ~large_planes(points, normals, usable, stride / camera.fx, model.diameter_m)
     return SearchScene(

@@ -19,6 +19,13 @@ _PLACES = 96
 _FEWEST_POINTS = 8
 IN_PLANE_STEPS = 24
 """Turns about the viewing ray: 15 degrees apart."""
+_PLACE_CANDIDATES = 4000
+_PLACE_SPACING = 1.0
+"""Of the radius of what is seen of a model."""
+_PLACE_REACH = 1.0
+_PLACE_VIEWS = 4
+"""Every so-many-th view is tried at a place, 25 degrees apart, and in turns of 30 degrees."""
+_PLACE_TURNS = 12
 _SHIFTS = ((0.0, 0.0), (0.22, 0.0), (-0.22, 0.0), (0.0, 0.22), (0.0, -0.22))
 
 
@@ -30,19 +37,30 @@ def from_views(
     A part that is hidden moves the middle of what is seen, so the middle is also shifted sideways by
     ``spread_m`` times fixed steps.
     """
-    ray = center / np.linalg.norm(center)
+    T = _all_around(search, center, 1, IN_PLANE_STEPS)
+    to_ray = look_along(-(center / np.linalg.norm(center))[None])[0].T
+    shifted = np.tile(T, (len(_SHIFTS), 1, 1, 1))
+    shifted[..., :3, 3] += (np.array([(*xy, 0.0) for xy in _SHIFTS]) @ to_ray.T * diameter_m * spread_m)[
+        :, None
+    ]
+    return shifted.reshape(-1, 4, 4)
+
+
+def _all_around(
+    search: SearchModel, middle: NDArray[np.float64], every: int, turns: int
+) -> NDArray[np.float64]:
+    """Poses (K, 4, 4) of the centre frame whose visible side has its middle at a point (3,).
+
+    Of every ``every``-th view, in ``turns`` turns about the viewing ray.
+    """
+    ray = middle / np.linalg.norm(middle)
     to_ray = look_along(-ray[None])[0].T
-    angle = np.arange(IN_PLANE_STEPS) * (2.0 * np.pi / IN_PLANE_STEPS)
+    angle = np.arange(turns) * (2.0 * np.pi / turns)
     spin = exp_so3(angle[:, None] * np.array([0.0, 0.0, 1.0]))
-    R = np.einsum("ij,ajk,vkl->vail", to_ray, spin, look_along(search.directions)).reshape(-1, 3, 3)
-    middle = np.array(
-        [search.points[v, :c].mean(axis=0) if c else np.zeros(3) for v, c in enumerate(search.counts)]
-    )
-    moved = np.einsum("nij,nj->ni", R, np.repeat(middle, IN_PLANE_STEPS, axis=0))
-    shifts = [to_ray @ np.array([x, y, 0.0]) * diameter_m * spread_m for x, y in _SHIFTS]
-    T = np.tile(np.eye(4), (len(_SHIFTS) * len(R), 1, 1))
-    T[:, :3, :3] = np.tile(R, (len(_SHIFTS), 1, 1))
-    T[:, :3, 3] = np.concatenate([center + shift - moved for shift in shifts])
+    R = np.einsum("ij,ajk,vkl->vail", to_ray, spin, look_along(search.directions[::every])).reshape(-1, 3, 3)
+    T = np.tile(np.eye(4), (len(R), 1, 1))
+    T[:, :3, :3] = R
+    T[:, :3, 3] = middle - np.einsum("nij,nj->ni", R, np.repeat(search.middles[::every], turns, axis=0))
     return T
 
 
@@ -94,14 +112,42 @@ def snapped(
     places = near @ p / near.sum(axis=1, keepdims=True)
     eyes = -np.einsum("kji,kj->ki", T[:, :3, :3], T[:, :3, 3])
     view = np.argmax(eyes @ search.directions.T, axis=1)
-    shown = np.array(
-        [search.points[v, :c].mean(axis=0) if c else np.zeros(3) for v, c in enumerate(search.counts)]
-    )
-    middle = np.einsum("kij,kj->ki", T[:, :3, :3], shown[view]) + T[:, :3, 3]
+    middle = np.einsum("kij,kj->ki", T[:, :3, :3], search.middles[view]) + T[:, :3, 3]
     nearest = np.argmin(np.linalg.norm(middle[:, None] - places, axis=2), axis=1)
     out = T.copy()
     out[:, :3, 3] += places[nearest] - middle
     return out
+
+
+def from_places(
+    search: SearchModel, scene: SearchScene, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Poses (K, 4, 4) of the centre frame at every place of a frame, and the number of each one's place (K,).
+
+    Places lie close enough together that one is near the middle of the visible side of whatever part of the
+    frame is the object, however little of it is seen among other things; tables and walls have none.
+    """
+    p = scene.points[scene.usable].astype(np.float64)
+    if len(p) < _FEWEST_POINTS:
+        return np.zeros((0, 4, 4)), np.zeros(0, np.int64)
+    size = float(np.median(np.linalg.norm(search.points[:, 0], axis=1)))
+    some = p[rng.choice(len(p), min(_PLACE_CANDIDATES, len(p)), replace=False)]
+    apart = some[spread_out(some, _PLACE_SPACING * size)]
+    near = (np.linalg.norm(apart[:, None] - p, axis=2) < _PLACE_REACH * size).astype(np.float64)
+    places = near @ p / near.sum(axis=1, keepdims=True)
+    T = np.concatenate([_all_around(search, place, _PLACE_VIEWS, _PLACE_TURNS) for place in places])
+    return T, np.repeat(np.arange(len(places)), len(T) // len(places))
+
+
+def spread_out(points: NDArray[np.float64], distance_m: float) -> NDArray[np.int64]:
+    """Indices of points (N, 3) that are no nearer to each other than a distance, near all others."""
+    left = np.ones(len(points), bool)
+    kept = []
+    for i in range(len(points)):
+        if left[i]:
+            kept.append(i)
+            left &= np.linalg.norm(points - points[i], axis=1) > distance_m
+    return np.array(kept, np.int64)
 
 
 def from_ball(

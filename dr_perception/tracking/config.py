@@ -49,7 +49,7 @@ class HealthConfig(_Settings):
     min_samples: int = Field(30, ge=1, description="Fewer measured samples than this cannot support a pose.")
     good_score: float = Field(0.5, ge=0.0, le=1.0, description="A pose with a lower score is not trusted.")
     retry_score: float = Field(
-        0.8, ge=0.0, le=1.0, description="Below this the wide stages are tried as well."
+        0.9, ge=0.0, le=1.0, description="Below this the wide stages are tried as well."
     )
     repeat_shift_px: float = Field(
         8.0,

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.fitting.search_rank import OUTLINES
 from dr_perception.residuals import normal_equations as ne
 
-BOTH = (-9.9, 7.8, 5.4, 0.9)
-DEPTH_ONLY = (-14.1, 16.0, 0.0, 0.6)
-OUTLINE_ONLY = (-4.6, 0.0, 9.0, 0.0)
-"""Offset and weights of depth, outline and visible fraction, by what was measured.
+BOTH = (-2.8, 1.4, 0.94)
+DEPTH_ONLY = (-3.9, 1.6, 0.0)
+OUTLINE_ONLY = (OUTLINES[0], 0.0, OUTLINES[1])
+"""Offset and weights of the log odds that depth and outline agree, by what was measured.
 
-Fitted by logistic regression to 1,064 right and wrong refinements of the benchmark scenes, a third of them
-behind drawn-in occluders; `benchmarks/calibrate_score.py` repeats it.
+Fitted by logistic regression to right and wrong refinements in simulated frames and in frames of three real
+sensors, each set with the same weight; `benchmarks/calibrate_score.py` repeats it.
 """
 
 
@@ -24,7 +25,7 @@ class Agreement:
     """What the samples of a refined pose say; the fields follow `Measurement.figures`."""
 
     score: float
-    """Probability that the pose is right to a tenth of the diameter: a logistic model of the shares."""
+    """Probability that the pose is right to a tenth of the diameter, from the shares that agree."""
     certainty: float
     """The same probability from the covariance of the pose."""
     visible_fraction: float

@@ -78,12 +78,16 @@ def test_frame_shows_the_object_where_it_is(box: ObjectModel) -> None:
 
 def test_logistic_fit_finds_the_weights_that_made_the_outcomes() -> None:
     rng = np.random.default_rng(0)
-    features = np.column_stack([np.ones(4000), rng.uniform(0.0, 1.0, (4000, 3))])
-    truth = np.array([-4.0, 6.0, 3.0, 0.5])
-    right = rng.random(4000) < calibrate_score.probability(features, truth)
-    fitted = calibrate_score.fit(features, right, (1, 1, 1, 1))
-    np.testing.assert_allclose(fitted, truth, atol=0.6)
-    assert calibrate_score.fit(features, right, (1, 1, 0, 0))[2:].tolist() == [0.0, 0.0]
+    features = np.column_stack([np.ones(4000), rng.uniform(-2.0, 4.0, (4000, 2))])
+    truth = np.array([-2.0, 1.5, 0.8])
+    right = rng.random(4000) < 1.0 / (1.0 + np.exp(-features @ truth))
+    names = np.array(["a", "b"]).repeat([3000, 1000])
+    found = calibrate_score.Examples(features, right, names, names, np.zeros(4000))
+    every = np.ones(4000, bool)
+    np.testing.assert_allclose(found.fit(every, (1, 1, 1)), truth, atol=0.2)
+    assert found.fit(every, (1, 1, 0))[2] == 0.0
+    left_out = found.predicted((1, 1, 1), names)
+    assert abs(left_out.mean() - right.mean()) < 0.03
 
 
 def test_starts_get_wider() -> None:

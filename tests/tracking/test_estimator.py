@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.special import erf
@@ -13,6 +15,7 @@ from dr_perception.residuals.frame_buffers import FrameBuffers
 from dr_perception.residuals.normal_equations import NUM_SUMS
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
+from dr_perception.tracking.health import BOTH, DEPTH_ONLY
 from dr_perception.tracking.object_track import ObjectTrack
 from dr_perception.tracking.uncertainty import SurfaceUncertainty, covariance_about
 
@@ -152,13 +155,17 @@ def test_agreement_counts_what_is_seen(track: ObjectTrack, rng: np.random.Genera
     track.refiner.frame.has_color = True
     both = track._estimator.judge(rendered=True)
     assert both.visible_fraction == pytest.approx(1.0 - 60.0 / 400.0)
-    assert both.depth == pytest.approx(301.0 / 342.0)
-    assert both.outline == pytest.approx(71.0 / 92.0)
+    assert both.depth == pytest.approx((300.0 + 4.4) / (340.0 + 8.8))
+    assert both.outline == pytest.approx((70.0 + 1.9) / (90.0 + 3.8))
+    odds = BOTH[1] * math.log(304.4 / 44.4) + BOTH[2] * math.log(71.9 / 21.9)
+    assert both.score == pytest.approx(1.0 / (1.0 + math.exp(-BOTH[0] - odds)))
     assert (both.support, both.samples) == (370.0, 500.0)
     assert both.shift_m == pytest.approx(0.005 + 0.05 * track.model.radius_m, rel=1e-3)
     track.refiner.frame.has_color = False
     depth_only = track._estimator.judge(rendered=True)
-    assert depth_only.outline < 0.0 and depth_only.score != both.score
+    odds = DEPTH_ONLY[0] + DEPTH_ONLY[1] * math.log(304.4 / 44.4)
+    assert depth_only.outline < 0.0
+    assert depth_only.score == pytest.approx(1.0 / (1.0 + math.exp(-odds)))
 
 
 def test_velocity_is_learned_where_the_images_measure(track: ObjectTrack, rng: np.random.Generator) -> None:
