@@ -16,20 +16,18 @@ from dr_perception.render.raster import (
     _inverse_depth_plane,
     _inverse_z_at,
     _snap,
-    _top_left_bias,
     pack_key,
 )
 from dr_perception.render.types import SUBPIXEL_BITS, Viewport
 
 _BITS = wp.constant(wp.int32(SUBPIXEL_BITS))
 _ONE_PIXEL = wp.constant(1 << SUBPIXEL_BITS)
-_ONE_PIXEL_64 = wp.constant(wp.int64(1 << SUBPIXEL_BITS))
 _SCALE = wp.constant(float(1 << SUBPIXEL_BITS))
 _FAR = wp.constant(1.0e6)
 _BEHIND = wp.constant(wp.int32(-(1 << 30)))
 """Snapped coordinate of vertices that are not in front of the near plane; no other is so small."""
-_SMALL = wp.constant(8)
-"""Triangles whose box is at most so wide and high are tested pixel by pixel, into a mask of 64 bits."""
+_SMALL = wp.constant(8 << SUBPIXEL_BITS)
+"""Triangles less wide and high than 8 pixels are tested pixel by pixel, into a mask of 64 bits."""
 _EDGE_ON = wp.constant(wp.int64(4 << (2 * SUBPIXEL_BITS - 8)))
 """Twice the snapped area of 1/64 square pixel; rounding may turn smaller faces over."""
 
@@ -61,19 +59,25 @@ def _triangle_of(
 
 
 @wp.func
+def _edge(a: wp.vec2i, b: wp.vec2i, px: int, py: int) -> int:
+    """Edge function of a small triangle at a point of the grid: not negative where the edge has it inside."""
+    dx = b[0] - a[0]
+    dy = b[1] - a[1]
+    return dx * (py - a[1]) - dy * (px - a[0]) - wp.where(dy < 0 or (dy == 0 and dx > 0), 0, 1)
+
+
+@wp.func
 def _coverage(a: wp.vec2i, b: wp.vec2i, c: wp.vec2i, x0: int, y0: int, width: int, height: int) -> wp.uint64:
-    """Pixel centres of a box of at most 8 x 8 that lie in a triangle, row by row from the lowest bit."""
-    px = x0 << _BITS
-    py = y0 << _BITS
-    row_a = _cross(b[0] - a[0], b[1] - a[1], px - a[0], py - a[1]) + _top_left_bias(b[0] - a[0], b[1] - a[1])
-    row_b = _cross(c[0] - b[0], c[1] - b[1], px - b[0], py - b[1]) + _top_left_bias(c[0] - b[0], c[1] - b[1])
-    row_c = _cross(a[0] - c[0], a[1] - c[1], px - c[0], py - c[1]) + _top_left_bias(a[0] - c[0], a[1] - c[1])
-    step_ax = -wp.int64(b[1] - a[1]) * _ONE_PIXEL_64
-    step_bx = -wp.int64(c[1] - b[1]) * _ONE_PIXEL_64
-    step_cx = -wp.int64(a[1] - c[1]) * _ONE_PIXEL_64
-    step_ay = wp.int64(b[0] - a[0]) * _ONE_PIXEL_64
-    step_by = wp.int64(c[0] - b[0]) * _ONE_PIXEL_64
-    step_cy = wp.int64(a[0] - c[0]) * _ONE_PIXEL_64
+    """Pixel centres of a box of at most 8 x 8 that lie in a triangle, row by row from the lowest bit.
+
+    The triangle itself is smaller than 8 pixels and its box not farther away than that, so that its edge
+    functions stay below 2**24.
+    """
+    row_a = _edge(a, b, x0 << _BITS, y0 << _BITS)
+    row_b = _edge(b, c, x0 << _BITS, y0 << _BITS)
+    row_c = _edge(c, a, x0 << _BITS, y0 << _BITS)
+    if width == 1 and height == 1:
+        return wp.where((row_a | row_b | row_c) >= 0, wp.uint64(1), wp.uint64(0))
     mask = wp.uint64(0)
     bit = wp.uint64(1)
     y = wp.int32(0)
@@ -83,15 +87,15 @@ def _coverage(a: wp.vec2i, b: wp.vec2i, c: wp.vec2i, x0: int, y0: int, width: in
         w_c = row_c
         x = wp.int32(0)
         while x < width:
-            mask |= wp.where((w_a | w_b | w_c) >= wp.int64(0), bit, wp.uint64(0))
+            mask |= wp.where((w_a | w_b | w_c) >= 0, bit, wp.uint64(0))
             bit = bit << wp.uint64(1)
-            w_a += step_ax
-            w_b += step_bx
-            w_c += step_cx
+            w_a -= (b[1] - a[1]) << _BITS
+            w_b -= (c[1] - b[1]) << _BITS
+            w_c -= (a[1] - c[1]) << _BITS
             x += 1
-        row_a += step_ay
-        row_b += step_by
-        row_c += step_cy
+        row_a += (b[0] - a[0]) << _BITS
+        row_b += (c[0] - b[0]) << _BITS
+        row_c += (a[0] - c[0]) << _BITS
         y += 1
     return mask
 
@@ -139,15 +143,17 @@ def _draw_snapped(
     keys: wp.array3d[wp.uint64],
 ):
     """Draw a triangle whose corners run clockwise on screen."""
-    x0 = wp.max((wp.min(a[0], wp.min(b[0], c[0])) + _ONE_PIXEL - 1) >> _BITS, viewport.x0)
-    x1 = wp.min(wp.max(a[0], wp.max(b[0], c[0])) >> _BITS, viewport.x0 + viewport.width - 1)
-    y0 = wp.max((wp.min(a[1], wp.min(b[1], c[1])) + _ONE_PIXEL - 1) >> _BITS, viewport.y0)
-    y1 = wp.min(wp.max(a[1], wp.max(b[1], c[1])) >> _BITS, viewport.y0 + viewport.height - 1)
-    width = x1 - x0 + 1
-    height = y1 - y0 + 1
+    left = wp.min(a[0], wp.min(b[0], c[0]))
+    right = wp.max(a[0], wp.max(b[0], c[0]))
+    top = wp.min(a[1], wp.min(b[1], c[1]))
+    bottom = wp.max(a[1], wp.max(b[1], c[1]))
+    x0 = wp.max((left + _ONE_PIXEL - 1) >> _BITS, viewport.x0)
+    y0 = wp.max((top + _ONE_PIXEL - 1) >> _BITS, viewport.y0)
+    width = wp.min(right >> _BITS, viewport.x0 + viewport.width - 1) - x0 + 1
+    height = wp.min(bottom >> _BITS, viewport.y0 + viewport.height - 1) - y0 + 1
     if width <= 0 or height <= 0:
         return
-    if width > _SMALL or height > _SMALL:
+    if right - left >= _SMALL or bottom - top >= _SMALL:
         t = _triangle_of(view, corners[0], second, third, p_cam, screen)
         _fill_pinhole(t, face, view, viewport, keys)
         return
