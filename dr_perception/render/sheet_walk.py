@@ -66,6 +66,48 @@ def _facing(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> float:
     return wp.where(wp.dot(wp.cross(b - a, c - a), a) < 0.0, 1.0, -1.0)
 
 
+@wp.struct
+class Exit:
+    """Where a line leaves a face: edge, -1 if it ends inside, and how far along the line that is."""
+
+    edge: int
+    at: float
+
+
+@wp.func
+def _exit_of(
+    a: wp.vec3,
+    b: wp.vec3,
+    c: wp.vec3,
+    turned: float,
+    d: wp.vec3,
+    step: wp.vec3,
+    first: float,
+    limit: float,
+    around: wp.vec3i,
+    came_from: int,
+) -> Exit:
+    """Where the line ``d + at * step``, followed from ``first`` to ``limit``, leaves a face.
+
+    ``turned`` is the sign of `_facing`, ``around`` holds the neighbours over the edges, and the line does
+    not go back to the face it came from.
+    """
+    # Edge i is left where its function turns positive.
+    normals = wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
+    now = turned * (normals * d)
+    slope = turned * (normals * step)
+    out = Exit()
+    out.edge = -1
+    out.at = limit
+    for i in range(3):
+        if slope[i] > 0.0 and (around[i] != came_from or around[i] < 0):
+            there = wp.max(-now[i] / slope[i], first)
+            if there < out.at:
+                out.at = there
+                out.edge = i
+    return out
+
+
 @wp.func
 def walk_sheet(
     view: int,
@@ -108,27 +150,16 @@ def walk_sheet(
             f = came_from
             steps = _MAX_STEPS
         else:
-            # Edge i is left where its function turns positive.
-            normals = wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
-            now = turned * (normals * d)
-            slope = turned * (normals * step)
             around = neighbors[f]
-            leave = limit
-            edge = wp.int32(-1)
-            for i in range(3):
-                if slope[i] > 0.0 and (around[i] != came_from or around[i] < 0):
-                    there = wp.max(-now[i] / slope[i], at)
-                    if there < leave:
-                        leave = there
-                        edge = i
-            at = leave
+            leave = _exit_of(a, b, c, turned, d, step, at, limit, around, came_from)
+            at = leave.at
             next = wp.int32(-1)
-            if edge < 0:
+            if leave.edge < 0:
                 arrived = 1
             else:
-                next = around[edge]
+                next = around[leave.edge]
             if next >= 0 and creases != 0:
-                if not _continuous(f, next, edge, faces, normal_index, corner_uv):
+                if not _continuous(f, next, leave.edge, faces, normal_index, corner_uv):
                     # Beyond a crease the sheet goes on, unless it folds over there.
                     g = faces[next]
                     if _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned:

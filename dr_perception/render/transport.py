@@ -327,6 +327,59 @@ def _reach(
     return reach
 
 
+@wp.func
+def _side(k: int) -> wp.vec2i:
+    """Step to the k-th of the four neighbours of a pixel: right, left, below, above."""
+    sign = 1 - 2 * (k % 2)
+    return wp.vec2i((1 - k // 2) * sign, (k // 2) * sign)
+
+
+@wp.struct
+class Shown:
+    """What a pixel shows: face, -1 without one, and depth [m]."""
+
+    face: int
+    depth: float
+
+
+@wp.func
+def _shown(view: int, y: int, x: int, face_index: wp.array3d[int], depth: wp.array3d[float]) -> Shown:
+    """What a pixel shows; nothing outside of the image."""
+    out = Shown()
+    out.face = -1
+    if x >= 0 and x < face_index.shape[2] and y >= 0 and y < face_index.shape[1]:
+        out.face = face_index[view, y, x]
+        out.depth = depth[view, y, x]
+    return out
+
+
+@wp.struct
+class Walk:
+    """A walk over a sheet: first face (-1 for no walk), ray to start from, step, and share of it to go."""
+
+    face: int
+    origin: wp.vec3
+    step: wp.vec3
+    limit: float
+
+
+@wp.func
+def _walk_to(end: int, own: int, other: int, d: wp.vec3, step: wp.vec3, reach: Reach) -> Walk:
+    """Walk to the end of the pixel's own sheet (0), or to either end of the one that enters (1 and 2)."""
+    walk = Walk()
+    if end == 0:
+        walk.face = own
+        walk.origin = d
+        walk.step = step
+        walk.limit = wp.min(reach.own, 0.5)
+    else:
+        walk.face = wp.where(reach.other < _HALF, other, -1)
+        walk.origin = d + step
+        walk.step = -step
+        walk.limit = wp.where(end == 1, 0.5, 1.0 - reach.other)
+    return walk
+
+
 @wp.kernel(enable_backward=False)
 def pull_transport(
     marks: wp.array3d[int],
@@ -388,41 +441,24 @@ def pull_transport(
             g_own = wp.vec2()
             # Counts that are variables are not unrolled, which keeps the kernel small.
             for k in range(sides):
-                sign = 1 - 2 * (k % 2)
-                dx = (1 - k // 2) * sign
-                dy = (k // 2) * sign
-                other = wp.int32(-1)
-                other_depth = float(0.0)
-                nx = x + dx
-                ny = y + dy
-                if nx >= 0 and nx < face_index.shape[2] and ny >= 0 and ny < face_index.shape[1]:
-                    other = face_index[view, ny, nx]
-                    other_depth = depth[view, ny, nx]
-                step = _step_aside(rays, camera, x + v.x0, y + v.y0, dx, dy)
+                side = _side(k)
+                other = _shown(view, y + side[1], x + side[0], face_index, depth)
+                step = _step_aside(rays, camera, x + v.x0, y + v.y0, side[0], side[1])
                 reach = _reach(
-                    view, own, d, step, other, other_depth, p_cam, faces, neighbors, normal_index,
+                    view, own, d, step, other.face, other.depth, p_cam, faces, neighbors, normal_index,
                     face_instance, corner_uv,
                 )  # fmt: skip
-                along = wp.vec2(float(dx), float(dy))
+                along = wp.vec2(float(side[0]), float(side[1]))
                 gain = float(0.0)
                 edge = SheetPoint()
-                # The end of the pixel's own sheet, then both ends of the one that enters.
                 for i in range(ends):
-                    face = own
-                    origin = d
-                    way = step
-                    limit = wp.min(reach.own, 0.5)
-                    if i > 0:
-                        face = wp.where(reach.other < _HALF, other, -1)
-                        origin = d + step
-                        way = -step
-                        limit = wp.where(i == 1, 0.5, 1.0 - reach.other)
-                    if face >= 0:
+                    walk = _walk_to(i, own, other.face, d, step, reach)
+                    if walk.face >= 0:
                         end = _follow(
-                            face, origin, way, limit, q, view, camera, neighbors, p_cam, n_cam, faces,
-                            normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures,
-                            texels, albedo, roughness, metallic, specular, ambient, light_cam, light_colors,
-                            harmonics, R_world_cam,
+                            walk.face, walk.origin, walk.step, walk.limit, q, view, camera, neighbors, p_cam,
+                            n_cam, faces, normal_index, face_instance, vertex_source, vertex_colors,
+                            corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
+                            light_cam, light_colors, harmonics, R_world_cam,
                         )  # fmt: skip
                         if i == 0:
                             g_own -= end.value * along
