@@ -14,7 +14,7 @@ from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search import search_poses
 from dr_perception.fitting.search_config import FitConfig
 from dr_perception.fitting.search_kernels import SearchImages
-from dr_perception.fitting.search_model import SearchModel, search_model
+from dr_perception.fitting.search_model import SearchModel, model_buffers, search_model
 from dr_perception.fitting.search_pool import Judge, best, thin_out
 from dr_perception.fitting.search_rank import (
     Shares,
@@ -33,6 +33,7 @@ from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform, invert, make_transform
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
+from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.residuals.frame_buffers import Box
 
 _MIN_DEPTH_PIXELS = 12
@@ -44,7 +45,7 @@ _BELIEF = 4.0
 _NEAR = 0.35
 _PROMISING = 0.25
 _MOST_BEYOND = 0.015
-_FEWEST_INLIERS = 0.98
+_FEWEST_INLIERS = 0.99
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
 
@@ -158,6 +159,11 @@ class _Job:
         return search_model(self.model, self.config.refiner.sampling.mesh_error, self.device)
 
     @property
+    def buffers(self) -> ModelBuffers:
+        """The model on the device."""
+        return model_buffers(self.model, self.config.refiner.sampling.mesh_error, self.device)
+
+    @property
     def device(self) -> wp.Device:
         """Where kernels run."""
         return wp.get_device(self.config.device)
@@ -198,28 +204,53 @@ def _fit_depth(job: _Job) -> PoseEstimate:
     if _is_promising(job, judge):
         tried.append(_refined_one(job, batch, judge, guess))
         guess = tried[0].estimate.T_cam_obj
-        if tried[0].is_enough and tried[0].away < _BELIEF * _NEAR**2:
+        if _settles(job, judge, tried[0]):
             return tried[0].estimate
     starts = _starts(job, judge)
     tried.append(_refined_one(job, batch, judge, starts[0]))
-    most = max(tried, key=lambda one: one.rank - one.away)
-    twin = _nearest_twin(job, most.estimate.T_cam_obj)
-    if most.is_enough and twin is None:
+    most = _best_tried(tried)
+    if _settles(job, judge, most):
         return most.estimate
+    others = starts[1:]
+    twin = _nearest_twin(job, judge, most.estimate.T_cam_obj)
     if twin is not None:
-        starts = np.concatenate([starts[:-1], twin[None]])
-    return _best_of(job, judge, np.concatenate([starts, guess[None]]))
+        others = np.concatenate([others[:-1], twin[None]])
+    if len(tried) == 1:
+        others = np.concatenate([others, guess[None]])
+    return _best_tried([*tried, *_refined_several(job, judge, others)]).estimate
 
 
-def _nearest_twin(job: _Job, T: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Pose (4, 4) that looks nearly as a pose does by its shape and is nearer to the guess, if any."""
+def _best_tried(tried: list[_Tried]) -> _Tried:
+    """The one that agrees best with the images and is not far from the guess."""
+    return max(tried, key=lambda one: one.rank - one.away)
+
+
+def _settles(job: _Job, judge: Judge, one: _Tried) -> bool:
+    """Whether a pose that explains the images leaves no reason to look for another.
+
+    Nothing that looks like it is nearer to the guess.
+    """
+    return one.is_enough and _nearest_twin(job, judge, one.estimate.T_cam_obj) is None
+
+
+def _nearest_twin(job: _Job, judge: Judge, T: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Pose (4, 4) that looks nearly as a pose does by its shape and is nearer to the guess, if any.
+
+    None either if the depth contradicts it.
+    """
     shift = _shift(job.model)
-    twins = T @ shift @ job.search.twins @ invert(shift)
+    twins = T @ shift @ job.search.twins
     if job.search.axis is not None or len(twins) == 0:
         return None
-    away = _distance_from_guess(job, twins)
+    away = _distance_from_guess(job, twins @ invert(shift))
     nearest = int(np.argmin(away))
-    return twins[nearest] if away[nearest] < _distance_from_guess(job, T[None])[0] else None
+    if away[nearest] >= _distance_from_guess(job, T[None])[0]:
+        return None
+    tau = job.config.tolerance_m
+    twin = judge.align(twins[[nearest]], 4.0 * tau, 1.5 * tau, steps=6, samples=64)
+    if summarise(judge.judge(twin, tau))["beyond"][0] > _MOST_BEYOND:
+        return None
+    return np.asarray(twin[0] @ invert(shift))
 
 
 def _is_promising(job: _Job, judge: Judge) -> bool:
@@ -236,27 +267,31 @@ def _shift(model: ObjectModel) -> NDArray[np.float64]:
 
 def _refined_one(job: _Job, batch: BatchRefiner, judge: Judge, T: NDArray[np.float64]) -> _Tried:
     """What comes of one start (4, 4)."""
-    only = np.zeros(1, np.int64)
-    refined = _turned_by_color(job, batch, _refined(job, batch, T[None]), only)
-    refined = _polished(job, batch, refined.T_cam_obj)
-    shares = _shares(job, judge, refined, only)
+    refined = _turned_by_color(job, batch, _refined(job, batch, T[None]), np.zeros(1, np.int64))
+    return _judged(job, judge, _polished(job, batch, refined.T_cam_obj))
+
+
+def _judged(job: _Job, judge: Judge, refined: Refined) -> _Tried:
+    """What a refined pose is worth."""
+    shares = _shares(job, judge, refined, np.zeros(1, np.int64))
     estimate = refined.estimate(0, float(probability(shares)[0]))
     away = float(_distance_from_guess(job, refined.T_cam_obj)[0])
     explained = shares["beyond"][0] < _MOST_BEYOND and shares["depth_inliers"][0] > _FEWEST_INLIERS
-    return _Tried(estimate, float(rank(shares)[0]), away, explained and estimate.score >= job.config.enough)
+    # Without a pattern there is no more to know than that depth agrees everywhere.
+    sure = estimate.score >= job.config.enough or not job.buffers.has_texture
+    return _Tried(estimate, float(rank(shares)[0]), away, bool(explained and sure))
 
 
-def _best_of(job: _Job, judge: Judge, starts: NDArray[np.float64]) -> PoseEstimate:
-    """Estimate from the start (P, 4, 4) that ends best and not far from the guess."""
-    batch = job.batch(job.config.finalists)
+def _refined_several(job: _Job, judge: Judge, starts: NDArray[np.float64]) -> list[_Tried]:
+    """What comes of some starts (P, 4, 4) in one batch; of those that end alike only the best."""
+    if len(starts) == 0:
+        return []
+    batch = job.batch(len(starts))
     refined = _refined(job, batch, starts)
-    # Most starts end in the same pose: judge each once.
     different = thin_out(refined.T_cam_obj, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD)
     refined = _turned_by_color(job, batch, refined, different)
-    shares = _shares(job, judge, refined, different)
-    chosen = int(np.argmax(rank(shares) - _distance_from_guess(job, refined.T_cam_obj[different])))
-    polished = _polished(job, job.batch(1), refined.T_cam_obj[different[chosen]][None])
-    return polished.estimate(0, float(probability(shares)[chosen]))
+    one = job.batch(1)
+    return [_judged(job, judge, _polished(job, one, refined.T_cam_obj[[i]])) for i in different]
 
 
 def _polished(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> Refined:

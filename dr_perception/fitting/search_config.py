@@ -65,8 +65,8 @@ class FitConfig(BaseModel):
     )
     reach_m: float = Field(0.06, gt=0.0, description="How far a guess may be off.")
     reach_rad: float = Field(0.6, gt=0.0, description="How far a guess may be turned.")
-    starts: int = Field(400, ge=1, description="Poses around the guess that are judged.")
-    aligned: int = Field(40, ge=1, description="Poses of these that are aligned.")
+    starts: int = Field(240, ge=1, description="Poses around the guess that are judged.")
+    aligned: int = Field(24, ge=1, description="Poses of these that are aligned.")
     finalists: int = Field(4, ge=1, description="Poses of these that are refined.")
     enough: float = Field(
         0.95, ge=0.0, description="Probability of a refined pose above which no other is tried."
