@@ -22,6 +22,7 @@ from dr_perception.residuals.brightness import (
     shade_basis,
     solve_light,
 )
+from dr_perception.residuals.compiling import row_options
 from dr_perception.residuals.normal_equations import (
     COLOR_CHI2,
     COLOR_INLIERS,
@@ -34,6 +35,8 @@ from dr_perception.residuals.normal_equations import (
 )
 from dr_perception.residuals.robust import tukey_rho, tukey_weight
 from dr_perception.residuals.spacing import image_scale, rows_per_measurement
+
+wp.set_module_options(row_options())
 
 _LEAST_FACING = wp.constant(0.2)
 _LEAST_SAMPLES = wp.constant(40.0)

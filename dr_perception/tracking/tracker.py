@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -266,14 +267,30 @@ class Tracker:
         tracks: Mapping[str, ObjectTrack],
         jobs: Mapping[str, list[Launch]],
     ) -> list[_Outcome]:
-        """Do some work for every object, on all threads if there are several."""
+        """Do some work for every object, on all threads if there are several.
+
+        Every thread takes the next object when it is done with one, those with the largest meshes first.
+        """
         if len(tracks) <= 1 or self.config.threads == 1:
             return [work(track, jobs[name]) for name, track in tracks.items()]
-        first, *others = tracks.items()
-        futures = [self._pool.submit(work, track, jobs[name]) for name, track in others]
-        # This thread takes its share instead of waiting.
-        mine = work(first[1], jobs[first[0]])
-        return [mine, *(future.result() for future in futures)]
+        waiting = deque(sorted(tracks, key=lambda name: -tracks[name].refiner.buffers.num_faces))
+        outcomes: dict[str, _Outcome] = {}
+
+        def take_turns() -> None:
+            while waiting:
+                try:
+                    name = waiting.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                outcomes[name] = work(tracks[name], jobs[name])
+
+        helpers = min(self.config.threads, len(tracks)) - 1
+        futures = [self._pool.submit(take_turns) for _ in range(helpers)]
+        take_turns()
+        for future in futures:
+            if not future.cancel():  # a thread that did not begin in time is not waited for
+                future.result()
+        return [outcomes[name] for name in tracks]
 
     def _hiding(self, active: Mapping[str, ObjectTrack], margin_px: float) -> dict[str, list[Launch]]:
         """Launches that draw the other objects whose boxes, with a margin, overlap an object's, by name."""
