@@ -41,7 +41,7 @@ wp.set_module_options(row_options())
 _LEAST_FACING = wp.constant(0.2)
 _LEAST_SAMPLES = wp.constant(40.0)
 _LIGHT_EVERY = wp.constant(2)
-"""A light has five unknowns: every so-many-th sample is enough (with 1, 2 or 3 the errors of tracking are the same)."""
+"""A light has five unknowns: every so-many-th sample is enough. The errors are the same with 1, 2 or 3."""
 
 
 @wp.struct
