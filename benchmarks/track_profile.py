@@ -106,7 +106,7 @@ def profile(scene: SceneData, config: drp.TrackerConfig) -> dict[str, float]:
 
 def _parts(track: ObjectTrack, stages: Sequence[StageParts]) -> dict[str, float]:
     refiner = track.refiner
-    box = refiner.image_box(track.predicted, track.config.margin_px)
+    box = track.box(track.config.margin_px)
     sums = dict.fromkeys(PARTS, 0.0)
     assert track.T_cam_obj is not None
     before, after = track.predicted[None], track.T_cam_obj[None]

@@ -18,6 +18,7 @@ import warp as wp
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
 from dr_perception.render.contour import OUTER, ContourSample
 from dr_perception.render.project import IdealCamera
+from dr_perception.residuals.compiling import row_options
 from dr_perception.residuals.normal_equations import (
     COST,
     EVIDENCE,
@@ -31,6 +32,8 @@ from dr_perception.residuals.normal_equations import (
 )
 from dr_perception.residuals.robust import tukey_rho, tukey_weight
 from dr_perception.residuals.spacing import image_scale, rows_per_measurement
+
+wp.set_module_options(row_options())
 
 HISTOGRAM_BITS = 4
 NUM_BINS = 1 << (3 * HISTOGRAM_BITS)

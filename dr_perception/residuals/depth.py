@@ -10,6 +10,7 @@ import warp as wp
 from dr_perception.geometry.camera_warp import CameraParams, project, ray
 from dr_perception.render.project import IdealCamera
 from dr_perception.render.surface_samples import SurfaceSample
+from dr_perception.residuals.compiling import row_options
 from dr_perception.residuals.normal_equations import (
     COST,
     DEPTH_BEYOND,
@@ -24,6 +25,8 @@ from dr_perception.residuals.normal_equations import (
 )
 from dr_perception.residuals.robust import tukey_rho, tukey_weight
 from dr_perception.residuals.spacing import image_scale, rows_per_measurement
+
+wp.set_module_options(row_options())
 
 _FARTHEST = wp.constant(100.0)
 

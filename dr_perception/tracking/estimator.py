@@ -7,12 +7,14 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.fitting.refiner import PoseRefiner
+from dr_perception.geometry.model import ObjectModel
 from dr_perception.optim.pose_solver import DIRECTION_ERROR_RAD
 from dr_perception.render.device_array import SharedArray
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import capture, record
 from dr_perception.tracking.belief import Belief, Interval, Motion, predict_belief
 from dr_perception.tracking.config import MotionConfig, TrackerConfig
+from dr_perception.tracking.extent import Shape, image_extent
 from dr_perception.tracking.health import BOTH, DEPTH_ONLY, OUTLINE_ONLY, Agreement
 from dr_perception.tracking.judgement import Conditions, Judge, Measurement, accept_measurement, judge_pose
 from dr_perception.tracking.uncertainty import SurfaceUncertainty
@@ -50,6 +52,15 @@ def judge_of(refiner: PoseRefiner) -> Judge:
     return judge
 
 
+def shape_of(model: ObjectModel) -> Shape:
+    """Bounds of a model about its centre."""
+    points = model.mesh.vertices - model.center
+    shape = Shape()
+    shape.lower, shape.upper = (wp.vec3(*bound) for bound in (points.min(axis=0), points.max(axis=0)))
+    shape.radius = model.radius_m
+    return shape
+
+
 class Estimator:
     """Prediction, judgement and update of one object, each one replay of compiled host arithmetic.
 
@@ -67,6 +78,7 @@ class Estimator:
         self._interval = SharedArray(1, Interval, "cpu")
         self._conditions = SharedArray(1, Conditions, "cpu")
         self._measurement = SharedArray(1, Measurement, "cpu")
+        self._extent = SharedArray(1, wp.vec4, "cpu")
         self._record(motion_of(config.motion), judge_of(refiner))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
         host, seen = self._belief.host, self._measurement.host
@@ -89,11 +101,15 @@ class Estimator:
             predict_belief, 1, [motion, self._interval.array], [belief, *predicted, *start], "cpu"
         )
         sums, counts = self._refiner.solver.best.staging, self._refiner.view.counts.staging
+        shape = shape_of(self._refiner.model)
+        extent = record(
+            image_extent, 1, [shape, self._refiner.frame.params, belief], [self._extent.array], "cpu"
+        )
         inputs = [judge, self._conditions.array, start[2], start[0], start[1], sums, counts]
         judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")
         accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
-        self._predict, self._judge, self._accept = (
-            capture([launch], "cpu") for launch in (predict, judge_launch, accept)
+        self._predict, self._measure_extent, self._judge, self._accept = (
+            capture(launches, "cpu") for launches in ([predict, extent], [extent], [judge_launch], [accept])
         )
 
     def begin(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> None:
@@ -103,6 +119,7 @@ class Estimator:
         self._velocity[:] = 0.0
         self._predicted_R[:], self._predicted_t[:] = self._R, self._t
         self._belief.host["rendered_eye"][0] = -self._R.T @ self._t
+        self._measure_extent()
 
     def set_pose(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Replace the believed pose (4, 4) of the model's frame."""
@@ -145,6 +162,12 @@ class Estimator:
         return x, y, z
 
     @property
+    def image_extent(self) -> tuple[float, float, float, float]:
+        """Smallest and largest pixels (u, v, u, v) of the predicted surface, inside the image or not."""
+        u0, v0, u1, v1 = self._extent.host[0].tolist()
+        return u0, v0, u1, v1
+
+    @property
     def view_change(self) -> float:
         """How far the camera is predicted to have moved about the object since the last render.
 
@@ -166,6 +189,7 @@ class Estimator:
         T = np.eye(4)
         T[:3, :3], T[:3, 3] = self._predicted_R, self._predicted_t
         self.predicted.set(T[None])
+        self._measure_extent()
         self.start_at(T_cam_obj, self.covariance)
 
     def start_at(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> None:

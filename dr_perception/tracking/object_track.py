@@ -67,6 +67,7 @@ class ObjectTrack:
         self.status = Status.LOST
         self._bad_frames = 0
         self._frames_since_learning = 0
+        self._drawn_alone = True  # samples of a render with other objects in front lack what these hid
         self._score = 0.0
         self._visible_fraction = 0.0
         self._is_measured = self._is_taken_over = self._challenged = False
@@ -81,7 +82,7 @@ class ObjectTrack:
         """Begin at a pose; the colours under it are learned from the frame that was announced."""
         self._forget()
         self._estimator.begin(T_cam_obj, _START_COVARIANCE)
-        self.refiner.frame.upload(self.box())
+        self.refiner.frame.upload(self.box(self.config.margin_px))
         self.refiner.set_poses(T_cam_obj[None])
         self.refiner.view.render()
         self.refiner.histograms.learn(1.0)
@@ -130,9 +131,13 @@ class ObjectTrack:
             proposals = [(T, p) for T, p in proposals if not self._resemblance(T, T_now)]
         self._proposals = proposals
 
-    def box(self) -> Box:
-        """Box of pixels that the next step may look at."""
-        return self.refiner.image_box_around(self._estimator.predicted_center, self.config.margin_px)
+    def box(self, margin_px: float) -> Box:
+        """Box of pixels around the predicted object, with a margin; may be empty."""
+        u0, v0, u1, v1 = self._estimator.image_extent
+        camera = self.refiner.frame.camera
+        x0, y0 = max(int(u0 - margin_px), 0), max(int(v0 - margin_px), 0)
+        x1, y1 = min(int(u1 + margin_px) + 2, camera.width), min(int(v1 + margin_px) + 2, camera.height)
+        return (x0, y0, max(x1, x0), max(y1, y0))
 
     def wide_boxes(self) -> list[Box]:
         """Boxes of pixels that `step_wide` may look at."""
@@ -146,7 +151,9 @@ class ObjectTrack:
             Whether the judgement stands; if not, `step_wide` is to be called with its boxes uploaded.
         """
         self._is_measured = self._is_taken_over = False
-        reuse = not occluders and self._estimator.view_change < self.config.view_change_rad
+        alone = not occluders
+        reuse = alone and self._drawn_alone and self._estimator.view_change < self.config.view_change_rad
+        self._drawn_alone = alone
         self.refiner.refine_sequence(self.stages, occluders, reuse)
         self._agreement = self._estimator.judge(rendered=not reuse)
         health, shift_px = self.config.health, self._shift_px()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -140,11 +141,10 @@ class Tracker:
             self._predict(active, frame, expected or {})
             self._take_up_search(frame)
         with self._timed("upload"):
-            boxes = {name: track.box() for name, track in active.items()}
-            for box in boxes.values():
-                buffers.upload(box)
+            for track in active.values():
+                buffers.upload(track.box(self.config.margin_px))
         with self._timed("refine"):
-            self._step(active, boxes)
+            self._step(active)
         if self._camera is not None:
             with self._timed("camera"):
                 self._camera.update(active)
@@ -205,11 +205,10 @@ class Tracker:
         started = {name: self._tracks[name] for name in names if self._tracks[name].T_cam_obj is not None}
         for track in started.values():
             track.predict(self.config.motion.nominal_period_s)
-        boxes = {name: track.box() for name, track in started.items()}
-        for box in boxes.values():
-            self._frame.upload(box)
+        for track in started.values():
+            self._frame.upload(track.box(self.config.margin_px))
         given = {name: track.predicted for name, track in started.items()}
-        self._step(started, boxes)
+        self._step(started)
         self._camera.start(started, given, frame)
 
     def _predict(
@@ -245,19 +244,22 @@ class Tracker:
                 self._recovery.forget(name)
         self._recovery.ask(sought, frame, self._frame_number)
 
-    def _step(self, active: Mapping[str, ObjectTrack], boxes: Mapping[str, Box]) -> None:
+    def _step(self, active: Mapping[str, ObjectTrack]) -> None:
         """Measure every object, those in doubt once more; all that they look at is uploaded before.
 
         So what an object sees does not depend on which thread is first.
         """
         assert self._frame is not None
-        jobs = {name: self._hiding(name, boxes) for name in active}
-        stands = self._each(ObjectTrack.step, active, jobs)
+        # Surfaces that end farther from their predictions are measured again.
+        hiding = self._hiding(active, self.config.health.repeat_shift_px)
+        stands = self._each(ObjectTrack.step, active, hiding)
         doubtful = {name: track for (name, track), ok in zip(active.items(), stands, strict=True) if not ok}
+        if not doubtful:
+            return
         for track in doubtful.values():
             for box in track.wide_boxes():
                 self._frame.upload(box)
-        self._each(ObjectTrack.step_wide, doubtful, jobs)
+        self._each(ObjectTrack.step_wide, doubtful, self._hiding(active, self.config.margin_px))
 
     def _each(
         self,
@@ -265,22 +267,42 @@ class Tracker:
         tracks: Mapping[str, ObjectTrack],
         jobs: Mapping[str, list[Launch]],
     ) -> list[_Outcome]:
-        """Do some work for every object, on all threads if there are several."""
+        """Do some work for every object, on all threads if there are several.
+
+        Every thread takes the next object when it is done with one, those with the largest meshes first.
+        """
         if len(tracks) <= 1 or self.config.threads == 1:
             return [work(track, jobs[name]) for name, track in tracks.items()]
-        first, *others = tracks.items()
-        futures = [self._pool.submit(work, track, jobs[name]) for name, track in others]
-        # This thread takes its share instead of waiting.
-        mine = work(first[1], jobs[first[0]])
-        return [mine, *(future.result() for future in futures)]
+        waiting = deque(sorted(tracks, key=lambda name: -tracks[name].refiner.buffers.num_faces))
+        outcomes: dict[str, _Outcome] = {}
 
-    def _hiding(self, name: str, boxes: Mapping[str, Box]) -> list[Launch]:
-        """Launches that draw the objects whose boxes overlap an object's."""
-        return [
-            self._occluders[name, other]
-            for other, box in boxes.items()
-            if other != name and _overlap(boxes[name], box)
-        ]
+        def take_turns() -> None:
+            while waiting:
+                try:
+                    name = waiting.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                outcomes[name] = work(tracks[name], jobs[name])
+
+        helpers = min(self.config.threads, len(tracks)) - 1
+        futures = [self._pool.submit(take_turns) for _ in range(helpers)]
+        take_turns()
+        for future in futures:
+            if not future.cancel():  # a thread that did not begin in time is not waited for
+                future.result()
+        return [outcomes[name] for name in tracks]
+
+    def _hiding(self, active: Mapping[str, ObjectTrack], margin_px: float) -> dict[str, list[Launch]]:
+        """Launches that draw the other objects whose boxes, with a margin, overlap an object's, by name."""
+        boxes = {name: track.box(margin_px) for name, track in active.items()}
+        return {
+            name: [
+                self._occluders[name, other]
+                for other, other_box in boxes.items()
+                if other != name and _overlap(box, other_box)
+            ]
+            for name, box in boxes.items()
+        }
 
     def _search(self, name: str, frame: Frame) -> NDArray[np.float64] | None:
         found = search_poses(

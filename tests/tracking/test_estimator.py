@@ -188,3 +188,26 @@ def test_velocity_is_learned_where_the_images_measure(track: ObjectTrack, rng: n
     # Nothing was measured: what was learned fades.
     kept = 1.0 - CONFIG.motion.velocity_gain
     np.testing.assert_allclose(estimator._velocity, kept * expected, rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["mug", "bottle", "box"])
+def test_the_box_looked_at_holds_the_surface_and_is_smaller_than_that_of_the_sphere(
+    kind: str, rng: np.random.Generator
+) -> None:
+    model = make_model(kind)
+    track = ObjectTrack(model, FrameBuffers(CAMERA), CONFIG)
+    areas = []
+    for _ in range(10):
+        T, C = _belief(rng)
+        track._estimator.begin(T, C)
+        x0, y0, x1, y1 = track.box(0.0)
+        u, v = CAMERA.project(model.mesh.vertices @ T[:3, :3].T + T[:3, 3]).T
+        assert x0 <= u.min() and u.max() <= x1 and y0 <= v.min() and v.max() <= y1
+        sphere = track.refiner.image_box(T, 0.0)
+        areas.append((x1 - x0) * (y1 - y0) / ((sphere[2] - sphere[0]) * (sphere[3] - sphere[1])))
+    assert max(areas) <= 1.0 + 1e-6 and np.mean(areas) < 0.95
+    near = make_transform(np.eye(3), np.array([0.0, 0.0, 0.5 * model.radius_m])) @ make_transform(
+        np.eye(3), -model.center
+    )
+    track._estimator.begin(near, C)
+    assert track.box(0.0) == (0, 0, CAMERA.width, CAMERA.height)
