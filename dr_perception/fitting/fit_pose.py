@@ -43,7 +43,7 @@ _SAME_RAD = 0.03
 _BELIEF = 4.0
 """What a distance from the guess of one reach counts, in units of `rank`."""
 _NEAR = 0.35
-_PROMISING = 0.25
+_PROMISING = 0.45
 _MOST_BEYOND = 0.015
 _FEWEST_INLIERS = 0.99
 _LINE_SHARE = 0.7

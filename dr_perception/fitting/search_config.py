@@ -8,16 +8,16 @@ from dr_perception.fitting.config import WIDE_STAGES, RefinerConfig, StageConfig
 
 SEARCH_STAGES = (
     StageConfig(lines="none", depth_sigma_m=0.006, steps=3),
-    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=3),
+    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=3, render=False),
     StageConfig(lines="region", steps=2),
     StageConfig(lines="step", steps=3),
 )
-"""From a pose that the search aligned; the first is followed by learning the colours."""
+"""From a pose that the search aligned; after the first the colours are learned from a render of its end."""
 
 
 FIT_STAGES = (
     StageConfig(lines="none", depth_sigma_m=0.005, steps=3),
-    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=2),
+    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=2, render=False),
     StageConfig(lines="step", steps=3),
 )
 """From a pose that was aligned to the depth."""

@@ -70,11 +70,10 @@ class BatchRefiner:
         self.refiner.set_poses(np.concatenate([T_cam_obj, np.repeat(T_cam_obj[:1], missing, axis=0)]))
 
     def learn_colors(self) -> None:
-        """Learn the colours of object and background afresh at the current poses."""
-        if not self.frame.has_color:
-            return
+        """Render at the current poses and learn the colours of object and background there afresh."""
         self.refiner.view.render()
-        self.refiner.histograms.learn(1.0)
+        if self.frame.has_color:
+            self.refiner.histograms.learn(1.0)
 
 
 def batch_refiner(

@@ -154,8 +154,16 @@ def from_ball(
     T_cam_obj: NDArray[np.float64], reach_m: float, reach_rad: float, count: int
 ) -> NDArray[np.float64]:
     """Poses (count, 4, 4) spread over a ball of translations times a ball of rotations, the middle first."""
-    xi = _unit_balls(count) * np.repeat([reach_m, reach_rad], 3)
-    return retract(np.broadcast_to(T_cam_obj, (len(xi), 4, 4)), xi)
+    T = np.tile(T_cam_obj, (count, 1, 1))
+    T[:, :3, 3] += reach_m * _unit_balls(count)[:, :3]
+    T[:, :3, :3] = _turns(reach_rad, count) @ T_cam_obj[:3, :3]
+    return T
+
+
+@lru_cache(maxsize=8)
+def _turns(reach_rad: float, count: int) -> NDArray[np.float64]:
+    """Rotations (count, 3, 3) of `from_ball`."""
+    return exp_so3(reach_rad * _unit_balls(count)[:, 3:])
 
 
 @lru_cache(maxsize=8)
