@@ -22,6 +22,7 @@ from dr_perception.fitting.search_rank import (
     probability_of_outlines,
     promise,
     rank,
+    shares_of,
     summarise,
 )
 from dr_perception.fitting.search_refine import BatchRefiner, Refined, batch_refiner
@@ -248,7 +249,7 @@ def _nearest_twin(job: _Job, judge: Judge, T: NDArray[np.float64]) -> NDArray[np
         return None
     tau = job.config.tolerance_m
     twin = judge.align(twins[[nearest]], 4.0 * tau, 1.5 * tau, steps=6, samples=64)
-    if summarise(judge.judge(twin, tau))["beyond"][0] > _MOST_BEYOND:
+    if shares_of(judge.judge(twin, tau))["beyond"][0] > _MOST_BEYOND:
         return None
     return np.asarray(twin[0] @ invert(shift))
 
@@ -257,7 +258,7 @@ def _is_promising(job: _Job, judge: Judge) -> bool:
     """Whether most of the object agrees with the depth once the guess is aligned to it."""
     tau = job.config.tolerance_m
     T = judge.align((job.T @ _shift(job.model))[None], 4.0 * tau, 1.5 * tau, steps=6, samples=64)
-    return bool(summarise(judge.judge(T, tau, edges=0))["agree"][0] > _PROMISING)
+    return bool(shares_of(judge.judge(T, tau, edges=0))["agree"][0] > _PROMISING)
 
 
 def _shift(model: ObjectModel) -> NDArray[np.float64]:
@@ -409,10 +410,10 @@ def _starts(job: _Job, judge: Judge) -> NDArray[np.float64]:
     # A guess is more often a little off than far off: a smaller ball is filled more densely.
     near = from_ball(centred, _NEAR * config.reach_m, _NEAR * config.reach_rad, config.starts // 3)
     ball = np.concatenate([near, from_ball(centred, config.reach_m, config.reach_rad, config.starts)])
-    values = promise(summarise(judge.judge(ball, 3.0 * tau, samples=32, edges=16)))
+    values = promise(shares_of(judge.judge(ball, 3.0 * tau, samples=32, edges=16)))
     pool = ball[np.append(0, best(values, config.aligned))]
     pool = judge.align(pool, 4.0 * tau, 1.5 * tau, steps=6, samples=64)
-    values = promise(summarise(judge.judge(pool, tau)))
+    values = promise(shares_of(judge.judge(pool, tau)))
     values[0] += _GUESS_BONUS
     # What depth leaves open may have turned far beyond the reach.
     away = _distance_from_guess(job, pool @ invert(_shift(model))) / _BELIEF

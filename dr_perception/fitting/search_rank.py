@@ -56,13 +56,17 @@ def log_odds(agreeing: NDArray[np.float64], disagreeing: NDArray[np.float64]) ->
 
 def summarise(features: NDArray[np.float32]) -> Shares:
     """What the counts of `judge_poses` (P, F) say: shares between 0 and 1, and log odds (`WEIGHTS`)."""
+    return shares_of(features) | _odds_of(features)
+
+
+def shares_of(features: NDArray[np.float32]) -> Shares:
+    """Shares between 0 and 1 alone, which `promise` takes."""
     f = features.astype(np.float64).T
     tested = np.maximum(f[k.TESTED], 1.0)
     unhidden = f[k.TESTED] - f[k.HIDDEN]
     # An object mostly hidden must not be judged by the two points left of it.
     visible = np.maximum(unhidden, 0.3 * tested)
     measured = np.maximum(f[k.MEASURED], 0.5 * visible)
-    seen = f[k.TESTED] - f[k.UNMEASURED] - f[k.OFF_MASK]
     edges = np.maximum(f[k.EDGE_TESTED], 1.0)
     return {
         "agree": f[k.AGREE] / measured,
@@ -74,6 +78,14 @@ def summarise(features: NDArray[np.float32]) -> Shares:
         "points": f[k.POINTS_AGREE] / np.maximum(f[k.POINTS], 1.0),
         "unmeasured": f[k.UNMEASURED] / visible,
         "inside": f[k.TESTED] / np.maximum(f[k.AVAILABLE], 1.0),
+    }
+
+
+def _odds_of(features: NDArray[np.float32]) -> Shares:
+    f = features.astype(np.float64).T
+    unhidden = f[k.TESTED] - f[k.HIDDEN]
+    seen = f[k.TESTED] - f[k.UNMEASURED] - f[k.OFF_MASK]
+    return {
         "agreeing": log_odds(f[k.AGREE], f[k.MEASURED] - f[k.AGREE]),
         "unhidden": log_odds(unhidden, f[k.HIDDEN]),
         "in_view": np.log((np.maximum(seen, 0.0) + 1.0) / (f[k.AVAILABLE] + 1.0)),
