@@ -9,6 +9,7 @@ import warp as wp
 
 from dr_perception.fitting.search_kernels import SearchImages, ViewTable, nearest_view
 from dr_perception.geometry.camera_warp import project
+from dr_perception.residuals.brightness import Light, LightSquare, eliminate
 
 _FEWEST = wp.constant(12.0)
 _SIGMA = wp.constant(0.08)
@@ -17,9 +18,6 @@ _LARGEST = wp.constant(0.3)
 """Residual beyond which more does not count."""
 _USUAL_GAIN = wp.constant(0.8)
 _LIGHT_PRIOR = wp.constant(0.003)
-
-_Light = wp.types.vector(length=5, dtype=wp.float32)
-_Square = wp.types.matrix(shape=(5, 5), dtype=wp.float32)
 
 
 @wp.func
@@ -50,36 +48,22 @@ def _pixel(p: wp.vec3, images: SearchImages, hidden_m: float) -> wp.vec2i:
 
 
 @wp.func
-def _basis(brightness: float, n: wp.vec3) -> _Light:
-    return _Light(brightness, brightness * n[0], brightness * n[1], brightness * n[2], 1.0)
+def _basis(brightness: float, n: wp.vec3) -> Light:
+    return Light(brightness, brightness * n[0], brightness * n[1], brightness * n[2], 1.0)
 
 
 @wp.func
-def _solve(A: _Square, b: _Light, rows: float) -> _Light:
+def _solve(A: LightSquare, b: Light, rows: float) -> Light:
     """Light from its normal equations and a weak belief in the usual one, by Gaussian elimination."""
     weak = _LIGHT_PRIOR * rows
     for k in range(5):
         A[k, k] = A[k, k] + wp.where(k == 4, 4.0 * weak, weak)
     b[0] = b[0] + weak * _USUAL_GAIN
-    for k in range(5):
-        pivot = 1.0 / A[k, k]
-        for i in range(k + 1, 5):
-            factor = A[i, k] * pivot
-            for j in range(k, 5):
-                A[i, j] = A[i, j] - factor * A[k, j]
-            b[i] = b[i] - factor * b[k]
-    x = _Light()
-    for m in range(5):
-        i = 4 - m
-        s = b[i]
-        for j in range(i + 1, 5):
-            s -= A[i, j] * x[j]
-        x[i] = s / A[i, i]
-    return x
+    return eliminate(A, b)
 
 
 @wp.func
-def _left_over(value: float, light: _Light, basis: _Light) -> float:
+def _left_over(value: float, light: Light, basis: Light) -> float:
     residual = value - wp.dot(light, basis)
     return wp.min(residual * residual, _LARGEST * _LARGEST)
 
@@ -116,12 +100,12 @@ def judge_colors(
     if used < _FEWEST:
         return
     mean = mean / used
-    A = _Square()
-    b = _Light()
-    A_plain = _Square()
-    b_plain = _Light()
-    A_grey = _Square()
-    b_grey = _Light()
+    A = LightSquare()
+    b = Light()
+    A_plain = LightSquare()
+    b_plain = Light()
+    A_grey = LightSquare()
+    b_grey = Light()
     grey = (mean[0] + mean[1] + mean[2]) / 3.0
     for k in range(n):
         at = _pixel(R * views.points[view, k] + t, images, hidden_m)

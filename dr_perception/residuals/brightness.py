@@ -73,13 +73,8 @@ def shade_basis(brightness: float, normal: wp.vec3) -> Light:
 
 
 @wp.func
-def solve_light(A: LightSquare, b: Light) -> Light:
-    """Least-squares light from its normal equations, by Gaussian elimination.
-
-    A weak pull to light from everywhere keeps unlit directions at zero.
-    """
-    for j in range(5):
-        A[j, j] = A[j, j] * 1.0001 + 1.0e3
+def eliminate(A: LightSquare, b: Light) -> Light:
+    """Solution of a positive definite system, by Gaussian elimination."""
     for k in range(5):
         pivot = 1.0 / A[k, k]
         for i in range(k + 1, 5):
@@ -95,3 +90,14 @@ def solve_light(A: LightSquare, b: Light) -> Light:
             s -= A[i, j] * x[j]
         x[i] = s / A[i, i]
     return x
+
+
+@wp.func
+def solve_light(A: LightSquare, b: Light) -> Light:
+    """Least-squares light from its normal equations.
+
+    A weak pull to light from everywhere keeps unlit directions at zero.
+    """
+    for j in range(5):
+        A[j, j] = A[j, j] * 1.0001 + 1.0e3
+    return eliminate(A, b)
