@@ -202,10 +202,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     a = parser.parse_args(arguments)
     pin_to_core(a.core)
     print(
-        "| object | mm | what | colours | ADD mm median / p95 | right % | < 2 mm % | turn deg median / max |",
+        "| object | mm | colours | ADD mm median / p95 | right % | < 2 mm % | turn deg median / max |",
         end="",
     )
-    print(" tracked % | NEES median |\n|---|---|---|---|---|---|---|---|---|---|")
+    print(" tracked % | NEES median |\n|---|---|---|---|---|---|---|---|---|")
     write_report(a.out / "kinds.json", shine=a.shine, seed=a.seed, runs=runs(a))
 
 
