@@ -205,15 +205,15 @@ def _fit_depth(job: _Job) -> PoseEstimate:
     if _is_promising(job, judge):
         tried.append(_refined_one(job, batch, judge, guess))
         guess = tried[0].estimate.T_cam_obj
-        if _settles(job, judge, tried[0]):
+        if tried[0].is_enough and _nearest_twin(job, judge, guess) is None:
             return tried[0].estimate
     starts = _starts(job, judge)
     tried.append(_refined_one(job, batch, judge, starts[0]))
     most = _best_tried(tried)
-    if _settles(job, judge, most):
+    twin = _nearest_twin(job, judge, most.estimate.T_cam_obj)
+    if most.is_enough and twin is None:
         return most.estimate
     others = starts[1:]
-    twin = _nearest_twin(job, judge, most.estimate.T_cam_obj)
     if twin is not None:
         others = np.concatenate([others[:-1], twin[None]])
     if len(tried) == 1:
@@ -224,14 +224,6 @@ def _fit_depth(job: _Job) -> PoseEstimate:
 def _best_tried(tried: list[_Tried]) -> _Tried:
     """The one that agrees best with the images and is not far from the guess."""
     return max(tried, key=lambda one: one.rank - one.away)
-
-
-def _settles(job: _Job, judge: Judge, one: _Tried) -> bool:
-    """Whether a pose that explains the images leaves no reason to look for another.
-
-    Nothing that looks like it is nearer to the guess.
-    """
-    return one.is_enough and _nearest_twin(job, judge, one.estimate.T_cam_obj) is None
 
 
 def _nearest_twin(job: _Job, judge: Judge, T: NDArray[np.float64]) -> NDArray[np.float64] | None:

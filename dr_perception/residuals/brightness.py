@@ -73,6 +73,12 @@ def shade_basis(brightness: float, normal: wp.vec3) -> Light:
 
 
 @wp.func
+def light_gain(light: Light, normal: wp.vec3) -> float:
+    """How a light scales the brightness of a surface; ``normal`` in the camera's frame."""
+    return light[0] + light[1] * normal[0] + light[2] * normal[1] + light[3] * normal[2]
+
+
+@wp.func
 def eliminate(A: LightSquare, b: Light) -> Light:
     """Solution of a positive definite system, by Gaussian elimination."""
     for k in range(5):

@@ -18,6 +18,7 @@ from dr_perception.residuals.brightness import (
     Light,
     LightSquare,
     is_visible_at,
+    light_gain,
     luma_at,
     shade_basis,
     solve_light,
@@ -175,7 +176,7 @@ def accumulate_color(
             continue
         expected = wp.dot(light, shade_basis(sample.brightness, normal))
         residual = expected - luma_at(image, uv[0], uv[1])
-        gain = light[0] + light[1] * normal[0] + light[2] * normal[1] + light[3] * normal[2]
+        gain = light_gain(light, normal)
         direction = gain * seen_gradient(p, normal, R * sample.gradient)
         sideways = noise.lateral_px * p[2] / camera.fx
         variance = noise.sigma * noise.sigma + sideways * sideways * wp.dot(direction, direction)

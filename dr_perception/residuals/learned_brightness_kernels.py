@@ -9,6 +9,7 @@ from dr_perception.residuals.brightness import (
     LightSquare,
     is_measured_at,
     is_visible_at,
+    light_gain,
     luma_at,
     shade_basis,
     solve_light,
@@ -192,7 +193,7 @@ def learn_texels(
     uv = project(camera, p)
     if not is_measured_at(p, uv, camera, depth, margin_m):
         return
-    gain = light[0] + light[1] * normal[0] + light[2] * normal[1] + light[3] * normal[2]
+    gain = light_gain(light, normal)
     if gain < _LEAST_GAIN * light[0]:
         return
     seen = wp.clamp((luma_at(image, uv[0], uv[1]) - 255.0 * light[4]) / gain, 0.0, 510.0)
