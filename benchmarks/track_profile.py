@@ -16,7 +16,6 @@ from scenes import SceneData
 import dr_perception as drp
 from dr_perception.fitting.config import StageConfig
 from dr_perception.fitting.refiner import PoseRefiner
-from dr_perception.fitting.terms import depth_rows
 from dr_perception.render.recording import capture
 from dr_perception.tracking.object_track import ObjectTrack
 
@@ -42,24 +41,17 @@ class StageParts:
     def __init__(self, refiner: PoseRefiner, stage: StageConfig) -> None:
         """Capture what the refiner captures for the stage, prefix by prefix."""
         device, solver = refiner.frame.device, refiner.solver
-        depth = depth_rows(
-            refiner.view,
-            refiner.poses,
-            refiner.frame,
-            refiner.config.depth,
-            stage,
-            solver.sums.array,
-        )
-        rows = [depth]
+        pair, depth = refiner._depth.launches(stage)
+        rows = [depth] if stage.pair_once else [pair, depth]
         self.draw = capture(refiner.view.draw_launches(), device) if stage.render else _nothing
         sample = list(refiner.view.sample_launches()) if stage.render else []
-        measure = []
+        measure = [pair] if stage.pair_once else []
         if stage.lines != "none":
             measure.append(refiner._contour.measurement(stage))
             rows.append(refiner._contour.accumulate)
         self.sample = capture(sample, device) if sample else _nothing
         self.measure = capture([*sample, *measure], device) if sample or measure else _nothing
-        self.all = capture([*sample, *measure, *solver.launches(rows, stage.steps)], device)
+        self.all = capture([*sample, *solver.launches(rows, stage.steps, measure)], device)
         self.solve = capture(solver.launches([], stage.steps), device)
 
     def times(self, start: Callable[[], None]) -> dict[str, float]:

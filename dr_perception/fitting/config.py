@@ -104,6 +104,11 @@ class StageConfig(_Settings):
         0.0, ge=0.0, description="Extra standard deviation of depths: widens the cut-off."
     )
     depth_every: int = Field(1, ge=1, description="Use every so-many-th surface sample for depth.")
+    pair_once: bool = Field(
+        True,
+        description="Pair samples with measured depths once, before the steps, so that the objective is "
+        "smooth; else at every step, which reaches farther.",
+    )
     steps: int = Field(3, ge=1, description="Steps of the solver.")
     render: bool = Field(
         True, description="Render at the current pose before; else keep the last stage's samples."
@@ -134,9 +139,9 @@ The first stage looks at the points that the last frame's render gave.
 """
 
 WIDE_STAGES = (
-    StageConfig(lines="region", line_step_px=5.0, depth_sigma_m=0.02, steps=3),
-    StageConfig(lines="region", line_step_px=3.0, depth_sigma_m=0.012, steps=3),
-    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.006, steps=3),
+    StageConfig(lines="region", line_step_px=5.0, depth_sigma_m=0.02, pair_once=False, steps=3),
+    StageConfig(lines="region", line_step_px=3.0, depth_sigma_m=0.012, pair_once=False, steps=3),
+    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.006, pair_once=False, steps=3),
     StageConfig(lines="region", steps=3),
     StageConfig(lines="step", steps=3),
     StageConfig(lines="step", steps=2, render=False),

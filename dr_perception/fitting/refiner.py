@@ -12,7 +12,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.fitting.config import RefinerConfig, StageConfig
-from dr_perception.fitting.terms import ColorTerm, ContourTerm, depth_rows
+from dr_perception.fitting.terms import ColorTerm, ContourTerm, DepthTerm
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
@@ -158,16 +158,16 @@ class PoseRefiner:
         spread = surface_spread(model.mesh, model.center)
         self.solver = PoseSolver(self.poses, num_problems, frame.device, spread)
         self.histograms = ColorHistograms(self.view, self.poses, frame, num_problems)
-        self._contour = ContourTerm(
-            self.view, self.poses, frame, self.histograms, config.contour, self.solver.sums.array
-        )
+        sums = self.solver.sums.array
+        self._depth = DepthTerm(self.view, self.poses, frame, config.depth, sums)
+        self._contour = ContourTerm(self.view, self.poses, frame, self.histograms, config.contour, sums)
         self.learned: LearnedBrightness | None = None
         if texels is not None:
             limits = [config.color.occlusion_m, config.color.least_contrast]
             self.learned = LearnedBrightness(texels, self.view, self.poses, frame, *limits)
         self._has_pattern = config.color.enabled and (self.buffers.has_texture or self.learned is not None)
         enabled = None if self.learned is None else self.learned.enabled
-        self._color = ColorTerm(self.view, self.poses, frame, config.color, self.solver.sums.array, enabled)
+        self._color = ColorTerm(self.view, self.poses, frame, config.color, sums, enabled)
         self._center = np.eye(4)
         self._center[:3, 3] = model.center
         self._uncenter = np.eye(4)
@@ -191,19 +191,18 @@ class PoseRefiner:
 
     def _launches(self, stage: StageConfig) -> tuple[list[Launch], list[Launch], list[Launch]]:
         """Launches of a stage: drawing, work with all images, work with depth alone."""
-        depth = depth_rows(
-            self.view, self.poses, self.frame, self.config.depth, stage, self.solver.sums.array
-        )
+        pair, depth = self._depth.launches(stage)
+        measure, rows = ([pair], [depth]) if stage.pair_once else ([], [pair, depth])
         draw = self.view.draw_launches() if stage.render else []
         sample = self.view.sample_launches() if stage.render else []
-        plain = [*sample, *self.solver.launches([depth], stage.steps)]
+        plain = [*sample, *self.solver.launches(rows, stage.steps, measure)]
         if stage.lines == "none":
             return draw, plain, plain
-        measure, rows = [self._contour.measurement(stage)], [depth, self._contour.accumulate]
+        measure, rows = [*measure, self._contour.measurement(stage)], [*rows, self._contour.accumulate]
         if stage.lines == "step" and self._has_pattern:
             measure += self._color.measure
             rows.append(self._color.accumulate)
-        return draw, [*sample, *measure, *self.solver.launches(rows, stage.steps)], plain
+        return draw, [*sample, *self.solver.launches(rows, stage.steps, measure)], plain
 
     def set_poses(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Set the poses (P, 4, 4) that the next refinement starts from."""

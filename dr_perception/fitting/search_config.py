@@ -7,8 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from dr_perception.fitting.config import WIDE_STAGES, RefinerConfig, StageConfig
 
 SEARCH_STAGES = (
-    StageConfig(lines="none", depth_sigma_m=0.006, steps=3),
-    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=3, render=False),
+    StageConfig(lines="none", depth_sigma_m=0.006, pair_once=False, steps=3),
+    StageConfig(
+        lines="region", line_step_px=1.5, depth_sigma_m=0.003, pair_once=False, steps=3, render=False
+    ),
     StageConfig(lines="region", steps=2),
     StageConfig(lines="step", steps=3),
 )
@@ -16,8 +18,10 @@ SEARCH_STAGES = (
 
 
 FIT_STAGES = (
-    StageConfig(lines="none", depth_sigma_m=0.005, steps=3),
-    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=2, render=False),
+    StageConfig(lines="none", depth_sigma_m=0.005, pair_once=False, steps=3),
+    StageConfig(
+        lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=2, render=False
+    ),
     StageConfig(lines="step", steps=3),
 )
 """From a pose that was aligned to the depth."""

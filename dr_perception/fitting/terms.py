@@ -18,7 +18,7 @@ from dr_perception.residuals.contour_lines import (
     measure_lines_by_region,
     measure_lines_by_step,
 )
-from dr_perception.residuals.depth import DepthNoise, accumulate_depth
+from dr_perception.residuals.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
 from dr_perception.residuals.frame_buffers import FrameBuffers
 
 _CUDA_LANES = 128
@@ -29,34 +29,50 @@ def num_lanes(device: wp.Device) -> int:
     return _CUDA_LANES if device.is_cuda else 1
 
 
-def depth_rows(
-    view: ModelView,
-    poses: PoseArrays,
-    frame: FrameBuffers,
-    config: DepthConfig,
-    stage: StageConfig,
-    sums: wp.array,
-) -> Launch:
-    """Launch that adds the depth rows of a view as a stage wants them."""
-    noise = DepthNoise()
-    noise.sigma_m = config.sigma_m + stage.depth_sigma_m
-    noise.sigma_per_m2 = config.sigma_per_m2
-    noise.lateral_px = config.lateral_px
-    noise.cutoff = config.cutoff_sigma
-    noise.shared_px2 = config.shared_px2
-    noise.spacing_px = view.settings.surface_stride_px
-    lanes = num_lanes(frame.device)
-    where = [poses.R.array, poses.t.array, poses.active]
-    return record(
-        accumulate_depth,
-        (view.surface.shape[0], lanes),
-        [
-            *[view.surface, view.surface_count, *where, frame.params, frame.depth.array, view.cameras],
-            *[noise, stage.depth_every, lanes],
-        ],
-        [sums],
-        frame.device,
-    )
+class DepthTerm:
+    """Surface samples of one view, paired with measured depths, then turned into rows at every step."""
+
+    def __init__(
+        self,
+        view: ModelView,
+        poses: PoseArrays,
+        frame: FrameBuffers,
+        config: DepthConfig,
+        sums: wp.array,
+    ) -> None:
+        """Allocate the pairs."""
+        self._points = wp.zeros(view.surface.shape, dtype=DepthPoint, device=frame.device)
+        self._view, self._poses, self._frame, self._config, self._sums = view, poses, frame, config, sums
+
+    def launches(self, stage: StageConfig) -> tuple[Launch, Launch]:
+        """Launches that pair samples with depths, and that add the rows of the pairs, as a stage wants them."""
+        view, frame, config, every = self._view, self._frame, self._config, stage.depth_every
+        noise = DepthNoise()
+        noise.sigma_m = config.sigma_m + stage.depth_sigma_m
+        noise.sigma_per_m2 = config.sigma_per_m2
+        noise.lateral_px = config.lateral_px
+        noise.cutoff = config.cutoff_sigma
+        noise.shared_px2 = config.shared_px2
+        noise.spacing_px = view.settings.surface_stride_px
+        problems, room = view.surface.shape
+        samples = [view.surface, view.surface_count]
+        where = [self._poses.R.array, self._poses.t.array, self._poses.active, frame.params]
+        measure = record(
+            measure_depth,
+            (problems, -(-room // every)),
+            [*samples, *where, frame.depth.array, noise, every],
+            [self._points],
+            frame.device,
+        )
+        lanes = num_lanes(frame.device)
+        accumulate = record(
+            accumulate_depth,
+            (problems, lanes),
+            [*samples, self._points, *where, view.cameras, noise, every, lanes],
+            [self._sums],
+            frame.device,
+        )
+        return measure, accumulate
 
 
 class ContourTerm:

@@ -83,9 +83,17 @@ class PoseSolver:
         host["information"] = information
         self.priors.push()
 
-    def launches(self, accumulate: Sequence[Launch], steps: int) -> list[Launch]:
-        """Launches that take up to ``steps`` accepted or rejected steps with rows from the given launches."""
-        sequence = [self._begin]
+    def launches(
+        self, accumulate: Sequence[Launch], steps: int, measure: Sequence[Launch] = ()
+    ) -> list[Launch]:
+        """Launches that take up to ``steps`` accepted or rejected steps.
+
+        Args:
+            accumulate: Launches that add rows at the trial poses.
+            steps: How many.
+            measure: Launches that run once, at the poses of the start.
+        """
+        sequence = [self._begin, *measure]
         for _ in range(steps):
             sequence += [*accumulate, self._step]
         return [*sequence, *accumulate, self._finish]

@@ -3,6 +3,10 @@
 A visible model point is projected, the depth measured at the nearest pixel gives a point on that pixel's ray,
 and the row is its distance from the model's tangent plane (Chen and Medioni 1992; projective association of
 Blais and Levine 1995). Taking the ray of the pixel itself leaves no sub-pixel bias.
+
+Samples are paired with measurements apart from the rows. While the pairs stay, the objective is smooth; when
+samples move on to other pixels, which have other noise, it is rough at the scale of a pixel, and a solver
+that only goes downhill ends wherever the noise happens to be low.
 """
 
 import warp as wp
@@ -50,64 +54,52 @@ class DepthNoise:
 
 
 @wp.struct
-class DepthRow:
-    """One sample against the depth image.
+class DepthPoint:
+    """What was measured where a sample is seen: a point in the camera's frame, and the row's variance [m^2].
 
-    ``chi2`` is the squared normalised residual, negative where nothing was measured.
+    The variance is zero where nothing was measured.
     """
 
-    normal: wp.vec3
-    arm: wp.vec3
-    residual: float
+    point: wp.vec3
     variance: float
-    chi2: float
-    beyond: float
 
 
 @wp.func
-def depth_row(
+def measured_point(
     sample: SurfaceSample,
     R: wp.mat33,
     t: wp.vec3,
     camera: CameraParams,
     depth: wp.array2d[float],
     noise: DepthNoise,
-) -> DepthRow:
-    """Distance of the measured point from the tangent plane of a sample, and its variance.
-
-    ``beyond`` is 1 where the measurement is farther than the model, 0 where it is nearer.
-    """
-    row = DepthRow()
-    row.chi2 = -1.0
-    row.arm = R * sample.point
-    p = row.arm + t
+) -> DepthPoint:
+    """The measurement at the pixel nearest to a sample."""
+    out = DepthPoint()
+    p = R * sample.point + t
     if p[2] <= 0.0:
-        return row
+        return out
     uv = project(camera, p)
     x = wp.int32(wp.floor(uv[0] + 0.5))
     y = wp.int32(wp.floor(uv[1] + 0.5))
     if x < 0 or y < 0 or x >= camera.width or y >= camera.height:
-        return row
+        return out
     z = depth[y, x]
     # NaN fails either comparison.
     measured = z > 0.0 and z < _FARTHEST
     if not measured:
-        return row
+        return out
     d = ray(camera, wp.vec2(float(x), float(y)))
-    row.normal = R * sample.normal
-    slant = wp.dot(row.normal, d)
-    row.residual = z * slant - wp.dot(row.normal, p)
+    slant = wp.dot(R * sample.normal, d)
     sigma_z = noise.sigma_m + noise.sigma_per_m2 * p[2] * p[2]
     sine2 = wp.max(1.0 - slant * slant / wp.dot(d, d), 0.0)
     sideways = noise.lateral_px * p[2] / camera.fx
-    row.variance = slant * slant * sigma_z * sigma_z + sine2 * sideways * sideways
-    row.chi2 = row.residual * row.residual / row.variance
-    row.beyond = wp.where(z < p[2], 0.0, 1.0)
-    return row
+    out.point = z * d
+    out.variance = slant * slant * sigma_z * sigma_z + sine2 * sideways * sideways
+    return out
 
 
 @wp.kernel(enable_backward=False)
-def accumulate_depth(
+def measure_depth(
     samples: wp.array2d[SurfaceSample],
     count: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
@@ -115,6 +107,30 @@ def accumulate_depth(
     active: wp.array[int],
     camera: CameraParams,
     depth: wp.array2d[float],
+    noise: DepthNoise,
+    every: int,
+    # output
+    points: wp.array2d[DepthPoint],
+):
+    """Pair every ``every``-th sample with what was measured there."""
+    problem, k = wp.tid()
+    i = k * every
+    if active[problem] == 0 or i >= wp.min(count[problem], samples.shape[1]):
+        return
+    R = R_cam_obj[problem, 0]
+    t = t_cam_obj[problem, 0]
+    points[problem, i] = measured_point(samples[problem, i], R, t, camera, depth, noise)
+
+
+@wp.kernel(enable_backward=False)
+def accumulate_depth(
+    samples: wp.array2d[SurfaceSample],
+    count: wp.array[int],
+    points: wp.array2d[DepthPoint],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    active: wp.array[int],
+    camera: CameraParams,
     cameras: wp.array[IdealCamera],
     noise: DepthNoise,
     every: int,
@@ -139,19 +155,25 @@ def accumulate_depth(
     correlation = rows_per_measurement(noise.shared_px2, float(every) * spacing * spacing)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane * every, n, lanes * every):
-        row = depth_row(samples[problem, i], R, t, camera, depth, noise)
-        if row.chi2 < 0.0:
+        measured = points[problem, i]
+        if measured.variance == 0.0:
             continue
-        weight = tukey_weight(row.chi2, c2)
+        sample = samples[problem, i]
+        arm = R * sample.point
+        normal = R * sample.normal
+        off = measured.point - arm - t
+        residual = wp.dot(normal, off)
+        s = residual * residual / measured.variance
+        beyond = wp.where(off[2] < 0.0, 0.0, 1.0)
+        weight = tukey_weight(s, c2)
         outlier = wp.where(weight > 0.0, 0.0, 1.0)
         sums[DEPTH_ROWS] += 1.0
-        sums[COST] += tukey_rho(row.chi2, c2) / correlation
+        sums[COST] += tukey_rho(s, c2) / correlation
         sums[DEPTH_INLIERS] += 1.0 - outlier
-        sums[DEPTH_CHI2] += (1.0 - outlier) * row.chi2
-        sums[DEPTH_HIDDEN] += outlier * (1.0 - row.beyond)
-        sums[DEPTH_BEYOND] += outlier * row.beyond
-        scale = weight / (row.variance * correlation)
-        sums = add_row(sums, row.normal, row.arm, row.residual, scale)
+        sums[DEPTH_CHI2] += (1.0 - outlier) * s
+        sums[DEPTH_HIDDEN] += outlier * (1.0 - beyond)
+        sums[DEPTH_BEYOND] += outlier * beyond
+        sums = add_row(sums, normal, arm, residual, weight / (measured.variance * correlation))
     worst = c2 / (3.0 * correlation)
     sums[EVIDENCE] = worst * (sums[DEPTH_ROWS] - sums[DEPTH_BEYOND]) - sums[COST]
     add_sums(problem, sums, total)
