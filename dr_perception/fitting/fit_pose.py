@@ -32,7 +32,7 @@ from dr_perception.fitting.search_seeds import from_ball
 from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform, invert, make_transform
+from dr_perception.geometry.se3 import check_transform, invert, local, make_transform
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.residuals.frame_buffers import Box
@@ -49,6 +49,9 @@ _MOST_BEYOND = 0.015
 _FEWEST_INLIERS = 0.99
 _LINE_SHARE = 0.7
 _GUESS_BONUS = 0.1
+_MOST_ROUNDS = 5
+_SETTLED = 1.0
+"""Squared step, in standard deviations of all directions together, after which a pose is settled."""
 
 _judges: weakref.WeakKeyDictionary[BatchRefiner, tuple[SearchImages, Judge]] = weakref.WeakKeyDictionary()
 
@@ -288,10 +291,19 @@ def _refined_several(job: _Job, judge: Judge, starts: NDArray[np.float64]) -> li
 
 
 def _polished(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> Refined:
-    """Take the last stage's steps from a pose (1, 4, 4)."""
-    _start(job, batch, T)
-    batch.refiner.refine(batch.stages[-1:])
-    return Refined(job.model, batch.refiner.result(), batch.iterations, 1)
+    """Repeat the last stage from a pose (1, 4, 4) until it moves far less than the images leave open.
+
+    Each round renders, pairs and measures afresh, since outlines and pairs are those of the pose before.
+    """
+    for _ in range(_MOST_ROUNDS):
+        _start(job, batch, T)
+        batch.refiner.refine(batch.stages[-1:])
+        refinement = batch.refiner.result()
+        step = local(T[0] @ _shift(job.model), refinement.T_cam_obj[0] @ _shift(job.model))
+        T = refinement.T_cam_obj
+        if step @ refinement.information[0] @ step < _SETTLED:
+            break
+    return Refined(job.model, refinement, batch.iterations, 1)
 
 
 def _start(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> None:
