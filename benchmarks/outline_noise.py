@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def shared_noise(model: ObjectModel, frames: int, seed: int) -> tuple[float, Arr
         variance.append(np.sum(pull**2) / np.sum(share**2))
         distance = np.linalg.norm(lines["center"][:, None] - lines["center"], axis=2)
         alike = lines["normal"] @ lines["normal"].T
-        for k, (near, far) in enumerate(zip(_DISTANCES_PX[:-1], _DISTANCES_PX[1:], strict=True)):
+        for k, (near, far) in enumerate(pairwise(_DISTANCES_PX)):
             i, j = np.nonzero((distance >= near) & (distance < far) & (alike > _ALIKE))
             products[k] += np.sum(pull[i] * pull[j] * alike[i, j])
             weights[k] += np.sum(share[i] * share[j])

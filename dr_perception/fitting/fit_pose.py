@@ -32,7 +32,7 @@ from dr_perception.fitting.search_seeds import from_ball
 from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform, invert, local, make_transform
+from dr_perception.geometry.se3 import check_transform, invert, make_transform
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.residuals.frame_buffers import Box
@@ -188,13 +188,25 @@ class _Job:
 class _Tried:
     """A refined start."""
 
-    estimate: PoseEstimate
+    refined: Refined
+    score: float
+    """Probability that it is right."""
     rank: float
     """How well the images agree."""
     away: float
     """What it loses by its distance from the guess."""
     is_enough: bool
     """Whether it is most probably right and leaves next to no depth unexplained."""
+
+    @property
+    def T_cam_obj(self) -> NDArray[np.float64]:
+        """The pose (4, 4)."""
+        return self.refined.T_cam_obj[0]
+
+    @property
+    def estimate(self) -> PoseEstimate:
+        """What is reported if it is the best."""
+        return self.refined.estimate(0, self.score)
 
 
 def _fit_depth(job: _Job) -> PoseEstimate:
@@ -207,13 +219,13 @@ def _fit_depth(job: _Job) -> PoseEstimate:
     guess, tried = job.T, []
     if _is_promising(job, judge):
         tried.append(_refined_one(job, batch, judge, guess))
-        guess = tried[0].estimate.T_cam_obj
+        guess = tried[0].T_cam_obj
         if tried[0].is_enough and _nearest_twin(job, judge, guess) is None:
             return tried[0].estimate
     starts = _starts(job, judge)
     tried.append(_refined_one(job, batch, judge, starts[0]))
     most = _best_tried(tried)
-    twin = _nearest_twin(job, judge, most.estimate.T_cam_obj)
+    twin = _nearest_twin(job, judge, most.T_cam_obj)
     if most.is_enough and twin is None:
         return most.estimate
     others = starts[1:]
@@ -221,7 +233,7 @@ def _fit_depth(job: _Job) -> PoseEstimate:
         others = np.concatenate([others[:-1], twin[None]])
     if len(tried) == 1:
         others = np.concatenate([others, guess[None]])
-    return _best_tried([*tried, *_refined_several(job, judge, others)]).estimate
+    return _best_tried([*tried, *_refined_several(job, batch, judge, others)]).estimate
 
 
 def _best_tried(tried: list[_Tried]) -> _Tried:
@@ -234,10 +246,10 @@ def _nearest_twin(job: _Job, judge: Judge, T: NDArray[np.float64]) -> NDArray[np
 
     None either if the depth contradicts it.
     """
+    if job.search.axis is not None or len(job.search.twins) == 0:
+        return None
     shift = _shift(job.model)
     twins = T @ shift @ job.search.twins
-    if job.search.axis is not None or len(twins) == 0:
-        return None
     away = _distance_from_guess(job, twins @ invert(shift))
     nearest = int(np.argmin(away))
     if away[nearest] >= _distance_from_guess(job, T[None])[0]:
@@ -270,40 +282,49 @@ def _refined_one(job: _Job, batch: BatchRefiner, judge: Judge, T: NDArray[np.flo
 def _judged(job: _Job, judge: Judge, refined: Refined) -> _Tried:
     """What a refined pose is worth."""
     shares = _shares(job, judge, refined, np.zeros(1, np.int64))
-    estimate = refined.estimate(0, float(probability(shares)[0]))
+    score = float(probability(shares)[0])
     away = float(_distance_from_guess(job, refined.T_cam_obj)[0])
     explained = shares["beyond"][0] < _MOST_BEYOND and shares["depth_inliers"][0] > _FEWEST_INLIERS
     # Without a pattern there is no more to know than that depth agrees everywhere.
-    sure = estimate.score >= job.config.enough or not job.buffers.has_texture
-    return _Tried(estimate, float(rank(shares)[0]), away, bool(explained and sure))
+    sure = score >= job.config.enough or not job.buffers.has_texture
+    return _Tried(refined, score, float(rank(shares)[0]), away, bool(explained and sure))
 
 
-def _refined_several(job: _Job, judge: Judge, starts: NDArray[np.float64]) -> list[_Tried]:
-    """What comes of some starts (P, 4, 4) in one batch; of those that end alike only the best."""
+def _refined_several(job: _Job, one: BatchRefiner, judge: Judge, starts: NDArray[np.float64]) -> list[_Tried]:
+    """What comes of some starts (P, 4, 4) in one batch; of those that end alike only the best.
+
+    ``one`` polishes them one by one.
+    """
     if len(starts) == 0:
         return []
     batch = job.batch(len(starts))
     refined = _refined(job, batch, starts)
     different = thin_out(refined.T_cam_obj, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD)
     refined = _turned_by_color(job, batch, refined, different)
-    one = job.batch(1)
     return [_judged(job, judge, _polished(job, one, refined.T_cam_obj[[i]])) for i in different]
 
 
 def _polished(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> Refined:
-    """Repeat the last stage from a pose (1, 4, 4) until it moves far less than the images leave open.
+    """Repeat the last stage from a pose (1, 4, 4) until it moves less than the images leave open.
 
-    Each round renders, pairs and measures afresh, since outlines and pairs are those of the pose before.
+    Each round pairs and measures afresh, since lines and pairs are those of the pose before.
     """
+    _start(job, batch, T)
     for _ in range(_MOST_ROUNDS):
-        _start(job, batch, T)
-        batch.refiner.refine(batch.stages[-1:])
+        batch.refine_last()
         refinement = batch.refiner.result()
-        step = local(T[0] @ _shift(job.model), refinement.T_cam_obj[0] @ _shift(job.model))
-        T = refinement.T_cam_obj
+        step = _step(job, T[0], refinement.T_cam_obj[0])
         if step @ refinement.information[0] @ step < _SETTLED:
             break
+        T = refinement.T_cam_obj
     return Refined(job.model, refinement, batch.iterations, 1)
+
+
+def _step(job: _Job, before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Small motion (6,) of the model's centre from one pose (4, 4) to another, along the camera's axes."""
+    turned = after[:3, :3] @ before[:3, :3].T
+    moved = after[:3, 3] - before[:3, 3] + (after[:3, :3] - before[:3, :3]) @ job.model.center
+    return np.array([*moved, *(0.5 * (turned[[2, 0, 1], [1, 2, 0]] - turned[[1, 2, 0], [2, 0, 1]]))])
 
 
 def _start(job: _Job, batch: BatchRefiner, T: NDArray[np.float64]) -> None:
@@ -321,8 +342,10 @@ def _refined(job: _Job, batch: BatchRefiner, starts: NDArray[np.float64]) -> Ref
     """Refine poses (P, 4, 4), depth first, then with colours learned there."""
     _start(job, batch, starts)
     batch.refiner.refine(batch.stages[:1])
-    batch.learn_colors()
-    batch.refiner.refine(batch.stages[1:])
+    batch.refiner.histograms.learn(1.0)
+    batch.refiner.refine(batch.stages[1:-1])
+    batch.forget_view()
+    batch.refine_last()
     return _turned_back(job, Refined(job.model, batch.refiner.result(), batch.iterations, len(starts)))
 
 
@@ -357,9 +380,11 @@ def _distance_from_guess(job: _Job, poses: NDArray[np.float64]) -> NDArray[np.fl
     A weak belief that settles what the images leave open.
     """
     model, config, T = job.model, job.config, job.T
-    away = poses[:, :3, :3] @ model.center + poses[:, :3, 3] - T[:3, :3] @ model.center - T[:3, 3]
-    trace = np.einsum("nij,ij->n", poses[:, :3, :3], T[:3, :3])
-    angle = np.arccos(np.clip(0.5 * (trace - 1.0), -1.0, 1.0))
+    off = poses[:, :3] - T[:3]
+    away = off[:, :, :3] @ model.center + off[:, :, 3]
+    # |R1 - R2|^2 = 4 (1 - cos angle)
+    sine = np.sqrt(0.125 * np.sum(off[:, :, :3] ** 2, axis=(1, 2)))
+    angle = 2.0 * np.arcsin(np.minimum(sine, 1.0))
     squared = np.sum(away**2, axis=1) / config.reach_m**2 + angle**2 / config.reach_rad**2
     return _BELIEF * squared
 
@@ -379,12 +404,19 @@ def _box(batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -> Box:
 def _check_depth(model: ObjectModel, batch: BatchRefiner, box: Box) -> None:
     x0, y0, x1, y1 = box
     z = batch.frame.depth.host[y0:y1, x0:x1]
-    measured = int(np.count_nonzero(np.isfinite(z) & (z > 0.0)))
+    # Mostly a few rows are enough to know.
+    if _count_measured(z[::8]) >= _MIN_DEPTH_PIXELS:
+        return
+    measured = _count_measured(z)
     if measured < _MIN_DEPTH_PIXELS:
         raise ValueError(
             f"only {measured} pixels with a depth where {model.name!r} should be (columns {x0} to {x1}, "
             f"rows {y0} to {y1})"
         )
+
+
+def _count_measured(z: NDArray[np.float32]) -> int:
+    return int(np.count_nonzero(np.isfinite(z) & (z > 0.0)))
 
 
 def _judge(job: _Job, batch: BatchRefiner) -> Judge:

@@ -18,10 +18,8 @@ SEARCH_STAGES = (
 
 
 FIT_STAGES = (
-    StageConfig(lines="none", depth_sigma_m=0.005, pair_once=False, steps=3),
-    StageConfig(
-        lines="region", line_step_px=1.5, depth_sigma_m=0.003, steps=2, render=False
-    ),
+    StageConfig(lines="none", depth_sigma_m=0.005, depth_every=2, pair_once=False, steps=3),
+    StageConfig(lines="region", line_step_px=1.5, depth_sigma_m=0.003, depth_every=2, steps=2, render=False),
     StageConfig(lines="step", steps=3),
 )
 """From a pose that was aligned to the depth."""

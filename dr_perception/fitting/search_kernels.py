@@ -11,7 +11,8 @@ import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian, ray
 from dr_perception.geometry.se3_warp import exp_so3
-from dr_perception.optim.levenberg_marquardt import mat66d, solve_damped, vec6d
+from dr_perception.optim.levenberg_marquardt import normal_equations, solve_damped
+from dr_perception.residuals.normal_equations import Sums, add_row
 
 NUM_FEATURES = 14
 TESTED = 0
@@ -61,6 +62,8 @@ OUTSIDE = 2
 _INSIDE = wp.constant(INSIDE)
 _OUTSIDE = wp.constant(OUTSIDE)
 _EDGE_PX = wp.constant(3.0)
+_COVERING = wp.constant(2.75)
+"""No direction is farther than this over the root of their number from the nearest of a Fibonacci lattice."""
 
 Features = wp.types.vector(length=NUM_FEATURES, dtype=wp.float32)
 
@@ -69,6 +72,7 @@ Features = wp.types.vector(length=NUM_FEATURES, dtype=wp.float32)
 class ViewTable:
     """Points that stored views of a model show, in its frame [m]; the first index is the view.
 
+    ``directions`` are a Fibonacci lattice.
     ``colors`` (0 to 1) are those of the surface points; empty for a model without.
     """
 
@@ -120,14 +124,20 @@ class Tolerance:
 
 @wp.func
 def nearest_view(views: ViewTable, direction: wp.vec3) -> int:
-    """View whose direction is closest to a unit vector from the model to the camera."""
+    """View whose direction is closest to a unit vector from the model to the camera.
+
+    On a Fibonacci lattice the third coordinate falls evenly with the index, so that only a band of it can
+    hold the nearest.
+    """
+    n = views.directions.shape[0]
+    middle = 0.5 * (1.0 - direction[2]) * float(n)
+    reach = 0.5 * _COVERING * wp.sqrt(float(n)) + 1.0
     best = int(0)
     best_dot = float(-2.0)
-    for i in range(views.directions.shape[0]):
+    for i in range(wp.max(wp.int32(middle - reach), 0), wp.min(wp.int32(middle + reach) + 1, n)):
         d = wp.dot(views.directions[i], direction)
-        if d > best_dot:
-            best_dot = d
-            best = i
+        best = wp.where(d > best_dot, i, best)
+        best_dot = wp.max(d, best_dot)
     return best
 
 
@@ -171,38 +181,35 @@ def _surface_features(
 ) -> Features:
     tau = tolerance.tau_m
     f[_AVAILABLE] = float(wp.min(views.count[view], tolerance.samples))
+    # No branch around the counts: Warp would copy all of them at the end of every branch.
     for i in range(wp.min(views.count[view], tolerance.samples)):
         p = R * views.points[view, i] + t
-        if p[2] > 0.01:
-            uv = project(images.camera, p)
-            x = wp.int32(wp.floor(uv[0] + 0.5))
-            y = wp.int32(wp.floor(uv[1] + 0.5))
-            if x >= 0 and y >= 0 and x < images.camera.width and y < images.camera.height:
-                f[_TESTED] += 1.0
-                z = images.depth[y, x]
-                label = wp.int32(images.label[y, x])
-                n = R * views.normals[view, i]
-                gap = float(0.0)
-                if z > 0.0:
-                    gap = wp.dot(n, (z / p[2] - 1.0) * p)
-                if z > 0.0 and z < p[2] and gap > tau:
-                    f[_HIDDEN] += 1.0
-                elif label == _OUTSIDE:
-                    f[_OFF_MASK] += 1.0
-                elif z <= 0.0:
-                    f[_UNMEASURED] += 1.0
-                else:
-                    f[_MEASURED] += 1.0
-                    s = gap / tau
-                    if gap < -tau:
-                        f[_BEYOND] += 1.0
-                    elif wp.abs(s) < 1.0:
-                        f[_CLOSE] += 1.0
-                        m = images.normal[y, x]
-                        facing = float(0.7)
-                        if wp.dot(m, m) > 0.5:
-                            facing = wp.max(wp.dot(m, n), 0.0)
-                        f[_AGREE] += (1.0 - s * s) * facing * facing
+        if p[2] <= 0.01:
+            continue
+        uv = project(images.camera, p)
+        x = wp.int32(wp.floor(uv[0] + 0.5))
+        y = wp.int32(wp.floor(uv[1] + 0.5))
+        if x < 0 or y < 0 or x >= images.camera.width or y >= images.camera.height:
+            continue
+        z = images.depth[y, x]
+        n = R * views.normals[view, i]
+        gap = wp.where(z > 0.0, wp.dot(n, (z / p[2] - 1.0) * p), 0.0)
+        hidden = wp.where(z > 0.0 and z < p[2] and gap > tau, 1.0, 0.0)
+        off_mask = wp.where(wp.int32(images.label[y, x]) == _OUTSIDE, 1.0 - hidden, 0.0)
+        unmeasured = wp.where(z > 0.0, 0.0, 1.0 - hidden - off_mask)
+        measured = 1.0 - hidden - off_mask - unmeasured
+        s = gap / tau
+        close = wp.where(wp.abs(s) < 1.0, measured, 0.0)
+        m = images.normal[y, x]
+        facing = wp.where(wp.dot(m, m) > 0.5, wp.max(wp.dot(m, n), 0.0), 0.7)
+        f[_TESTED] += 1.0
+        f[_HIDDEN] += hidden
+        f[_OFF_MASK] += off_mask
+        f[_UNMEASURED] += unmeasured
+        f[_MEASURED] += measured
+        f[_BEYOND] += wp.where(s < -1.0, measured, 0.0)
+        f[_CLOSE] += close
+        f[_AGREE] += close * (1.0 - s * s) * facing * facing
     return f
 
 
@@ -296,31 +303,27 @@ def align_poses(
         blend = float(step) / float(wp.max(steps - 1, 1))
         tau = tau_first_m + blend * (tau_last_m - tau_first_m)
         view = nearest_view(views, wp.normalize(-(wp.transpose(R) * t)))
-        H = mat66d()
-        g = vec6d()
+        sums = Sums()
+        # No branch around the sums: Warp would copy all of them at the end of every branch.
         for k in range(wp.min(views.count[view], samples)):
             arm = R * views.points[view, k]
             p = arm + t
-            if p[2] > 0.01:
-                uv = project(images.camera, p)
-                x = wp.int32(wp.floor(uv[0] + 0.5))
-                y = wp.int32(wp.floor(uv[1] + 0.5))
-                if x >= 0 and y >= 0 and x < images.camera.width and y < images.camera.height:
-                    z = images.depth[y, x]
-                    if z > 0.0 and wp.int32(images.label[y, x]) != _OUTSIDE:
-                        n = R * views.normals[view, k]
-                        residual = wp.dot(n, z * ray(images.camera, wp.vec2(float(x), float(y))) - p)
-                        s = residual / tau
-                        w = wp.max(1.0 - s * s, 0.0)
-                        w = w * w
-                        if w > 0.0:
-                            m = wp.cross(arm, n)
-                            J = vec6d(
-                                wp.float64(n[0]), wp.float64(n[1]), wp.float64(n[2]),
-                                wp.float64(m[0]), wp.float64(m[1]), wp.float64(m[2]),
-                            )  # fmt: skip
-                            H += wp.float64(w) * wp.outer(J, J)
-                            g += wp.float64(w * residual) * J
+            if p[2] <= 0.01:
+                continue
+            uv = project(images.camera, p)
+            x = wp.int32(wp.floor(uv[0] + 0.5))
+            y = wp.int32(wp.floor(uv[1] + 0.5))
+            if x < 0 or y < 0 or x >= images.camera.width or y >= images.camera.height:
+                continue
+            z = images.depth[y, x]
+            if not (z > 0.0) or wp.int32(images.label[y, x]) == _OUTSIDE:
+                continue
+            n = R * views.normals[view, k]
+            residual = wp.dot(n, z * ray(images.camera, wp.vec2(float(x), float(y))) - p)
+            s = residual / tau
+            w = wp.max(1.0 - s * s, 0.0)
+            sums = add_row(sums, n, arm, residual, w * w)
+        H, g = normal_equations(sums)
         xi = solve_damped(H, g, wp.float64(hold))
         R = exp_so3(wp.vec3(float(xi[3]), float(xi[4]), float(xi[5]))) * R
         t = t + wp.vec3(float(xi[0]), float(xi[1]), float(xi[2]))

@@ -34,6 +34,8 @@ from dr_perception.residuals.normal_equations import (
 
 _KEPT_PER_MODEL = 4
 _CONVERGED_STEP = 1.0e-3
+_VIEW_CHANGE_RAD = 0.01
+"""Turn of the viewpoint about an object up to which visible points and outlines are still those drawn."""
 
 _refiners: weakref.WeakKeyDictionary[ObjectModel, OrderedDict[tuple[object, ...], BatchRefiner]]
 _refiners = weakref.WeakKeyDictionary()
@@ -56,6 +58,8 @@ class BatchRefiner:
         buffers = model_buffers(model, config.sampling.mesh_error, device)
         self.refiner = PoseRefiner(model, self.frame, config, num_problems=num_problems, buffers=buffers)
         self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in stages]
+        self._repeated = self.refiner.record_stage(stages[-1].model_copy(update={"render": False}))
+        self._drawn_from = np.zeros((num_problems, 3))
         self.num_problems = num_problems
         self.iterations = sum(stage.steps for stage in stages)
 
@@ -68,6 +72,20 @@ class BatchRefiner:
         """Set poses (P, 4, 4), P at most the number of problems; the rest repeats the first."""
         missing = self.num_problems - len(T_cam_obj)
         self.refiner.set_poses(np.concatenate([T_cam_obj, np.repeat(T_cam_obj[:1], missing, axis=0)]))
+
+    def refine_last(self) -> None:
+        """Run the last stage; it draws only if a viewpoint has turned about its object since it last did."""
+        T = self.refiner.poses.get()
+        eye = np.einsum("pji,pj->pi", T[:, :3, :3], T[:, :3, 3])
+        eye /= np.linalg.norm(eye, axis=1, keepdims=True)
+        turned = np.linalg.norm(eye - self._drawn_from, axis=1).max() > _VIEW_CHANGE_RAD
+        if turned:
+            self._drawn_from = eye
+        self.refiner.refine([self.stages[-1] if turned else self._repeated])
+
+    def forget_view(self) -> None:
+        """Let the next last stage draw: the samples are of other poses."""
+        self._drawn_from[:] = 0.0
 
     def learn_colors(self) -> None:
         """Render at the current poses and learn the colours of object and background there afresh."""

@@ -45,7 +45,7 @@ class DepthTerm:
         self._view, self._poses, self._frame, self._config, self._sums = view, poses, frame, config, sums
 
     def launches(self, stage: StageConfig) -> tuple[Launch, Launch]:
-        """Launches that pair samples with depths, and that add the rows of the pairs, as a stage wants them."""
+        """Launches that pair samples with depths and that add the rows of the pairs, as a stage wants."""
         view, frame, config, every = self._view, self._frame, self._config, stage.depth_every
         noise = DepthNoise()
         noise.sigma_m = config.sigma_m + stage.depth_sigma_m

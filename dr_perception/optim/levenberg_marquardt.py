@@ -10,7 +10,7 @@ and radians need no common scale.
 import warp as wp
 
 from dr_perception.geometry.se3_warp import exp_so3
-from dr_perception.residuals.normal_equations import COST, GRADIENT, NUM_SUMS
+from dr_perception.residuals.normal_equations import COST, GRADIENT, NUM_SUMS, Sums
 
 _RELATIVE_ROUNDING = wp.constant(wp.float64(1.0e-5))
 vec6d = wp.types.vector(length=6, dtype=wp.float64)
@@ -114,6 +114,22 @@ def unpack_hessian(sums: wp.array2d[float], problem: int) -> mat66d:
             H[j, i] = value
             k += 1
     return H
+
+
+@wp.func
+def normal_equations(sums: Sums):
+    """Hessian (6, 6) and gradient (6,) of one thread's sums."""
+    H = mat66d()
+    g = vec6d()
+    k = int(0)
+    for i in range(6):
+        g[i] = wp.float64(sums[GRADIENT + i])
+        for j in range(i, 6):
+            value = wp.float64(sums[k])
+            H[i, j] = value
+            H[j, i] = value
+            k += 1
+    return H, g
 
 
 @wp.func
