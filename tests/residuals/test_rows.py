@@ -12,7 +12,7 @@ from dr_perception.render.project import IdealCamera
 from dr_perception.render.surface_samples import SurfaceSample
 from dr_perception.residuals import normal_equations as ne
 from dr_perception.residuals.contour_lines import ContourLine, LineNoise, accumulate_lines
-from dr_perception.residuals.depth import DepthNoise, accumulate_depth
+from dr_perception.residuals.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
 
 LENSES = {
     "pinhole": ("plumb_bob", ()),
@@ -70,18 +70,23 @@ def render_camera(fx):
     return wp.array([camera], dtype=IdealCamera, device="cpu")
 
 
-def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, zoom=1.0):
+def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, zoom=1.0, T_paired=None):
+    """Sums at a pose ``T`` of samples paired with depths at ``T_paired``, at ``T`` itself if None."""
     total = wp.zeros((1, ne.NUM_SUMS), dtype=float, device="cpu")
     samples = structs(SurfaceSample, point=points, normal=normals)
+    count = wp.array([len(points)], dtype=int, device="cpu")
+    pairs = wp.zeros(samples.shape, dtype=DepthPoint, device="cpu")
     image = wp.array(depth.astype(np.float32), dtype=float, device="cpu")
-    inputs = [
-        samples,
-        wp.array([len(points)], dtype=int, device="cpu"),
-        *pose_arrays(T),
-        camera_params(camera),
-        image,
-        render_camera(zoom * camera.fx),
-    ]
+    params = camera_params(camera)
+    at = pose_arrays(T if T_paired is None else T_paired)
+    wp.launch(
+        measure_depth,
+        samples.shape,
+        [samples, count, *at, params, image, noise, every],
+        [pairs],
+        device="cpu",
+    )
+    inputs = [samples, count, pairs, *pose_arrays(T), params, render_camera(zoom * camera.fx)]
     wp.launch(accumulate_depth, (1, lanes), [*inputs, noise, every, lanes], [total], device="cpu")
     return unpack(total)
 
@@ -141,6 +146,26 @@ def test_depth_rows_of_a_plane_leave_its_own_motions_free() -> None:
     free = [0, 1, 5]
     assert np.abs(H[np.ix_(free, range(6))]).max() < 1e-6 * H[2, 2]
     assert np.linalg.eigvalsh(H[2:5, 2:5]).min() > 1e-4 * H[2, 2]
+
+
+def test_the_objective_of_paired_samples_is_smooth_whatever_the_noise_of_the_pixels() -> None:
+    camera = Camera(160, 120, 150.0, 149.0, 80.3, 58.9)
+    rng = np.random.default_rng(2)
+    depth = 0.5 + rng.normal(0.0, 0.003, (120, 160))
+    points = np.column_stack([rng.uniform(-0.1, 0.1, (50, 2)), np.zeros(50)])
+    normals = np.tile([0.3, 0.2, -1.0] / np.linalg.norm([0.3, 0.2, -1.0]), (50, 1))
+    start = make_transform(np.eye(3), np.array([0.0, 0.0, 0.5]))
+    shifts = np.linspace(0.0, 0.02, 41)
+
+    def bend(**paired) -> float:
+        """Largest second difference of the cost over shifts of six pixels, relative to the cost."""
+        moved = [make_transform(np.eye(3), np.array([s, 0.0, 0.5])) for s in shifts]
+        args = [camera, depth, points, normals, depth_noise()]
+        costs = [depth_rows(*args, T, **paired)[2][int(ne.COST)] for T in moved]
+        return float(np.abs(np.diff(costs, 2)).max() / np.mean(costs))
+
+    assert bend(T_paired=start) < 0.01
+    assert bend() > 0.05
 
 
 def test_a_nearer_measurement_hides_and_a_farther_one_contradicts() -> None:
