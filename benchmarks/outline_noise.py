@@ -28,7 +28,6 @@ from dr_perception.geometry.model import ObjectModel
 
 Array = NDArray[np.float64]
 _DISTANCES_PX = np.array([0.01, 2.0, 4.0, 6.0, 9.0, 12.0, 16.0, 20.0, 26.0, 32.0, 40.0])
-_CUTOFF = 3.0
 _ALIKE = 0.7
 """Cosine of the angle between normals of lines whose errors are compared."""
 
@@ -41,7 +40,7 @@ def measured_lines(batch: BatchRefiner, T: Array) -> NDArray[np.void]:
     refiner._contour.measurement(batch.stages[-1].config)()
     lines = refiner._contour.lines.numpy()[0, : int(refiner.view.contour_count.numpy()[0])]
     lines = lines[lines["variance"] > 0.0]
-    return lines[lines["offset"] ** 2 < _CUTOFF**2 * lines["variance"]]
+    return lines[lines["offset"] ** 2 < refiner.config.contour.cutoff_sigma**2 * lines["variance"]]
 
 
 def shared_noise(model: ObjectModel, frames: int, seed: int) -> tuple[float, Array]:

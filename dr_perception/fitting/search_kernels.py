@@ -9,7 +9,7 @@ whether something ends there; measured points of the object are looked up in the
 
 import warp as wp
 
-from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian, ray
+from dr_perception.geometry.camera_warp import CameraParams, nearest_pixel, project, project_jacobian, ray
 from dr_perception.geometry.se3_warp import exp_so3
 from dr_perception.optim.levenberg_marquardt import normal_equations, solve_damped
 from dr_perception.residuals.normal_equations import Sums, add_row
@@ -186,10 +186,8 @@ def _surface_features(
         p = R * views.points[view, i] + t
         if p[2] <= 0.01:
             continue
-        uv = project(images.camera, p)
-        x = wp.int32(wp.floor(uv[0] + 0.5))
-        y = wp.int32(wp.floor(uv[1] + 0.5))
-        if x < 0 or y < 0 or x >= images.camera.width or y >= images.camera.height:
+        x, y, in_view = nearest_pixel(images.camera, p)
+        if not in_view:
             continue
         z = images.depth[y, x]
         n = R * views.normals[view, i]
@@ -310,10 +308,8 @@ def align_poses(
             p = arm + t
             if p[2] <= 0.01:
                 continue
-            uv = project(images.camera, p)
-            x = wp.int32(wp.floor(uv[0] + 0.5))
-            y = wp.int32(wp.floor(uv[1] + 0.5))
-            if x < 0 or y < 0 or x >= images.camera.width or y >= images.camera.height:
+            x, y, in_view = nearest_pixel(images.camera, p)
+            if not in_view:
                 continue
             z = images.depth[y, x]
             if not (z > 0.0) or wp.int32(images.label[y, x]) == _OUTSIDE:

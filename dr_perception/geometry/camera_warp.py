@@ -236,6 +236,15 @@ def project(cam: CameraParams, p: wp.vec3) -> wp.vec2:
 
 
 @wp.func
+def nearest_pixel(cam: CameraParams, p: wp.vec3):
+    """Column and row of the pixel nearest to a point's image, and whether it is in the image; z > 0."""
+    uv = project(cam, p)
+    x = wp.int32(wp.floor(uv[0] + 0.5))
+    y = wp.int32(wp.floor(uv[1] + 0.5))
+    return x, y, x >= 0 and y >= 0 and x < cam.width and y < cam.height
+
+
+@wp.func
 def project_jacobian(cam: CameraParams, p: wp.vec3) -> mat23:
     """Derivative of `project` with respect to the point [px/m]."""
     inv_z = 1.0 / p[2]

@@ -103,22 +103,8 @@ def solve_damped(H: mat66d, g: vec6d, damping: wp.float64) -> vec6d:
 
 
 @wp.func
-def unpack_hessian(sums: wp.array2d[float], problem: int) -> mat66d:
-    """Full symmetric matrix from the upper triangle, stored row by row."""
-    H = mat66d()
-    k = int(0)
-    for i in range(6):
-        for j in range(i, 6):
-            value = wp.float64(sums[problem, k])
-            H[i, j] = value
-            H[j, i] = value
-            k += 1
-    return H
-
-
-@wp.func
 def normal_equations(sums: Sums):
-    """Hessian (6, 6) and gradient (6,) of one thread's sums."""
+    """Hessian (6, 6), whose upper triangle sums hold row by row, and gradient (6,)."""
     H = mat66d()
     g = vec6d()
     k = int(0)
@@ -231,10 +217,10 @@ def decide_and_step(
     if last == 0:
         to_prior = prior_residual(prior, p.R, p.t)
         pull = prior.information * to_prior
-        H = unpack_hessian(best_sums, i)
-        g = vec6d()
-        for a in range(6):
-            g[a] = wp.float64(best_sums[i, GRADIENT + a])
+        best = Sums()
+        for k in range(NUM_SUMS):
+            best[k] = best_sums[i, k]
+        H, g = normal_equations(best)
         g = credible_gradient(H, g, p.R, direction_errors)
         for a in range(6):
             g[a] += wp.float64(pull[a])

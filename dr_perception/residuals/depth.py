@@ -11,7 +11,7 @@ that only goes downhill ends wherever the noise happens to be low.
 
 import warp as wp
 
-from dr_perception.geometry.camera_warp import CameraParams, project, ray
+from dr_perception.geometry.camera_warp import CameraParams, nearest_pixel, ray
 from dr_perception.render.project import IdealCamera
 from dr_perception.render.surface_samples import SurfaceSample
 from dr_perception.residuals.compiling import row_options
@@ -78,10 +78,8 @@ def measured_point(
     p = R * sample.point + t
     if p[2] <= 0.0:
         return out
-    uv = project(camera, p)
-    x = wp.int32(wp.floor(uv[0] + 0.5))
-    y = wp.int32(wp.floor(uv[1] + 0.5))
-    if x < 0 or y < 0 or x >= camera.width or y >= camera.height:
+    x, y, in_view = nearest_pixel(camera, p)
+    if not in_view:
         return out
     z = depth[y, x]
     # NaN fails either comparison.
