@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.fitting.config import RefinerConfig, StageConfig
+from dr_perception.fitting.config import RefinerConfig, StageConfig, UncertaintyConfig
+from dr_perception.fitting.report import PoseReport, Reporter, report_poses
 from dr_perception.fitting.terms import ColorTerm, ContourTerm, DepthTerm
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.optim.pose_solver import PoseSolver, credible_information, information_matrix
+from dr_perception.optim.information import DIRECTION_ERROR_RAD
+from dr_perception.optim.pose_solver import PoseSolver
 from dr_perception.render.appearance import bake
+from dr_perception.render.device_array import SharedArray
 from dr_perception.render.lod import simplify
 from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
-from dr_perception.render.recording import Launch, capture
+from dr_perception.render.recording import Launch, capture, record
 from dr_perception.residuals.color_histogram import ColorHistograms
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.residuals.learned_brightness import BrightnessTexels, LearnedBrightness
@@ -65,22 +67,17 @@ class Refinement:
     """Final state of the solver (P,), see `dr_perception.optim.levenberg_marquardt.Problem`."""
     counts: NDArray[np.int32]
     """Visible surface samples, contour samples and covered grid pixels (3, P)."""
-    direction_errors: NDArray[np.float64]
-    """Of the model, see `dr_perception.optim.pose_solver.PoseSolver` (3, 3)."""
-    floor: NDArray[np.float64]
-    """Variances of the model's own errors (6,)."""
+    information: NDArray[np.float64]
+    """Credible information of the measurements alone (P, 6, 6), without any prior, about the model's centre.
 
-    @cached_property
-    def information(self) -> NDArray[np.float64]:
-        """Information of the measurements alone (P, 6, 6), without any prior, about the model's centre.
+    Translation [1/m^2], then rotation [1/rad^2], along the camera's axes. See
+    `dr_perception.optim.information.credible`.
+    """
+    covariance: NDArray[np.float64]
+    """Of the poses of the model's frame (P, 6, 6), along the camera's axes; holds the model's own errors.
 
-        Translation [1/m^2], then rotation [1/rad^2], along the camera's axes.
-        """
-        return information_matrix(self.sums)
-
-    def credible_information(self, i: int) -> NDArray[np.float64]:
-        """The information (6, 6) of one pose without what errors of the model alone put in."""
-        return credible_information(self.information[i], self.T_cam_obj[i, :3, :3], self.direction_errors)
+    Directions that nothing measures get the standard deviation of a pose known to a diameter and half a turn.
+    """
 
     @property
     def cost(self) -> NDArray[np.float64]:
@@ -170,8 +167,10 @@ class PoseRefiner:
         self._color = ColorTerm(self.view, self.poses, frame, config.color, sums, enabled)
         self._center = np.eye(4)
         self._center[:3, 3] = model.center
-        self._uncenter = np.eye(4)
-        self._uncenter[:3, 3] = -model.center
+        self._reports = SharedArray(num_problems, PoseReport, frame.device)
+        ended = [self.poses.R.array, self.poses.t.array, self.solver.best.array]
+        inputs = [reporter_of(model, spread, config.uncertainty), *ended]
+        self._report = record(report_poses, num_problems, inputs, [self._reports.array], frame.device)
 
     def record_stage(self, stage: StageConfig) -> RecordedStage:
         """Bind a stage to this refiner's buffers."""
@@ -271,20 +270,47 @@ class PoseRefiner:
         else:
             (sequence.whole if has_color else sequence.whole_without_color)()
 
+    def poses_of_model(self) -> NDArray[np.float64]:
+        """Poses (P, 4, 4) of the model's frame, rounded to single precision; waits for the device."""
+        T = self.poses.get()
+        T[:, :3, 3] -= T[:, :3, :3] @ self.model.center
+        return T
+
+    def viewpoints(self) -> NDArray[np.float32]:
+        """Directions (P, 3) from the model's centre to the camera, in its frame; waits for the device."""
+        self.poses.R.pull()
+        self.poses.t.pull()
+        eye = -(self.poses.t.host[:, None] @ self.poses.R.host[:, 0])[:, 0]
+        eye /= np.sqrt(np.square(eye).sum(axis=1, keepdims=True))
+        return eye
+
+    def moved(self) -> NDArray[np.float32]:
+        """Squared distance (P,) that the last stage moved each pose by, in standard deviations.
+
+        Waits for the device.
+        """
+        self.solver.problems.pull()
+        moved: NDArray[np.float32] = self.solver.problems.host["moved"]
+        return moved
+
     def result(self) -> Refinement:
         """Poses and sums after `refine`; waits for the device."""
-        T = self.poses.get()
-        # One Newton step to the nearest rotation takes the rounding of single precision out.
-        R = T[:, :3, :3]
-        T[:, :3, :3] = 1.5 * R - 0.5 * R @ R.transpose(0, 2, 1) @ R
+        self._report()
+        self._reports.pull()
         sums, problems = self.solver.pull()
         counts = self.view.pull_counts().copy()
         np.minimum(counts[1], self.view.contour.shape[1], out=counts[1])
-        return Refinement(
-            T @ self._uncenter,
-            sums.copy(),
-            problems.copy(),
-            counts,
-            self.solver.direction_errors,
-            self.config.uncertainty.variances,
-        )
+        reports = self._reports.host
+        T, information, covariance = (reports[name].copy() for name in ("T", "information", "covariance"))
+        return Refinement(T, sums.copy(), problems.copy(), counts, information, covariance)
+
+
+def reporter_of(model: ObjectModel, spread: NDArray[np.float64], uncertainty: UncertaintyConfig) -> Reporter:
+    """What the reporting kernel knows of a model whose surface has second moments ``spread`` (3, 3) [m^2]."""
+    reporter = Reporter()
+    reporter.center = wp.vec3d(*model.center)
+    reporter.spread = wp.mat33d(*spread.ravel())
+    reporter.direction_error_rad = DIRECTION_ERROR_RAD
+    reporter.unknown = wp.spatial_vectord(*np.repeat([model.diameter_m**-2, np.pi**-2], 3))
+    reporter.floor = wp.spatial_vectord(*uncertainty.variances)
+    return reporter

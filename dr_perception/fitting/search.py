@@ -254,7 +254,7 @@ def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[P
         return []
     refined, shares = _judged(job, refined)
     values = rank(shares)
-    scores = probability(shares)
+    scores = probability(values, shares)
     estimates = [refined.estimate(int(i), float(scores[i])) for i in np.argsort(-values, kind="stable")]
     kept: list[PoseEstimate] = []
     for estimate in estimates:

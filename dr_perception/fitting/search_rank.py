@@ -43,6 +43,28 @@ OUTLINES = (-0.25, 1.2)
 Fitted with the other weights of the tracker's score by `benchmarks/calibrate_score.py`."""
 _OUTLIERS = 0.01
 
+_EVIDENCE = {
+    "agreeing": ({k.AGREE: 1}, {k.MEASURED: 1, k.AGREE: -1}),
+    "unhidden": ({k.TESTED: 1, k.HIDDEN: -1}, {k.HIDDEN: 1}),
+    "on_mask": ({k.TESTED: 1, k.HIDDEN: -1, k.OFF_MASK: -1}, {k.OFF_MASK: 1}),
+    "within": ({k.EDGE_TESTED: 1, k.EDGE_IN_MASK: -1}, {k.EDGE_IN_MASK: 1}),
+    "ends": ({k.EDGE_SEEN: 1}, {k.EDGE_TESTED: 1, k.EDGE_SEEN: -1, k.EDGE_IN_MASK: -1}),
+    "covered": ({k.POINTS_AGREE: 1}, {k.POINTS: 1, k.POINTS_AGREE: -1}),
+}
+"""Counts of `judge_poses` whose sums speak for a pose and against it, with their signs, by what they tell."""
+
+
+def _sums(side: int) -> NDArray[np.float64]:
+    """Matrix (F, K) that takes the counts of `judge_poses` to the sums on one side of `_EVIDENCE`."""
+    matrix = np.zeros((k.NUM_FEATURES, len(_EVIDENCE)))
+    for column, sums in enumerate(_EVIDENCE.values()):
+        for feature, sign in sums[side].items():
+            matrix[feature, column] = sign
+    return matrix
+
+
+_FOR, _AGAINST = _sums(0), _sums(1)
+
 
 def log_odds(agreeing: NDArray[np.float64], disagreeing: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log odds of agreement from two counts, with one for, one against and a hundredth of all to either side.
@@ -82,18 +104,11 @@ def shares_of(features: NDArray[np.float32]) -> Shares:
 
 
 def _odds_of(features: NDArray[np.float32]) -> Shares:
-    f = features.astype(np.float64).T
-    unhidden = f[k.TESTED] - f[k.HIDDEN]
-    seen = f[k.TESTED] - f[k.UNMEASURED] - f[k.OFF_MASK]
-    return {
-        "agreeing": log_odds(f[k.AGREE], f[k.MEASURED] - f[k.AGREE]),
-        "unhidden": log_odds(unhidden, f[k.HIDDEN]),
-        "in_view": np.log((np.maximum(seen, 0.0) + 1.0) / (f[k.AVAILABLE] + 1.0)),
-        "on_mask": log_odds(unhidden - f[k.OFF_MASK], f[k.OFF_MASK]),
-        "within": log_odds(f[k.EDGE_TESTED] - f[k.EDGE_IN_MASK], f[k.EDGE_IN_MASK]),
-        "ends": log_odds(f[k.EDGE_SEEN], f[k.EDGE_TESTED] - f[k.EDGE_SEEN] - f[k.EDGE_IN_MASK]),
-        "covered": log_odds(f[k.POINTS_AGREE], f[k.POINTS] - f[k.POINTS_AGREE]),
-    }
+    f = features.astype(np.float64)
+    odds = log_odds(f @ _FOR, f @ _AGAINST)
+    seen = f[:, k.TESTED] - f[:, k.UNMEASURED] - f[:, k.OFF_MASK]
+    in_view = np.log((np.maximum(seen, 0.0) + 1.0) / (f[:, k.AVAILABLE] + 1.0))
+    return dict(zip(_EVIDENCE, odds.T, strict=True)) | {"in_view": in_view}
 
 
 def promise(shares: Shares) -> NDArray[np.float64]:
@@ -110,14 +125,14 @@ def rank(shares: Shares) -> NDArray[np.float64]:
     return value if "lines" in shares else value + _ENDS * shares.get("ends", np.zeros(1))
 
 
-def probability(shares: Shares) -> NDArray[np.float64]:
-    """Probability that poses are right: a logistic curve of their rank.
+def probability(values: NDArray[np.float64], shares: Shares) -> NDArray[np.float64]:
+    """Probability that poses are right: a logistic curve of their `rank` (P,).
 
     Fitted to first answers for objects that are there and for objects that are not, in simulated and real
     frames; one curve for each set of features that a frame and a model allow.
     """
     slope, middle = _CURVES[("pattern" in shares, "lines" in shares)]
-    return 1.0 / (1.0 + np.exp(-slope * (rank(shares) - middle)))
+    return 1.0 / (1.0 + np.exp(-slope * (values - middle)))
 
 
 def probability_of_outlines(shares: Shares) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from dr_perception.fitting.search_rank import Shares, log_odds
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import hat
+from dr_perception.geometry.se3 import covariance_about
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.residuals.normal_equations import (
     DEPTH_BEYOND,
@@ -59,7 +59,7 @@ class BatchRefiner:
         self.refiner = PoseRefiner(model, self.frame, config, num_problems=num_problems, buffers=buffers)
         self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in stages]
         self._repeated = self.refiner.record_stage(stages[-1].model_copy(update={"render": False}))
-        self._drawn_from = np.zeros((num_problems, 3))
+        self._drawn_from = np.zeros((num_problems, 3), np.float32)
         self.num_problems = num_problems
         self.iterations = sum(stage.steps for stage in stages)
 
@@ -73,15 +73,17 @@ class BatchRefiner:
         missing = self.num_problems - len(T_cam_obj)
         self.refiner.set_poses(np.concatenate([T_cam_obj, np.repeat(T_cam_obj[:1], missing, axis=0)]))
 
-    def refine_last(self) -> None:
-        """Run the last stage; it draws only if a viewpoint has turned about its object since it last did."""
-        T = self.refiner.poses.get()
-        eye = np.einsum("pji,pj->pi", T[:, :3, :3], T[:, :3, 3])
-        eye /= np.linalg.norm(eye, axis=1, keepdims=True)
-        turned = np.linalg.norm(eye - self._drawn_from, axis=1).max() > _VIEW_CHANGE_RAD
+    def refine_last(self) -> bool:
+        """Run the last stage; it draws only if a viewpoint has turned about its object since it last did.
+
+        Whether it drew.
+        """
+        eye = self.refiner.viewpoints()
+        turned = np.square(eye - self._drawn_from).sum(axis=1).max() > _VIEW_CHANGE_RAD**2
         if turned:
             self._drawn_from = eye
         self.refiner.refine([self.stages[-1] if turned else self._repeated])
+        return bool(turned)
 
     def forget_view(self) -> None:
         """Let the next last stage draw: the samples are of other poses."""
@@ -117,7 +119,6 @@ def batch_refiner(
 class Refined:
     """Refined poses of one model."""
 
-    model: ObjectModel
     refinement: Refinement
     iterations: int
     count: int
@@ -129,9 +130,10 @@ class Refined:
 
     def turned(self, i: int, T_cam_obj: NDArray[np.float64]) -> Refined:
         """The same with one pose replaced by one that measures as well (turned about an axis)."""
-        poses = self.refinement.T_cam_obj.copy()
+        poses, covariances = self.refinement.T_cam_obj.copy(), self.refinement.covariance.copy()
+        covariances[i] = covariance_about(T_cam_obj[:3, 3] - poses[i, :3, 3], covariances[i])
         poses[i] = T_cam_obj
-        return replace(self, refinement=replace(self.refinement, T_cam_obj=poses))
+        return replace(self, refinement=replace(self.refinement, T_cam_obj=poses, covariance=covariances))
 
     def shares(self) -> Shares:
         """Features that only a refinement knows.
@@ -156,7 +158,7 @@ class Refined:
         converged = step < _CONVERGED_STEP
         return PoseEstimate(
             T_cam_obj=r.T_cam_obj[i].copy(),
-            covariance=origin_covariance(self.model, r.T_cam_obj[i], r.credible_information(i), r.floor),
+            covariance=r.covariance[i].copy(),
             score=score,
             converged=converged,
             iterations=self.iterations,
@@ -164,26 +166,6 @@ class Refined:
             visible_fraction=float(1.0 - r.sums[i, int(DEPTH_HIDDEN)] / rows),
             reason="" if converged else f"the last step was {step:.1e} (metres plus radians)",
         )
-
-
-def origin_covariance(
-    model: ObjectModel,
-    T_cam_obj: NDArray[np.float64],
-    information: NDArray[np.float64],
-    floor: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Covariance (6, 6) of a pose of the model's origin from the information (6, 6) about its centre.
-
-    The variances (6,) of ``floor`` are added: errors of the model, not of the images.
-
-    Directions that nothing measures get the standard deviation of a pose known to a diameter and half a turn.
-    """
-    unknown = np.diag([model.diameter_m**-2] * 3 + [np.pi**-2] * 3)
-    centred = np.linalg.inv(information + unknown) + np.diag(floor)
-    J = np.eye(6)
-    J[:3, 3:] = hat(T_cam_obj[:3, :3] @ model.center)
-    covariance = J @ centred @ J.T
-    return 0.5 * (covariance + covariance.T)
 
 
 def refine_batch(
@@ -207,4 +189,4 @@ def refine_batch(
     batch.refiner.refine(batch.stages[:1])
     batch.learn_colors()
     batch.refiner.refine(batch.stages[1:])
-    return Refined(model, batch.refiner.result(), batch.iterations, len(T))
+    return Refined(batch.refiner.result(), batch.iterations, len(T))

@@ -23,6 +23,7 @@ from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import (
     angle_between,
     check_transform,
+    covariance_about,
     exp_so3,
     hat,
     interpolate,
@@ -52,6 +53,7 @@ __all__ = [
     "angle_between",
     "bounding_sphere",
     "check_transform",
+    "covariance_about",
     "diameter",
     "drop_degenerate_faces",
     "edges",

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "angle_between",
     "check_transform",
+    "covariance_about",
     "exp_so3",
     "hat",
     "interpolate",
@@ -361,6 +362,21 @@ def rotate_covariance(R_a_b: ArrayLike, covariance: ArrayLike) -> NDArray[np.flo
     B = np.zeros((*R.shape[:-2], 6, 6))
     B[..., :3, :3] = B[..., 3:, 3:] = R
     return B @ np.asarray(covariance, dtype=np.float64) @ np.swapaxes(B, -1, -2)
+
+
+def covariance_about(point: ArrayLike, covariance: ArrayLike) -> NDArray[np.float64]:
+    """Covariance of a pose with its origin moved by a point: ``J C J^T`` with ``v' = v + w x point``.
+
+    Args:
+        point: From the old origin to the new one [m], shape (3,), along the axes of the covariance.
+        covariance: Of (v, w) [m^2, m rad, rad^2], shape (6, 6).
+
+    Returns:
+        The covariance (6, 6) of the new origin's pose.
+    """
+    J = np.eye(6)
+    J[:3, 3:] = -hat(point)
+    return np.asarray(J @ np.asarray(covariance, dtype=np.float64) @ J.T)
 
 
 def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -28,11 +28,14 @@ class PosePrior:
 
 @wp.struct
 class Problem:
-    """State of one problem: best pose, its objective, the damping and what the last step promised.
+    """State of one problem: first and best pose, its objective, the damping and what the last step promised.
 
-    ``step`` is the length of the last step, metres plus radians.
+    ``step`` is the length of the last step, metres plus radians. ``moved`` is the squared distance of the
+    best pose from the first, in standard deviations of what the rows leave open.
     """
 
+    first_R: wp.mat33
+    first_t: wp.vec3
     R: wp.mat33
     t: wp.vec3
     cost: float
@@ -40,6 +43,7 @@ class Problem:
     damping_growth: float
     promised: float
     step: float
+    moved: float
     accepted: int
     rejected: int
 
@@ -146,6 +150,22 @@ def credible_gradient(H: mat66d, g: vec6d, R: wp.mat33, direction_errors: wp.mat
     return H * solve_damped(A, g, _RELATIVE_ROUNDING)
 
 
+@wp.func
+def squared_distance(R_a: wp.mat33, t_a: wp.vec3, R_b: wp.mat33, t_b: wp.vec3, H: mat66d) -> float:
+    """Squared distance between two close poses in standard deviations of an information matrix."""
+    dt = t_b - t_a
+    dw = log_so3(R_b * wp.transpose(R_a))
+    xi = vec6d(
+        wp.float64(dt[0]),
+        wp.float64(dt[1]),
+        wp.float64(dt[2]),
+        wp.float64(dw[0]),
+        wp.float64(dw[1]),
+        wp.float64(dw[2]),
+    )
+    return float(wp.dot(xi, H * xi))
+
+
 @wp.kernel(enable_backward=False)
 def begin(
     trial_R: wp.array2d[wp.mat33],
@@ -159,8 +179,10 @@ def begin(
     i = wp.tid()
     active[i] = 1
     p = Problem()
-    p.R = trial_R[i, 0]
-    p.t = trial_t[i, 0]
+    p.first_R = trial_R[i, 0]
+    p.first_t = trial_t[i, 0]
+    p.R = p.first_R
+    p.t = p.first_t
     p.cost = float(wp.inf)
     p.damping = damping
     p.damping_growth = 2.0
@@ -214,13 +236,14 @@ def decide_and_step(
         p.rejected += 1
     for k in range(NUM_SUMS):
         trial_sums[i, k] = 0.0
+    best = Sums()
+    for k in range(NUM_SUMS):
+        best[k] = best_sums[i, k]
+    H, g = normal_equations(best)
+    p.moved = squared_distance(p.first_R, p.first_t, p.R, p.t, H)
     if last == 0:
         to_prior = prior_residual(prior, p.R, p.t)
         pull = prior.information * to_prior
-        best = Sums()
-        for k in range(NUM_SUMS):
-            best[k] = best_sums[i, k]
-        H, g = normal_equations(best)
         g = credible_gradient(H, g, p.R, direction_errors)
         for a in range(6):
             g[a] += wp.float64(pull[a])

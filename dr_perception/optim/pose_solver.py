@@ -8,26 +8,16 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.optim.information import DIRECTION_ERROR_RAD
 from dr_perception.optim.levenberg_marquardt import PosePrior, Problem, begin, decide_and_step
 from dr_perception.render.device_array import SharedArray
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import Launch, record
 from dr_perception.residuals.normal_equations import NUM_SUMS
 
-DIRECTION_ERROR_RAD = 0.015
-"""Standard deviation of the directions of rows, nearly a degree: facets, and what was simplified away.
-
-Judged by how much rows seem to see of the spin of a body of revolution, it is 0.006 for normals, 0.016 for
-outlines and for gradients of brightness.
-"""
 _INITIAL_DAMPING = 1.0e-3
 _TOLERANCE = 3.0e-5
 """Steps below this many metres plus radians end the search: a tenth of what sensors allow."""
-
-
-_PLACE_IN_SUMS = np.zeros((6, 6), dtype=np.intp)
-_PLACE_IN_SUMS[np.triu_indices(6)] = np.arange(21)
-_PLACE_IN_SUMS = np.maximum(_PLACE_IN_SUMS, _PLACE_IN_SUMS.T)
 
 
 class PoseSolver:
@@ -38,8 +28,7 @@ class PoseSolver:
         sums: Where terms accumulate rows (P, `NUM_SUMS`).
         best: Sums at the best poses (P, `NUM_SUMS`).
         priors: Belief about every pose (P,) of `PosePrior`.
-        direction_errors: Second moments (3, 3) of the model's surface [m^2] times the variance of its
-            directions, zero if the surface is not known.
+        problems: State of every problem (P,) of `Problem`.
     """
 
     def __init__(
@@ -63,13 +52,13 @@ class PoseSolver:
         self.sums = SharedArray((num_problems, NUM_SUMS), float, device)
         self.best = SharedArray((num_problems, NUM_SUMS), float, device)
         self.priors = SharedArray(num_problems, PosePrior, device)
-        self._problems = SharedArray(num_problems, Problem, device)
+        self.problems = SharedArray(num_problems, Problem, device)
         trial = [poses.R.array, poses.t.array]
-        state = [self._problems.array, poses.active]
+        state = [self.problems.array, poses.active]
         self._begin = record(begin, num_problems, [*trial, _INITIAL_DAMPING], state, device)
         outputs = [*state, self.sums.array, self.best.array, *trial]
-        self.direction_errors = DIRECTION_ERROR_RAD**2 * (np.zeros((3, 3)) if spread is None else spread)
-        inputs = [self.priors.array, wp.mat33(*self.direction_errors.ravel())]
+        direction_errors = DIRECTION_ERROR_RAD**2 * (np.zeros((3, 3)) if spread is None else spread)
+        inputs = [self.priors.array, wp.mat33(*direction_errors.ravel())]
         self._step, self._finish = (
             record(decide_and_step, num_problems, [*inputs, last, _TOLERANCE], outputs, device)
             for last in (0, 1)
@@ -104,35 +93,5 @@ class PoseSolver:
         Waits for the device.
         """
         self.best.pull()
-        self._problems.pull()
-        return self.best.host, self._problems.host
-
-
-def information_matrix(sums: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Symmetric (P, 6, 6) information in float64 from rows of sums (P, `NUM_SUMS`)."""
-    return sums[:, _PLACE_IN_SUMS].astype(np.float64)
-
-
-def credible_information(
-    information: NDArray[np.float64], R: NDArray[np.float64], direction_errors: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Information (6, 6) about the centre without what errors of the model's directions put in.
-
-    The solver does not follow it either, see `dr_perception.optim.levenberg_marquardt.credible_gradient`.
-
-    Args:
-        information: Of the rows (6, 6).
-        R: Rotation of the pose (3, 3).
-        direction_errors: As in `PoseSolver`.
-    """
-    if not direction_errors.any():
-        return information
-    # Turns are counted in radii, so that eigenvalues compare.
-    scale = np.ones(6)
-    scale[3:] = DIRECTION_ERROR_RAD / np.sqrt(0.5 * np.trace(direction_errors))
-    left = information.copy()
-    left[3:, 3:] -= np.trace(information[:3, :3]) * (R @ direction_errors @ R.T)
-    values, vectors = np.linalg.eigh(left * np.outer(scale, scale))
-    scaled = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    result: NDArray[np.float64] = scaled / np.outer(scale, scale)
-    return result
+        self.problems.pull()
+        return self.best.host, self.problems.host

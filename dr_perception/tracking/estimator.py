@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dr_perception.fitting.refiner import PoseRefiner
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.optim.pose_solver import DIRECTION_ERROR_RAD
+from dr_perception.optim.information import DIRECTION_ERROR_RAD
 from dr_perception.render.device_array import SharedArray
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import capture, record
@@ -42,7 +42,6 @@ def judge_of(refiner: PoseRefiner) -> Judge:
     judge.center = wp.vec3d(*model.center)
     judge.spread = wp.mat33d(*surface.spread.ravel())
     judge.keep = wp.mat33d(*surface.keep.ravel())
-    judge.radius_m = surface.radius_m
     judge.reach_m = model.radius_m
     judge.limit_m = surface.limit_m
     judge.direction_error_rad = DIRECTION_ERROR_RAD

@@ -5,8 +5,9 @@ Like the kernels of `dr_perception.tracking.belief` these serve one object and a
 
 import warp as wp
 
+from dr_perception.optim.information import about_origin, credible, orthonormal, unpacked
 from dr_perception.optim.levenberg_marquardt import PosePrior
-from dr_perception.optim.spd import inverse_spd, positive_part
+from dr_perception.optim.spd import inverse_spd
 from dr_perception.residuals.normal_equations import (
     DEPTH_BEYOND,
     DEPTH_HIDDEN,
@@ -64,16 +65,14 @@ class Judge:
     """Constants of an object.
 
     center: in the model's frame. spread: second moments of the surface about it [m^2]. keep: takes out turns
-    about axes of symmetry. radius_m: root mean square of the surface. reach_m: radius of the bounding sphere.
-    limit_m: displacement that counts as right. direction_error_rad: of normals. floor: variances of the
-    model's own errors. max_lines: room for contour samples. both, depth_only, line_only: offset and weights
-    of the score by what was measured.
+    about axes of symmetry. reach_m: radius of the bounding sphere. limit_m: displacement that counts as
+    right. direction_error_rad: of normals. floor: variances of the model's own errors. max_lines: room for
+    contour samples. both, depth_only, line_only: offset and weights of the score by what was measured.
     """
 
     center: wp.vec3d
     spread: wp.mat33d
     keep: wp.mat33d
-    radius_m: wp.float64
     reach_m: wp.float64
     limit_m: wp.float64
     direction_error_rad: wp.float64
@@ -93,53 +92,6 @@ class Conditions:
 
 
 @wp.func
-def orthonormal(R32: wp.mat33) -> wp.mat33d:
-    """Nearest rotation in double precision: one Newton step takes the rounding of single precision out."""
-    R = wp.mat33d(R32)
-    return wp.float64(1.5) * R - wp.float64(0.5) * (R * wp.transpose(R) * R)
-
-
-@wp.func
-def unpacked(sums: wp.array2d[float]) -> wp.spatial_matrixd:
-    """Information matrix of the images alone."""
-    H = wp.spatial_matrixd()
-    k = int(0)
-    for i in range(6):
-        for j in range(i, 6):
-            H[i, j] = wp.float64(sums[0, k])
-            H[j, i] = wp.float64(sums[0, k])
-            k += 1
-    return H
-
-
-@wp.func
-def credible(judge: Judge, R: wp.mat33d, information: wp.spatial_matrixd) -> wp.spatial_matrixd:
-    """Take out of an information matrix what errors of the model alone would put in.
-
-    With directions uncertain by a small angle, ``sum w J^T J`` exceeds its value without errors by
-    ``sum w Cov(J)`` on average (errors in variables; Fuller 1987, section 2.2), so that even a turn that
-    nothing fixes seems to be measured.
-    """
-    error = judge.direction_error_rad * judge.direction_error_rad
-    excess = error * (information[0, 0] + information[1, 1] + information[2, 2])
-    turned = R * judge.spread * wp.transpose(R)
-    for i in range(3):
-        for j in range(3):
-            information[3 + i, 3 + j] = information[3 + i, 3 + j] - excess * turned[i, j]
-    # Turns are counted in radii, so that eigenvalues compare.
-    scale = wp.float64(1.0) / judge.radius_m
-    scaled = information
-    for i in range(6):
-        for j in range(6):
-            scaled[i, j] = scaled[i, j] * wp.pow(scale, wp.float64(i // 3 + j // 3))
-    scaled = positive_part(scaled)
-    for i in range(6):
-        for j in range(6):
-            scaled[i, j] = scaled[i, j] * wp.pow(judge.radius_m, wp.float64(i // 3 + j // 3))
-    return scaled
-
-
-@wp.func
 def probability_right(judge: Judge, R: wp.mat33d, covariance: wp.spatial_matrixd) -> wp.float64:
     """Probability that the surface is displaced by less than the limit, were its displacement Gaussian.
 
@@ -154,18 +106,6 @@ def probability_right(judge: Judge, R: wp.mat33d, covariance: wp.spatial_matrixd
     squared += wp.ddot(turning, judge.spread)
     sigma = wp.sqrt(wp.max(squared, wp.float64(1.0e-18)))
     return wp.erf(judge.limit_m / (wp.sqrt(wp.float64(2.0)) * sigma))
-
-
-@wp.func
-def about_origin(lever: wp.vec3d, covariance: wp.spatial_matrixd) -> wp.spatial_matrixd:
-    """Covariance with the origin moved by ``lever`` [m], along the camera's axes."""
-    # The new origin moves by v + w x lever.
-    J = wp.identity(n=6, dtype=wp.float64)
-    K = wp.skew(lever)
-    for i in range(3):
-        for j in range(3):
-            J[i, 3 + j] = -K[i, j]
-    return J * covariance * wp.transpose(J)
 
 
 @wp.func
@@ -244,7 +184,7 @@ def judge_pose(
             m.T[i, j] = m.R[i, j]
         m.T[i, 3] = origin[i]
     m.T[3, 3] = wp.float64(1.0)
-    m.information = credible(judge, m.R, unpacked(sums))
+    m.information = credible(judge.spread, judge.direction_error_rad, m.R, unpacked(sums, 0))
     estimated = inverse_spd(m.information + wp.spatial_matrixd(priors[0].information))
     # Without the floor: with it the gain would exceed one and the velocity run away.
     m.observed = estimated * m.information

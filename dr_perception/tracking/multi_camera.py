@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform, invert
+from dr_perception.geometry.se3 import check_transform, covariance_about, invert
 from dr_perception.tracking.camera_pose import at_center, with_floor
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.motion import MotionModel, elapsed_s
@@ -25,7 +25,6 @@ from dr_perception.tracking.pose_graph import (
 )
 from dr_perception.tracking.result import ObjectState, Status, TrackResult
 from dr_perception.tracking.tracker import Tracker
-from dr_perception.tracking.uncertainty import covariance_about
 
 Array = NDArray[np.float64]
 _STATUS_ORDER = (Status.TRACKING, Status.OCCLUDED, Status.LOST)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dr_perception.fitting.refiner import PoseRefiner, RecordedSequence
 from dr_perception.fitting.search_model import model_buffers
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import angle_between, local
+from dr_perception.geometry.se3 import angle_between, covariance_about, local
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import Launch
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
@@ -19,7 +19,7 @@ from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import Agreement, evidence
 from dr_perception.tracking.result import ObjectState, Status
-from dr_perception.tracking.uncertainty import SurfaceUncertainty, covariance_about
+from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
 _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import hat
 
 _RIGHT_SHARE = 0.1
 
@@ -42,11 +41,3 @@ class SurfaceUncertainty:
         turning = R_cam_obj.T @ covariance[3:, 3:] @ R_cam_obj
         turning = self.keep @ turning @ self.keep.T
         return math.sqrt(max(np.trace(covariance[:3, :3]) + np.sum(turning * self.spread), 0.0))
-
-
-def covariance_about(point_cam: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance (6, 6) of a pose with the origin moved by ``point_cam`` (3,) [m], along camera axes."""
-    # The new origin moves by v + w x point.
-    J = np.eye(6)
-    J[:3, 3:] = -hat(point_cam)
-    return J @ covariance @ J.T

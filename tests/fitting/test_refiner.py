@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warp as wp
 
-from dr_perception.fitting.config import WIDE_STAGES, RefinerConfig, StageConfig
-from dr_perception.fitting.refiner import PoseRefiner
-from dr_perception.geometry import Camera, retract
+from dr_perception.fitting.config import WIDE_STAGES, RefinerConfig, StageConfig, UncertaintyConfig
+from dr_perception.fitting.refiner import PoseRefiner, reporter_of
+from dr_perception.fitting.report import PoseReport, report_poses
+from dr_perception.geometry import Camera, Mesh, ObjectModel, invert, local, make_transform, retract
+from dr_perception.render.model_view import PoseArrays
 from dr_perception.residuals.frame_buffers import FrameBuffers
+from dr_perception.residuals.normal_equations import NUM_SUMS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tracking"))
 
@@ -122,6 +126,39 @@ def test_information_is_symmetric_positive_and_larger_with_colour() -> None:
         assert np.linalg.eigvalsh(H + least).min() > 0.0
     known, less_known = (np.trace(np.linalg.inv(H + rounding)[:3, :3]) for H in (both, depth))
     assert known < less_known
+
+
+def test_covariance_of_the_origin_is_that_of_the_centre_moved_there() -> None:
+    mug, T, _ = scene("mug")
+    model = ObjectModel("off", Mesh(mug.mesh.vertices + np.array([0.3, -0.2, 0.1]), mug.mesh.faces))
+    A = np.random.default_rng(0).normal(size=(6, 6))
+    information = 1.0e6 * (A @ A.T + np.eye(6))
+    uncertainty = UncertaintyConfig(floor_m=1.0e-4, floor_rad=3.0e-4)
+    reporter = reporter_of(model, np.zeros((3, 3)), uncertainty)
+    poses = PoseArrays(1, "cpu")
+    shift = make_transform(np.eye(3), model.center)
+    poses.set((T @ shift)[None])
+    sums = np.zeros((1, NUM_SUMS), np.float32)
+    sums[0, :21] = information[np.triu_indices(6)]
+    reports = wp.zeros(1, dtype=PoseReport, device="cpu")
+    inputs = [reporter, poses.R.array, poses.t.array, wp.array(sums, device="cpu")]
+    wp.launch(report_poses, 1, inputs=inputs, outputs=[reports], device="cpu")
+    report = reports.numpy()[0]
+    np.testing.assert_allclose(report["T"], T, atol=1e-7)
+    centred = np.linalg.inv(information) + np.diag(uncertainty.variances)
+    J = np.stack([local(T, retract(T @ shift, xi) @ invert(shift)) for xi in 1e-6 * np.eye(6)], axis=1) / 1e-6
+    np.testing.assert_allclose(report["covariance"], J @ centred @ J.T, rtol=1e-3, atol=1e-9)
+
+
+def test_a_stage_tells_how_far_it_moved_in_standard_deviations() -> None:
+    _, T, frame = scene("box")
+    start = perturbed(T, 1, 0.002, 0.02)
+    refiner = make_refiner("box", 1, frame)
+    last = [StageConfig(lines="step", steps=3)]
+    ended = refine(refiner, start, last).T_cam_obj
+    far = refiner.moved()[0]
+    refine(refiner, ended, last)
+    assert far > 100.0 and refiner.moved()[0] < 1.0
 
 
 def test_a_strong_prior_holds_the_pose() -> None:

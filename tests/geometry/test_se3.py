@@ -185,6 +185,16 @@ def test_check_transform_names_what_is_wrong(T: object, message: str) -> None:
         g.check_transform(T, "T_cam_obj")  # type: ignore[arg-type]
 
 
+def test_covariance_about_another_point_is_that_of_the_moved_origin(rng: np.random.Generator) -> None:
+    A = rng.standard_normal((6, 6))
+    point = np.array([0.3, -0.2, 0.5])
+    T = g.make_transform(np.eye(3), np.zeros(3))
+    moved = g.make_transform(np.eye(3), point)
+    step = 1e-6
+    J = np.stack([g.local(moved, g.retract(T, xi) @ moved) for xi in step * np.eye(6)], axis=1) / step
+    np.testing.assert_allclose(g.covariance_about(point, A @ A.T), J @ A @ A.T @ J.T, rtol=1e-5)
+
+
 def test_rotated_covariance_is_that_of_rotated_samples(rng: np.random.Generator) -> None:
     A = rng.standard_normal((6, 6))
     R = g.random_rotation(rng)

@@ -6,7 +6,7 @@ import warp as wp
 
 from dr_perception.geometry import exp_so3, local, make_transform, random_rotation, retract, transform_points
 from dr_perception.optim.levenberg_marquardt import PosePrior, mat66d, prior_residual, solve_damped, vec6d
-from dr_perception.optim.pose_solver import PoseSolver, information_matrix
+from dr_perception.optim.pose_solver import PoseSolver
 from dr_perception.render.model_view import PoseArrays
 from dr_perception.render.recording import record
 from dr_perception.residuals.normal_equations import COST, NUM_SUMS, Sums, add_row, add_sums
@@ -192,9 +192,7 @@ def test_a_batch_converges_to_the_true_poses_despite_outliers(problem: PointProb
         assert np.abs(xi[:3]).max() < 1e-5 and np.abs(xi[3:]).max() < 1e-4
     assert (state["step"] < 3.0e-5).all()
     assert not problem.poses.active.numpy().any()
-    H = information_matrix(sums)
-    np.testing.assert_allclose(H, np.swapaxes(H, 1, 2))
-    np.testing.assert_allclose(H[:, 0, 0], 35 / SIGMA**2, rtol=1e-3)
+    np.testing.assert_allclose(sums[:, 0], 35 / SIGMA**2, rtol=1e-3)
 
 
 def test_more_steps_never_raise_the_true_objective(problem: PointProblem) -> None:

@@ -9,15 +9,22 @@ import pytest
 from scipy.special import erf
 from synthetic import CAMERA, make_model
 
-from dr_perception.geometry.se3 import exp_so3, local, make_transform, random_rotation, retract
-from dr_perception.optim.pose_solver import DIRECTION_ERROR_RAD
+from dr_perception.geometry.se3 import (
+    covariance_about,
+    exp_so3,
+    local,
+    make_transform,
+    random_rotation,
+    retract,
+)
+from dr_perception.optim.information import DIRECTION_ERROR_RAD
 from dr_perception.residuals.frame_buffers import FrameBuffers
 from dr_perception.residuals.normal_equations import NUM_SUMS
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import BOTH, DEPTH_ONLY
 from dr_perception.tracking.object_track import ObjectTrack
-from dr_perception.tracking.uncertainty import SurfaceUncertainty, covariance_about
+from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 CONFIG = TrackerConfig()
 """Defaults: the formulas are compared at the settings that are used."""

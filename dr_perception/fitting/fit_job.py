@@ -1,0 +1,184 @@
+"""One fit from a guess: what it works on, and what the images say of its poses."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.fitting.search_config import FitConfig
+from dr_perception.fitting.search_kernels import SearchImages
+from dr_perception.fitting.search_model import SearchModel, model_buffers, search_model
+from dr_perception.fitting.search_pool import Judge
+from dr_perception.fitting.search_rank import Shares, summarise
+from dr_perception.fitting.search_refine import BatchRefiner, batch_refiner
+from dr_perception.fitting.search_scene import Region, pixel_labels
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import make_transform
+from dr_perception.render.model_buffers import ModelBuffers
+from dr_perception.residuals.frame_buffers import Box
+
+_MIN_DEPTH_PIXELS = 12
+_MARGIN_PX = 24.0
+_BELIEF = 4.0
+"""What a distance from the guess of one reach counts, in units of `rank`."""
+
+_judges: weakref.WeakKeyDictionary[BatchRefiner, tuple[SearchImages, Judge]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """One fit with depth. Poses are of the model's frame, or of its centre where named so."""
+
+    model: ObjectModel
+    frame: Frame
+    guess: NDArray[np.float64]
+    """T_cam_obj (4, 4)."""
+    mask: NDArray[np.bool_] | None
+    config: FitConfig
+
+    @cached_property
+    def device(self) -> wp.Device:
+        """Where kernels run."""
+        return wp.get_device(self.config.device)
+
+    @cached_property
+    def search(self) -> SearchModel:
+        """Tables of the model."""
+        return search_model(self.model, self.config.refiner.sampling.mesh_error, self.device)
+
+    @cached_property
+    def buffers(self) -> ModelBuffers:
+        """The model on the device."""
+        return model_buffers(self.model, self.config.refiner.sampling.mesh_error, self.device)
+
+    @cached_property
+    def _shift(self) -> NDArray[np.float64]:
+        return make_transform(np.eye(3), self.model.center)
+
+    @cached_property
+    def _unshift(self) -> NDArray[np.float64]:
+        return make_transform(np.eye(3), -self.model.center)
+
+    def centred(self, T_cam_obj: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Poses (..., 4, 4) of the centre from those of the model's frame."""
+        centred: NDArray[np.float64] = T_cam_obj @ self._shift
+        return centred
+
+    def uncentred(self, T_cam_center: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Poses (..., 4, 4) of the model's frame from those of the centre."""
+        uncentred: NDArray[np.float64] = T_cam_center @ self._unshift
+        return uncentred
+
+    def batch(self, num_problems: int) -> BatchRefiner:
+        """A refiner that has the pixels around the guess.
+
+        Raises:
+            ValueError: The guess is outside the image, or hardly any depth is measured around it.
+        """
+        config = self.config
+        batch = batch_refiner(
+            self.model, self.frame.camera, config.refiner, config.stages, num_problems, self.device
+        )
+        box = box_around(batch, self.guess, config)
+        batch.load(self.frame, box)
+        _check_depth(self.model, batch, box)
+        return batch
+
+    def judge(self, batch: BatchRefiner) -> Judge:
+        """A judge that looks at the refiner's own images and the labels of the mask."""
+        if batch not in _judges:
+            shape = (batch.frame.camera.height, batch.frame.camera.width)
+            images = SearchImages()
+            images.camera = batch.frame.params
+            images.depth = batch.frame.depth.array
+            images.color = batch.frame.color.array
+            images.normal = wp.zeros(shape, dtype=wp.vec3, device=batch.frame.device)
+            images.label = wp.zeros(shape, dtype=wp.uint8, device=batch.frame.device)
+            _judges[batch] = images, Judge(self.search, images, np.zeros((0, 3)), self.device)
+        images, judge = _judges[batch]
+        if self.mask is None:
+            images.label.zero_()
+        else:
+            images.label.assign(pixel_labels(Region(self.mask, True), self.mask.shape))
+        return judge
+
+    def shares(self, judge: Judge, T_cam_center: NDArray[np.float64], colors: int = 256) -> Shares:
+        """Features of poses (P, 4, 4) of the centre, those of the colours from so many samples."""
+        tau = self.config.tolerance_m
+        shares = summarise(judge.judge(T_cam_center, tau))
+        if self.frame.color is None:
+            return shares
+        return shares | judge.judge_colors(T_cam_center, tau, samples=colors)
+
+    def distance(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What poses (P, 4, 4) of the model's frame lose by their distance from the guess.
+
+        A weak belief, in units of `rank`, that settles what the images leave open.
+        """
+        config = self.config
+        off = poses[:, :3] - self.guess[:3]
+        away = off[:, :, :3] @ self.model.center + off[:, :, 3]
+        # |R1 - R2|^2 = 4 (1 - cos angle)
+        sine = np.sqrt(0.125 * np.sum(off[:, :, :3] ** 2, axis=(1, 2)))
+        angle = 2.0 * np.arcsin(np.minimum(sine, 1.0))
+        squared = np.sum(away**2, axis=1) / config.reach_m**2 + angle**2 / config.reach_rad**2
+        return _BELIEF * squared
+
+    def reaches(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Squared distance of poses (P, 4, 4) of the model's frame from the guess, in reaches."""
+        return self.distance(poses) / _BELIEF
+
+
+def box_around(batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -> Box:
+    """Pixels that the object may cover when a guess (4, 4) is off as far as it may be.
+
+    Raises:
+        ValueError: There are none in the image.
+    """
+    camera = batch.refiner.frame.camera
+    z = max(float(T[2, 3]), 0.05)
+    box = batch.refiner.image_box(T, config.reach_m * max(camera.fx, camera.fy) / z + _MARGIN_PX)
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise ValueError(
+            f"at the guess {batch.refiner.model.name!r} lies outside the image: T_cam_obj = {T.tolist()}"
+        )
+    return box
+
+
+def check_guess(model: ObjectModel, T: NDArray[np.float64]) -> None:
+    """Check that a model can be where a guess (4, 4) puts it.
+
+    Raises:
+        ValueError: It reaches behind the camera.
+    """
+    z = float((T[:3, :3] @ model.center + T[:3, 3])[2])
+    if z <= model.radius_m:
+        raise ValueError(
+            f"at the guess {model.name!r} reaches behind the camera: its centre is {z:.3f} m in front of "
+            f"it, its radius is"
+            f" {model.radius_m:.3f} m; is the mesh in the wrong unit?"
+        )
+
+
+def _check_depth(model: ObjectModel, batch: BatchRefiner, box: Box) -> None:
+    x0, y0, x1, y1 = box
+    z = batch.frame.depth.host[y0:y1, x0:x1]
+    # Mostly a few rows are enough to know.
+    if _count_measured(z[::8]) >= _MIN_DEPTH_PIXELS:
+        return
+    measured = _count_measured(z)
+    if measured < _MIN_DEPTH_PIXELS:
+        raise ValueError(
+            f"only {measured} pixels with a depth where {model.name!r} should be (columns {x0} to {x1}, "
+            f"rows {y0} to {y1})"
+        )
+
+
+def _count_measured(z: NDArray[np.float32]) -> int:
+    return int(np.count_nonzero(np.isfinite(z) & (z > 0.0)))
