@@ -24,8 +24,6 @@ from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 
 _SAME_M = 0.002
 _SAME_RAD = 0.03
-_HOLD = 0.175
-"""Standard deviation of the prior that holds a refinement where it starts, of the reach of a fit."""
 _FEWEST_INLIERS = 0.99
 _MOST_ROUNDS = 5
 _SETTLED = 1.0
@@ -181,14 +179,9 @@ class DepthFit:
 
 
 def hold(job: FitJob, batch: BatchRefiner, T: NDArray[np.float64]) -> None:
-    """Start at poses (P, 4, 4), each held to itself by a Gaussian; the rest of the batch repeats the last.
-
-    That is too weak to matter where the images measure, and keeps still what they do not.
-    """
-    sigma = _HOLD * np.repeat([job.config.reach_m, job.config.reach_rad], 3)
-    every = T[np.minimum(np.arange(batch.num_problems), len(T) - 1)]
-    batch.refiner.set_prior(every, np.diag(sigma**-2))
-    batch.refiner.set_poses(every)
+    """Start at poses (P, 4, 4), each held to itself; P is the number of problems."""
+    batch.refiner.set_prior(T, job.hold)
+    batch.refiner.set_poses(T)
 
 
 def refine(job: FitJob, batch: BatchRefiner, starts: NDArray[np.float64]) -> None:

@@ -19,12 +19,13 @@ from dr_perception.fitting.search_refine import BatchRefiner, batch_refiner
 from dr_perception.fitting.search_scene import Region, pixel_labels
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import make_transform
 from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.residuals.frame_buffers import Box
 
 _MIN_DEPTH_PIXELS = 12
 _MARGIN_PX = 24.0
+_HOLD = 0.175
+"""Standard deviation of the prior that holds a refinement where it starts, of the reach of a fit."""
 _BELIEF = 4.0
 """What a distance from the guess of one reach counts, in units of `rank`."""
 
@@ -57,22 +58,16 @@ class FitJob:
         """The model on the device."""
         return model_buffers(self.model, self.config.refiner.sampling.mesh_error, self.device)
 
-    @cached_property
-    def _shift(self) -> NDArray[np.float64]:
-        return make_transform(np.eye(3), self.model.center)
-
-    @cached_property
-    def _unshift(self) -> NDArray[np.float64]:
-        return make_transform(np.eye(3), -self.model.center)
-
     def centred(self, T_cam_obj: NDArray[np.float64]) -> NDArray[np.float64]:
         """Poses (..., 4, 4) of the centre from those of the model's frame."""
-        centred: NDArray[np.float64] = T_cam_obj @ self._shift
+        centred = T_cam_obj.copy()
+        centred[..., :3, 3] += T_cam_obj[..., :3, :3] @ self.model.center
         return centred
 
     def uncentred(self, T_cam_center: NDArray[np.float64]) -> NDArray[np.float64]:
         """Poses (..., 4, 4) of the model's frame from those of the centre."""
-        uncentred: NDArray[np.float64] = T_cam_center @ self._unshift
+        uncentred = T_cam_center.copy()
+        uncentred[..., :3, 3] -= T_cam_center[..., :3, :3] @ self.model.center
         return uncentred
 
     def batch(self, num_problems: int) -> BatchRefiner:
@@ -89,6 +84,14 @@ class FitJob:
         batch.load(self.frame, box)
         _check_depth(self.model, batch, box)
         return batch
+
+    @cached_property
+    def hold(self) -> NDArray[np.float64]:
+        """Information (6, 6) of the prior that holds a refinement where it starts.
+
+        Too weak to matter where the images measure, it keeps still what they do not.
+        """
+        return np.diag((_HOLD * np.repeat([self.config.reach_m, self.config.reach_rad], 3)) ** -2)
 
     def judge(self, batch: BatchRefiner) -> Judge:
         """A judge that looks at the refiner's own images and the labels of the mask."""

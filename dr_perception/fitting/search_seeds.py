@@ -154,16 +154,19 @@ def from_ball(
     T_cam_obj: NDArray[np.float64], reach_m: float, reach_rad: float, count: int
 ) -> NDArray[np.float64]:
     """Poses (count, 4, 4) spread over a ball of translations times a ball of rotations, the middle first."""
-    T = np.tile(T_cam_obj, (count, 1, 1))
-    T[:, :3, 3] += reach_m * _unit_balls(count)[:, :3]
-    T[:, :3, :3] = _turns(reach_rad, count) @ T_cam_obj[:3, :3]
+    shifts, turns = _motions(reach_m, reach_rad, count)
+    T = np.zeros((len(shifts), 4, 4))
+    T[:, :3, :3] = (turns @ T_cam_obj[:3, :3]).reshape(-1, 3, 3)
+    T[:, :3, 3] = T_cam_obj[:3, 3] + shifts
+    T[:, 3, 3] = 1.0
     return T
 
 
 @lru_cache(maxsize=8)
-def _turns(reach_rad: float, count: int) -> NDArray[np.float64]:
-    """Rotations (count, 3, 3) of `from_ball`."""
-    return exp_so3(reach_rad * _unit_balls(count)[:, 3:])
+def _motions(reach_m: float, reach_rad: float, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shifts (count, 3) and the rows of the rotations (3 count, 3) of `from_ball`."""
+    balls = _unit_balls(count)
+    return reach_m * balls[:, :3], exp_so3(reach_rad * balls[:, 3:]).reshape(-1, 3)
 
 
 @lru_cache(maxsize=8)
