@@ -3,6 +3,7 @@
     python benchmarks/fit.py                     # everything
     python benchmarks/fit.py refine search       # parts: refine, search, real
     python benchmarks/fit.py search --step 30    # every 30th frame instead of every 10th
+    python benchmarks/fit.py --peers             # GICP, ICP and this project through the comparison harness
 
 Right means ADD, over the declared symmetries, below a tenth of the diameter; for the real sets the poses are
 references and not exact, and ADD-S is printed as well. There "ADD(-S)" takes ADD-S for the objects that
@@ -14,15 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import fit_peers
 import numpy as np
+from fit_peers import LEVELS
 from numpy.typing import NDArray
+from scenes import REAL_SETS, ROOT, SHARED, write_report
 
 from dr_perception.data.bop import BopScene
 from dr_perception.data.models import load_models
@@ -36,10 +38,6 @@ from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import retract
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("DR_PERCEPTION_SHARED", ROOT.parent / "shared"))
-LEVELS = {"10 mm, 5 deg": (0.010, 5.0), "30 mm, 15 deg": (0.030, 15.0), "50 mm, 30 deg": (0.050, 30.0)}
-REAL_SETS = ("ycbv_frames", "icbin_frames", "visp_rbt_sequence")
 BOP_SYMMETRIC = {"ycbv_frames": {1, 13, 14, 16, 18, 19, 20, 21}}
 """Objects by number that bop_toolkit lists as symmetric."""
 TRIALS = 40
@@ -297,6 +295,13 @@ def refine_real(name: str, models: dict[str, ObjectModel], step: int) -> Table:
     return table
 
 
+def compare(out: Path) -> None:
+    """Refine with this project and with the peers in one run."""
+    results = fit_peers.run(SHARED / "data/bench/open", TRIALS)
+    fit_peers.show(results)
+    write_report(out / "fit_peers.json", peers=results)
+
+
 def main() -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(
@@ -306,7 +311,11 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=10, help="every how many frames to search")
     parser.add_argument("--sets", nargs="*", default=REAL_SETS, help="real sets")
     parser.add_argument("--out", type=Path, default=ROOT / "out", help="folder of the JSON file")
+    parser.add_argument("--peers", action="store_true", help="methods of the comparison harness, refinement")
     arguments = parser.parse_args()
+    if arguments.peers:
+        compare(arguments.out)
+        return
     unknown = set(arguments.parts) - {"refine", "search", "real"}
     if unknown:
         parser.error(f"unknown parts {sorted(unknown)}; choose from refine, search, real")
@@ -326,25 +335,8 @@ def main() -> None:
             step = 10 if name == "visp_rbt_sequence" else 1
             tables += [refine_real(name, real, step)]
             tables += [search_in(SHARED / "data/real" / name, real, step, m) for m in (True, False)]
-    write(arguments.out, parts, tables)
-
-
-def write(folder: Path, parts: list[str], tables: list[Table]) -> None:
-    """Write all rows with the machine and the date."""
-    folder.mkdir(parents=True, exist_ok=True)
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg(),
-    }
-    report = {
-        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "machine": machine,
-        "tables": [{"title": table.title, "rows": table.rows} for table in tables],
-    }
-    path = folder / f"fit_{'_'.join(parts)}.json"
-    path.write_text(json.dumps(report, indent=1, default=float))
-    print(f"\nrows written to {path}")
+    rows = [{"title": table.title, "rows": table.rows} for table in tables]
+    write_report(arguments.out / f"fit_{'_'.join(parts)}.json", tables=rows)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ if [ -d "$shared/data/bench/open" ]; then
     run benchmarks/track.py --recovery
     run benchmarks/track.py --core 0 --loop 10000
     run benchmarks/fit.py refine search
+    run benchmarks/fit.py --peers
     run benchmarks/calibrate_score.py --step 12
 fi
 if [ -d "$shared/data/real" ]; then
