@@ -249,6 +249,38 @@ def search_in(root: Path, models: dict[str, ObjectModel], step: int, with_mask: 
     return table
 
 
+def instances_in(root: Path, models: dict[str, ObjectModel]) -> Table:
+    """Searches for as many instances of a model as a frame has; a row an instance, as the nearest answer."""
+    table = Table(f"All instances in {root.name}, whole frame, as many answers as instances")
+    by_frame: dict[tuple[str, int, str], list[Case]] = {}
+    for case in cases(root, models, 1):
+        by_frame.setdefault((case.scene, case.image, case.model.name), []).append(case)
+    for group in by_frame.values():
+        if len(group) == 1:
+            continue
+        model, frame = group[0].model, group[0].frame
+        points = evaluation_points(model)
+        begin = time.perf_counter()
+        found = search_poses(model, frame, max_instances=len(group))
+        seconds = time.perf_counter() - begin
+        errors = np.array(
+            [[add_error(model, points, f.T_cam_obj, c.T_cam_obj) for f in found] for c in group]
+        )
+        right = errors < 0.1 * model.diameter_m
+        confident = np.array([f.score >= 0.5 for f in found])
+        name = f"{model.name}, image {group[0].image}"
+        for case, row in zip(group, errors, strict=True):
+            table.add(name, float(row.min()), model.diameter_m, seconds, seconds, visible=case.visible)
+        wrong = int((confident & ~right.any(axis=0)).sum())
+        print(
+            f"  {name}: {len(group)} instances, {int(right.any(axis=1).sum())} found; {len(found)} answers, "
+            f"{int(confident.sum())} with a score of 0.5 or more, {wrong} of them not in the reference"
+        )
+    if table.rows:
+        table.show()
+    return table
+
+
 def poses_of_model(case: Case, root: Path, with_mask: bool) -> list[NDArray[np.float64]]:
     """Poses (4, 4) that are right answers to a search: any instance of the model where no mask says which."""
     if with_mask:
@@ -335,6 +367,7 @@ def main() -> None:
             step = 10 if name == "visp_rbt_sequence" else 1
             tables += [refine_real(name, real, step)]
             tables += [search_in(SHARED / "data/real" / name, real, step, m) for m in (True, False)]
+            tables.append(instances_in(SHARED / "data/real" / name, real))
     rows = [{"title": table.title, "rows": table.rows} for table in tables]
     write_report(arguments.out / f"fit_{'_'.join(parts)}.json", tables=rows)
 

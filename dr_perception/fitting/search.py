@@ -8,7 +8,7 @@ refined as one batch, and told apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import warp as wp
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search_config import SearchConfig
+from dr_perception.fitting.search_instances import different_instances, explained_pixels
 from dr_perception.fitting.search_model import SearchModel, search_model
 from dr_perception.fitting.search_pool import Judge, best, best_by_group, thin_out
 from dr_perception.fitting.search_ppf import pair_model
@@ -76,12 +77,48 @@ def search_poses(
     check_region(frame, mask, box, click, prior)
     region = region_of(model, frame, mask, box, click)
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
-    count = max(job.config.finalists, 2 * max_instances)
-    first = _narrow(job, _seeds(job, prior, click), count)
+    first = _narrow(job, _seeds(job, prior, click), job.config.finalists)
     found = _estimates(job, _refined(job, first), max_instances)
-    if prior is None and not region.is_mask and _is_doubtful(job, found, max_instances):
-        found = _estimates(job, _refined(job, _everywhere(job, first, count)), max_instances)
+    if prior is not None or region.is_mask:
+        return found
+    found, job = _more(job, found, max_instances)
+    if len(_sure(job, found)) < max_instances:
+        others = _estimates(job, _refined(job, _everywhere(job, first)), max_instances)
+        found = different_instances(model, [*found, *others], max_instances)
     return found
+
+
+def _more(job: _Job, found: list[PoseEstimate], max_instances: int) -> tuple[list[PoseEstimate], _Job]:
+    """Search again and again among the pixels that what is surely found does not explain.
+
+    Every answer of a search competes with all others for its finalists, and many of them show the same few
+    instances. Ends when nothing new is sure, or enough is.
+
+    Returns:
+        All instances, and the job that is left.
+    """
+    known = 0
+    while known < len(_sure(job, found)) < max_instances:
+        known = len(_sure(job, found))
+        job = _without(job, _sure(job, found))
+        seeds = _seeds(job, None, None)
+        others = _estimates(job, _refined(job, _narrow(job, seeds, job.config.finalists)), max_instances)
+        found = different_instances(job.model, [*found, *others], max_instances)
+    return found, job
+
+
+def _without(job: _Job, found: Sequence[PoseEstimate]) -> _Job:
+    """The job with the pixels that poses explain taken from where it may look."""
+    poses = np.stack([one.T_cam_obj for one in found])
+    tolerance_m = job.config.fine_tolerance * job.model.diameter_m
+    taken = explained_pixels(job.search, job.model, job.scene.depth, job.frame.camera, poses, tolerance_m)
+    allowed = ~taken if job.region.allowed is None else job.region.allowed & ~taken
+    return _prepared(job.model, job.frame, replace(job.region, allowed=allowed), job.config, job.device)
+
+
+def _sure(job: _Job, found: Sequence[PoseEstimate]) -> list[PoseEstimate]:
+    """Estimates whose probability is enough."""
+    return [one for one in found if one.score >= job.config.enough]
 
 
 def finalists(
@@ -101,7 +138,7 @@ def finalists(
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
     count = job.config.finalists - len(also)
     T = _narrow(job, _seeds(job, None, None), count)
-    T = T if region.is_mask else _everywhere(job, T, count)
+    T = T if region.is_mask else _everywhere(job, T)
     shift = make_transform(np.eye(3), model.center)
     T = np.concatenate([T, *(one[None] @ shift for one in also)])
     refined = _refined(job, T)
@@ -111,13 +148,9 @@ def finalists(
     return refined.T_cam_obj, shares
 
 
-def _is_doubtful(job: _Job, found: Sequence[PoseEstimate], max_instances: int) -> bool:
-    """Whether to look everywhere: fewer were found than are wanted with the probability that is enough."""
-    return sum(one.score >= job.config.enough for one in found) < max_instances
-
-
-def _everywhere(job: _Job, first: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+def _everywhere(job: _Job, first: NDArray[np.float64]) -> NDArray[np.float64]:
     """The best of some poses of the centre frame (P, 4, 4) and of those at all places of the frame."""
+    count = job.config.finalists
     seeds, places = from_places(job.search, job.scene, np.random.default_rng(job.config.seed))
     T = np.concatenate([first, _narrow(job, seeds, count, places)])
     return _fewer(job, T, count) if len(T) else T
@@ -256,13 +289,7 @@ def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[P
     values = rank(shares)
     scores = probability(values, shares)
     estimates = [refined.estimate(int(i), float(scores[i])) for i in np.argsort(-values, kind="stable")]
-    kept: list[PoseEstimate] = []
-    for estimate in estimates:
-        if all(is_other_instance(job.model, estimate.T_cam_obj, k.T_cam_obj) for k in kept):
-            kept.append(estimate)
-        if len(kept) == max_instances:
-            break
-    return kept
+    return different_instances(job.model, estimates, max_instances)
 
 
 def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) -> Refined:
@@ -284,10 +311,3 @@ def _uncentred(model: ObjectModel, T: NDArray[np.float64]) -> NDArray[np.float64
     out = T.copy()
     out[:3, 3] -= T[:3, :3] @ model.center
     return out
-
-
-def is_other_instance(model: ObjectModel, T_a: NDArray[np.float64], T_b: NDArray[np.float64]) -> bool:
-    """Whether two poses can be of two rigid things: their centres are too far apart for one."""
-    c_a, c_b = (T[:3, :3] @ model.center + T[:3, 3] for T in (T_a, T_b))
-    spread = np.linalg.eigvalsh(np.cov((model.mesh.vertices - model.center).T))
-    return bool(np.linalg.norm(c_a - c_b) > 1.2 * np.sqrt(max(spread[0], 0.0)) + 0.15 * model.diameter_m)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warp as wp
 
-from dr_perception.fitting.search import is_other_instance, search_poses
+from dr_perception.fitting.search import search_poses
+from dr_perception.fitting.search_instances import explained_pixels, is_other_instance
+from dr_perception.fitting.search_model import search_model
 from dr_perception.fitting.search_pool import best, thin_out
 from dr_perception.fitting.search_seeds import from_ball, from_belief
 from dr_perception.geometry import Frame
@@ -93,6 +96,23 @@ def test_symmetric_duplicates_are_merged():
     assert_found(BRICK, found, truth)
     good = [f for f in found if scenes.distance(BRICK, f.T_cam_obj, truth)[0] < 20.0]
     assert len(good) == 1
+
+
+def test_all_of_many_instances_are_found():
+    rng = np.random.default_rng(4)
+    places = [(-0.14, -0.07), (0.0, -0.08), (0.14, -0.07), (-0.14, 0.08), (0.0, 0.07), (0.14, 0.08)]
+    truth = [scenes.pose(x, y, 0.62, tuple(rng.uniform(-1.5, 1.5, 3))) for x, y in places]
+    frame, _ = scenes.render([(MODEL, T) for T in truth])
+    found = search_poses(MODEL, frame, max_instances=6)
+    for T in truth:
+        millimetres, degrees = min(scenes.distance(MODEL, one.T_cam_obj, T) for one in found)
+        assert millimetres < 2.0 and degrees < 2.0
+
+
+def test_a_pose_explains_the_pixels_of_its_object_and_no_others():
+    search = search_model(MODEL, 1e-3, wp.get_device("cpu"))
+    taken = explained_pixels(search, MODEL, FRAME.depth_m(), FRAME.camera, TRUTH[None], 0.004)
+    assert taken[MASK].mean() > 0.9 and (taken & ~MASK).sum() < 0.05 * MASK.sum()
 
 
 def test_two_instances_are_told_apart():
