@@ -14,16 +14,16 @@ run() {
 }
 
 if [ -d "$shared/data/bench/open" ]; then
-    run benchmarks/track.py --core 0
+    run benchmarks/track.py --core 0 --least-of 3
     run benchmarks/track.py --core 0 --stride 3
     run benchmarks/track.py --core 0 --frames-missing 0.1
-    run benchmarks/track.py --only 000005 --threads 2
+    run benchmarks/track.py --only 000005 000006 --threads 2 --least-of 3
     run benchmarks/track.py --core 0 --profile
     run benchmarks/track.py --core 0 --peers
     run benchmarks/track.py --core 0 --camera
     run benchmarks/track.py --recovery
     run benchmarks/track.py --core 0 --loop 10000
-    run benchmarks/fit.py refine search
+    run benchmarks/fit.py refine search --least-of 3
     run benchmarks/fit.py --peers
     run benchmarks/calibrate_score.py --step 12
 fi
