@@ -51,7 +51,7 @@ def search_poses(
     """Find a model in a frame.
 
     At most one of ``mask``, ``box``, ``click`` and ``prior`` says where; with none the whole frame is
-    searched.
+    searched. Several instances are looked for in turns, each among the pixels that those before leave.
 
     Args:
         model: What to look for.
