@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import warp as wp
-from fit import Case, add_error, cases, evaluation_points, poses_of_model
+from fit import Case, add_error, cases, poses_of_model
 from numpy.typing import NDArray
-from scenes import ROOT, SHARED, write_report
+from scenes import ROOT, SHARED, evaluation_points, write_report
 from scipy.optimize import minimize
 
 from dr_perception.data.models import load_models

@@ -22,9 +22,8 @@ from pathlib import Path
 
 import fit_peers
 import numpy as np
-from fit_peers import LEVELS
 from numpy.typing import NDArray
-from scenes import REAL_SETS, ROOT, SHARED, write_report
+from scenes import LEVELS, REAL_SETS, ROOT, SHARED, evaluation_points, moved, write_report
 
 from dr_perception.data.bop import BopScene
 from dr_perception.data.models import load_models
@@ -34,15 +33,12 @@ from dr_perception.fitting.fit_pose import fit_pose
 from dr_perception.fitting.result import PoseEstimate
 from dr_perception.fitting.search import search_poses
 from dr_perception.geometry.frame import Frame
-from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import retract
 
 BOP_SYMMETRIC = {"ycbv_frames": {1, 13, 14, 16, 18, 19, 20, 21}}
 """Objects by number that bop_toolkit lists as symmetric."""
 TRIALS = 40
 REAL_TRIALS = 20
-_POINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -91,15 +87,6 @@ def add_error(
             (T[:3, :3] - closest[:3, :3]) @ points.T + (T[:3, 3:] - closest[:3, 3:]), axis=0
         ).mean()
     )
-
-
-def moved(
-    T: NDArray[np.float64], distance_m: float, angle_deg: float, rng: np.random.RandomState
-) -> NDArray[np.float64]:
-    """A pose moved by exactly a distance and an angle, in random directions."""
-    d, w = rng.normal(size=3), rng.normal(size=3)
-    xi = np.concatenate([distance_m * d / np.linalg.norm(d), np.radians(angle_deg) * w / np.linalg.norm(w)])
-    return retract(T, xi)
 
 
 def depth_residual(case: Case, T: NDArray[np.float64]) -> float:
@@ -188,11 +175,6 @@ class Table:
         return f"   depth residual {fit:.2f} mm, reference {reference:.2f} mm"
 
 
-def evaluation_points(model: ObjectModel) -> NDArray[np.float64]:
-    """Points over which ADD is taken."""
-    return sample_surface(model.mesh, _POINTS, np.random.default_rng(0))[0]
-
-
 def refine(models: dict[str, ObjectModel], runs: int) -> list[Table]:
     """Fits from ground truth moved by three amounts, with the trials of the comparison harness.
 
@@ -277,10 +259,12 @@ def instances_in(root: Path, models: dict[str, ObjectModel]) -> Table:
             [[add_error(model, points, f.T_cam_obj, c.T_cam_obj) for f in found] for c in group]
         )
         right = errors < 0.1 * model.diameter_m
-        confident = np.array([f.score >= 0.5 for f in found])
+        confident = np.array([f.score >= 0.5 for f in found], bool)
         name = f"{model.name}, image {group[0].image}"
         for case, row in zip(group, errors, strict=True):
-            table.add(name, float(row.min()), model.diameter_m, seconds, seconds, visible=case.visible)
+            table.add(
+                name, float(row.min(initial=np.inf)), model.diameter_m, seconds, seconds, visible=case.visible
+            )
         wrong = int((confident & ~right.any(axis=0)).sum())
         print(
             f"  {name}: {len(group)} instances, {int(right.any(axis=1).sum())} found; {len(found)} answers, "

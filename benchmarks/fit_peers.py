@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from peers import harness, reported, trackers
+from scenes import LEVELS, moved
 
-from dr_perception.geometry.se3 import exp_so3
-
-LEVELS = {"10 mm, 5 deg": (0.010, 5.0), "30 mm, 15 deg": (0.030, 15.0), "50 mm, 30 deg": (0.050, 30.0)}
 Row = dict[str, float]
 
 
@@ -64,11 +62,7 @@ def _trials(
     for _ in range(count):
         frame = sequence.frame(usable[rng.randint(len(usable))], masks=False)
         truth, frame.gt = frame.gt[0], {}
-        d, w = rng.normal(size=3), rng.normal(size=3)
-        guess = truth.copy()
-        guess[:3, :3] = exp_so3(np.radians(angle_deg) * w / np.linalg.norm(w)) @ truth[:3, :3]
-        guess[:3, 3] += distance_m * d / np.linalg.norm(d)
-        yield frame, truth, guess
+        yield frame, truth, moved(truth, distance_m, angle_deg, rng)
 
 
 def _summary(bopio: ModuleType, rows: list[Row], times: list[float]) -> Row:

@@ -21,12 +21,15 @@ from dr_perception.evaluation.metrics import add_symmetric, rotation_error, tran
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import retract
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("DR_PERCEPTION_SHARED", ROOT.parent / "shared"))
 OPEN_SCENES = SHARED / "data/bench/open"
 REAL_SETS = ("ycbv_frames", "icbin_frames", "visp_rbt_sequence")
 """Folders below data/real with objects that move on their own."""
+LEVELS = {"10 mm, 5 deg": (0.010, 5.0), "30 mm, 15 deg": (0.030, 15.0), "50 mm, 30 deg": (0.050, 30.0)}
+"""Distances [m] and angles [deg] of the guesses that refinement starts from, as in the comparison harness."""
 RIGHT = 0.1
 """Share of the diameter below which an error counts as right."""
 
@@ -105,6 +108,15 @@ class SceneData:
 def evaluation_points(model: ObjectModel, count: int = 1000) -> NDArray[np.float64]:
     """Points, uniform over the surface, over which ADD is taken."""
     return sample_surface(model.mesh, count, np.random.default_rng(0))[0]
+
+
+def moved(
+    T: NDArray[np.float64], distance_m: float, angle_deg: float, rng: np.random.RandomState
+) -> NDArray[np.float64]:
+    """A pose (4, 4) moved by exactly a distance and an angle, in random directions."""
+    d, w = rng.normal(size=3), rng.normal(size=3)
+    xi = np.concatenate([distance_m * d / np.linalg.norm(d), np.radians(angle_deg) * w / np.linalg.norm(w)])
+    return retract(T, xi)
 
 
 def scene_folders(root: Path, names: Sequence[str] | None = None) -> list[Path]:

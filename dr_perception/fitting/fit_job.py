@@ -19,6 +19,7 @@ from dr_perception.fitting.search_refine import BatchRefiner, batch_refiner
 from dr_perception.fitting.search_scene import Region, pixel_labels
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import move_origin
 from dr_perception.render.model_buffers import ModelBuffers
 from dr_perception.residuals.frame_buffers import Box
 
@@ -60,15 +61,11 @@ class FitJob:
 
     def centred(self, T_cam_obj: NDArray[np.float64]) -> NDArray[np.float64]:
         """Poses (..., 4, 4) of the centre from those of the model's frame."""
-        centred = T_cam_obj.copy()
-        centred[..., :3, 3] += T_cam_obj[..., :3, :3] @ self.model.center
-        return centred
+        return move_origin(T_cam_obj, self.model.center)
 
     def uncentred(self, T_cam_center: NDArray[np.float64]) -> NDArray[np.float64]:
         """Poses (..., 4, 4) of the model's frame from those of the centre."""
-        uncentred = T_cam_center.copy()
-        uncentred[..., :3, 3] -= T_cam_center[..., :3, :3] @ self.model.center
-        return uncentred
+        return move_origin(T_cam_center, -self.model.center)
 
     def batch(self, num_problems: int) -> BatchRefiner:
         """A refiner that has the pixels around the guess.
@@ -119,23 +116,25 @@ class FitJob:
             return shares
         return shares | judge.judge_colors(T_cam_center, tau, samples=colors)
 
-    def distance(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What poses (P, 4, 4) of the model's frame lose by their distance from the guess.
-
-        A weak belief, in units of `rank`, that settles what the images leave open.
-        """
+    def reaches(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Squared distance of poses (P, 4, 4) of the model's frame from the guess, in reaches."""
         config = self.config
         off = poses[:, :3] - self.guess[:3]
         away = off[:, :, :3] @ self.model.center + off[:, :, 3]
         # |R1 - R2|^2 = 4 (1 - cos angle)
         sine = np.sqrt(0.125 * np.sum(off[:, :, :3] ** 2, axis=(1, 2)))
         angle = 2.0 * np.arcsin(np.minimum(sine, 1.0))
-        squared = np.sum(away**2, axis=1) / config.reach_m**2 + angle**2 / config.reach_rad**2
-        return _BELIEF * squared
+        squared: NDArray[np.float64] = (
+            np.sum(away**2, axis=1) / config.reach_m**2 + angle**2 / config.reach_rad**2
+        )
+        return squared
 
-    def reaches(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Squared distance of poses (P, 4, 4) of the model's frame from the guess, in reaches."""
-        return self.distance(poses) / _BELIEF
+    def distance(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What poses (P, 4, 4) of the model's frame lose by their distance from the guess.
+
+        A weak belief, in units of `rank`, that settles what the images leave open.
+        """
+        return _BELIEF * self.reaches(poses)
 
 
 def box_around(batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -> Box:

@@ -16,6 +16,7 @@ from dr_perception.fitting.terms import ColorTerm, ContourTerm, DepthTerm
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import move_origin
 from dr_perception.optim.information import DIRECTION_ERROR_RAD
 from dr_perception.optim.pose_solver import PoseSolver
 from dr_perception.render.appearance import bake
@@ -272,9 +273,7 @@ class PoseRefiner:
 
     def poses_of_model(self) -> NDArray[np.float64]:
         """Poses (P, 4, 4) of the model's frame, rounded to single precision; waits for the device."""
-        T = self.poses.get()
-        T[:, :3, 3] -= T[:, :3, :3] @ self.model.center
-        return T
+        return move_origin(self.poses.get(), -self.model.center)
 
     def viewpoints(self) -> NDArray[np.float32]:
         """Directions (P, 3) from the model's centre to the camera, in its frame; waits for the device."""

@@ -29,7 +29,7 @@ from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import make_transform
+from dr_perception.geometry.se3 import move_origin
 
 _SPUN = 3
 
@@ -139,8 +139,7 @@ def finalists(
     count = job.config.finalists - len(also)
     T = _narrow(job, _seeds(job, None, None), count)
     T = T if region.is_mask else _everywhere(job, T)
-    shift = make_transform(np.eye(3), model.center)
-    T = np.concatenate([T, *(one[None] @ shift for one in also)])
+    T = np.concatenate([T, *(move_origin(one[None], model.center) for one in also)])
     refined = _refined(job, T)
     if refined is None:
         return T, {}
@@ -196,7 +195,7 @@ def _seeds(job: _Job, prior: Prior | None, click: tuple[float, float] | None) ->
     rng = np.random.default_rng(config.seed)
     if prior is not None:
         T = from_belief(np.asarray(prior[0], float), np.asarray(prior[1], float), config.belief_seeds, rng)
-        T[:, :3, 3] += T[:, :3, :3] @ model.center
+        T = move_origin(T, model.center)
         return np.concatenate([T, snapped(job.search, scene, T, rng)])
     references = config.mask_references if job.region.is_mask else config.frame_references
     voted = from_votes(model, scene, job.frame.camera, references, job.device, rng)
@@ -275,8 +274,7 @@ def _refined(job: _Job, T: NDArray[np.float64]) -> Refined | None:
 
 def _judged(job: _Job, refined: Refined) -> tuple[Refined, Shares]:
     """Refined poses, the best of them turned to where their label says, and what is known of each."""
-    centred = refined.T_cam_obj.copy()
-    centred[:, :3, 3] += centred[:, :3, :3] @ job.model.center
+    centred = move_origin(refined.T_cam_obj, job.model.center)
     refined = _turned_by_color(job, refined, centred)
     return refined, _shares(job, centred, with_color=True) | refined.shares()
 
@@ -302,12 +300,5 @@ def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) 
     values = rank(_shares(job, centred, with_color=True) | refined.shares())
     for i in best(values, _SPUN):
         centred[i] = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
-        refined = refined.turned(int(i), _uncentred(job.model, centred[i]))
+        refined = refined.turned(int(i), move_origin(centred[i], -job.model.center))
     return refined
-
-
-def _uncentred(model: ObjectModel, T: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pose of the model's frame from that of its centre frame."""
-    out = T.copy()
-    out[:3, 3] -= T[:3, :3] @ model.center
-    return out

@@ -20,7 +20,7 @@ from dr_perception.fitting.search_rank import Shares, log_odds
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import covariance_about
+from dr_perception.geometry.se3 import covariance_about, move_origin
 from dr_perception.residuals.frame_buffers import Box, FrameBuffers
 from dr_perception.residuals.normal_equations import (
     DEPTH_BEYOND,
@@ -179,8 +179,7 @@ def refine_batch(
 
     Depth first, then colours learned there and outlines.
     """
-    T = T_cam_center.copy()
-    T[:, :3, 3] -= T[:, :3, :3] @ model.center
+    T = move_origin(T_cam_center, -model.center)
     batch = batch_refiner(
         model, frame.camera, config.refiner, config.stages, max(len(T), config.finalists), device
     )

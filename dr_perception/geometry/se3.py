@@ -29,6 +29,7 @@ __all__ = [
     "log_so3",
     "make_transform",
     "matrix_from_quaternion",
+    "move_origin",
     "orthonormalize",
     "perturb",
     "quaternion_from_matrix",
@@ -362,6 +363,21 @@ def rotate_covariance(R_a_b: ArrayLike, covariance: ArrayLike) -> NDArray[np.flo
     B = np.zeros((*R.shape[:-2], 6, 6))
     B[..., :3, :3] = B[..., 3:, 3:] = R
     return B @ np.asarray(covariance, dtype=np.float64) @ np.swapaxes(B, -1, -2)
+
+
+def move_origin(T: ArrayLike, point: ArrayLike) -> NDArray[np.float64]:
+    """Poses of the same body with the origin of its frame moved to one of its points.
+
+    Args:
+        T: Poses, shape (..., 4, 4).
+        point: The new origin in the old frame [m], shape (3,).
+
+    Returns:
+        Poses of the moved frame, shape (..., 4, 4).
+    """
+    moved = np.array(T, dtype=np.float64)
+    moved[..., :3, 3] += moved[..., :3, :3] @ np.asarray(point, dtype=np.float64)
+    return moved
 
 
 def covariance_about(point: ArrayLike, covariance: ArrayLike) -> NDArray[np.float64]:

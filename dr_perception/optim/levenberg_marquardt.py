@@ -62,11 +62,17 @@ def log_so3(R: wp.mat33) -> wp.vec3:
 
 
 @wp.func
+def tangent(R_from: wp.mat33, t_from: wp.vec3, R_to: wp.mat33, t_to: wp.vec3) -> wp.spatial_vector:
+    """Tangent vector from one pose to another."""
+    dt = t_to - t_from
+    dw = log_so3(R_to * wp.transpose(R_from))
+    return wp.spatial_vector(dt[0], dt[1], dt[2], dw[0], dw[1], dw[2])
+
+
+@wp.func
 def prior_residual(prior: PosePrior, R: wp.mat33, t: wp.vec3) -> wp.spatial_vector:
     """Tangent vector from a pose to the prior's mean."""
-    dt = prior.t - t
-    dw = log_so3(prior.R * wp.transpose(R))
-    return wp.spatial_vector(dt[0], dt[1], dt[2], dw[0], dw[1], dw[2])
+    return tangent(R, t, prior.R, prior.t)
 
 
 @wp.func
@@ -150,22 +156,6 @@ def credible_gradient(H: mat66d, g: vec6d, R: wp.mat33, direction_errors: wp.mat
     return H * solve_damped(A, g, _RELATIVE_ROUNDING)
 
 
-@wp.func
-def squared_distance(R_a: wp.mat33, t_a: wp.vec3, R_b: wp.mat33, t_b: wp.vec3, H: mat66d) -> float:
-    """Squared distance between two close poses in standard deviations of an information matrix."""
-    dt = t_b - t_a
-    dw = log_so3(R_b * wp.transpose(R_a))
-    xi = vec6d(
-        wp.float64(dt[0]),
-        wp.float64(dt[1]),
-        wp.float64(dt[2]),
-        wp.float64(dw[0]),
-        wp.float64(dw[1]),
-        wp.float64(dw[2]),
-    )
-    return float(wp.dot(xi, H * xi))
-
-
 @wp.kernel(enable_backward=False)
 def begin(
     trial_R: wp.array2d[wp.mat33],
@@ -240,7 +230,8 @@ def decide_and_step(
     for k in range(NUM_SUMS):
         best[k] = best_sums[i, k]
     H, g = normal_equations(best)
-    p.moved = squared_distance(p.first_R, p.first_t, p.R, p.t, H)
+    xi = vec6d(tangent(p.first_R, p.first_t, p.R, p.t))
+    p.moved = float(wp.dot(xi, H * xi))
     if last == 0:
         to_prior = prior_residual(prior, p.R, p.t)
         pull = prior.information * to_prior

@@ -185,6 +185,14 @@ def test_check_transform_names_what_is_wrong(T: object, message: str) -> None:
         g.check_transform(T, "T_cam_obj")  # type: ignore[arg-type]
 
 
+def test_moving_the_origin_is_a_translation_in_the_moved_frame(rng: np.random.Generator) -> None:
+    T = np.stack([g.make_transform(g.random_rotation(rng), rng.standard_normal(3)) for _ in range(4)])
+    point = rng.standard_normal(3)
+    moved = g.move_origin(T, point)
+    np.testing.assert_allclose(moved, T @ g.make_transform(np.eye(3), point), atol=1e-14)
+    np.testing.assert_allclose(g.move_origin(moved, -point), T, atol=1e-14)
+
+
 def test_covariance_about_another_point_is_that_of_the_moved_origin(rng: np.random.Generator) -> None:
     A = rng.standard_normal((6, 6))
     point = np.array([0.3, -0.2, 0.5])
