@@ -31,10 +31,10 @@ from scipy.optimize import minimize
 
 import dr_perception as drp
 from dr_perception.evaluation.consistency import Calibration, reliability
-from dr_perception.fitting.search_model import search_model
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.se3 import invert, make_transform, perturb
-from dr_perception.residuals.frame_buffers import FrameBuffers
+from dr_perception.hypothesis.tables import search_model
+from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.tracking.health import Agreement
 from dr_perception.tracking.object_track import ObjectTrack
 

@@ -1,4 +1,4 @@
-"""Fit the weights that rank the poses of a search, in ``dr_perception/fitting/search_rank.py``.
+"""Fit the weights that rank the poses of a search, in ``dr_perception/hypothesis/rank.py``.
 
     python benchmarks/calibrate_search.py                       # prints weights and curves
     python benchmarks/calibrate_search.py --sets ycbv_frames
@@ -29,12 +29,12 @@ from scipy.optimize import minimize
 
 from dr_perception.data.models import load_models
 from dr_perception.evaluation.consistency import reliability
-from dr_perception.fitting.config import RefinerConfig
-from dr_perception.fitting.search import finalists
-from dr_perception.fitting.search_model import search_model
-from dr_perception.fitting.search_rank import WEIGHTS
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import invert, make_transform
+from dr_perception.hypothesis.config import RefinerConfig
+from dr_perception.hypothesis.rank import WEIGHTS
+from dr_perception.hypothesis.search import finalists
+from dr_perception.hypothesis.tables import search_model
 
 Array = NDArray[np.float64]
 NAMES = tuple(WEIGHTS)

@@ -28,9 +28,9 @@ from simulate import Noise, Simulator
 import dr_perception as drp
 from dr_perception.evaluation.consistency import consistency, nees, observable_basis, pose_nees, reliability
 from dr_perception.evaluation.metrics import add_symmetric
-from dr_perception.fitting.search_config import FitConfig
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import local, perturb
+from dr_perception.hypothesis.search_config import FitConfig
 from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 Array = NDArray[np.float64]

@@ -30,10 +30,10 @@ from dr_perception.data.models import load_models
 from dr_perception.evaluation.metrics import add_s
 from dr_perception.evaluation.metrics import evaluation_points as vertices_of
 from dr_perception.fitting.fit_pose import fit_pose
-from dr_perception.fitting.result import PoseEstimate
-from dr_perception.fitting.search import search_poses
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.hypothesis.result import PoseEstimate
+from dr_perception.hypothesis.search import search_poses
 
 BOP_SYMMETRIC = {"ycbv_frames": {1, 13, 14, 16, 18, 19, 20, 21}}
 """Objects by number that bop_toolkit lists as symmetric."""

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from scenes import ROOT, write_report
 from simulate import CAMERA, Noise, Simulator
 
-from dr_perception.fitting.search_config import FitConfig
-from dr_perception.fitting.search_refine import BatchRefiner, batch_refiner
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.hypothesis.batch import BatchRefiner, batch_refiner
+from dr_perception.hypothesis.search_config import FitConfig
 
 Array = NDArray[np.float64]
 _DISTANCES_PX = np.array([0.01, 2.0, 4.0, 6.0, 9.0, 12.0, 16.0, 20.0, 26.0, 32.0, 40.0])

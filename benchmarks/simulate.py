@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.sparse.linalg import LinearOperator, cg
 
-from dr_perception.fitting.config import ContourConfig, DepthConfig, RefinerConfig, UncertaintyConfig
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import make_transform, random_rotation
+from dr_perception.hypothesis.config import RefinerConfig, UncertaintyConfig
+from dr_perception.measure.config import ContourConfig, DepthConfig
 
 Array = NDArray[np.float64]
 CAMERA = Camera(width=640, height=480, fx=600.0, fy=600.0, cx=319.5, cy=239.5)

@@ -14,9 +14,9 @@ import numpy as np
 from scenes import SceneData
 
 import dr_perception as drp
-from dr_perception.fitting.config import StageConfig
-from dr_perception.fitting.refiner import PoseRefiner
-from dr_perception.render.recording import capture
+from dr_perception.device.recording import capture
+from dr_perception.hypothesis.refiner import PoseRefiner
+from dr_perception.measure.config import StageConfig
 from dr_perception.tracking.object_track import ObjectTrack
 
 PARTS = ("upload", "draw", "sample", "measure", "accumulate", "solve", "learn", "host")

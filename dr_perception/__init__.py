@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dr_perception.data.models import load_model, load_models
     from dr_perception.data.source import FrameSource, open_sequence
     from dr_perception.fitting.fit_pose import fit_pose
-    from dr_perception.fitting.result import PoseEstimate
     from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, Symmetries
+    from dr_perception.hypothesis.result import PoseEstimate
     from dr_perception.render import Images, Renderer, Scene, render
     from dr_perception.tracking import ObjectState, Status, Tracker, TrackerConfig, TrackResult
     from dr_perception.tracking.multi_camera import MultiCameraTracker
@@ -33,7 +33,7 @@ _MODULE_OF = {
     "FrameSource": "dr_perception.data.source",
     "open_sequence": "dr_perception.data.source",
     "fit_pose": "dr_perception.fitting.fit_pose",
-    "PoseEstimate": "dr_perception.fitting.result",
+    "PoseEstimate": "dr_perception.hypothesis.result",
     "Camera": "dr_perception.geometry",
     "Frame": "dr_perception.geometry",
     "Mesh": "dr_perception.geometry",

@@ -15,10 +15,10 @@ import numpy as np
 from common import demo_bracket
 
 from dr_perception import Camera
+from dr_perception.estimate.first_order import lbfgs
+from dr_perception.fitting.image_fit import ImageFit
 from dr_perception.geometry.se3 import angle_between, exp_so3, make_transform, perturb
 from dr_perception.losses import L2, DepthLoss, DepthNoise, Objective, Pyramid, Term
-from dr_perception.optim.first_order import lbfgs
-from dr_perception.optim.image_fit import ImageFit
 from dr_perception.render import Instance, Lights, Renderer, RenderOptions, Scene
 
 

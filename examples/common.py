@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dr_perception import Camera, ObjectModel, load_model
-from dr_perception.render.lod import simplify
+from dr_perception.body.lod import simplify
 
 MODELS = Path(__file__).resolve().parents[1] / "models" / "demo" / "models"
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 from common import pinhole, views_around
 
+from dr_perception.estimate.first_order import lbfgs
+from dr_perception.fitting.image_fit import ImageFit
 from dr_perception.geometry import Mesh
 from dr_perception.losses import L2, DepthLoss, DepthNoise, MeshRegularizer, Objective, Pyramid, Term
-from dr_perception.optim.first_order import lbfgs
-from dr_perception.optim.image_fit import ImageFit
 from dr_perception.render import Instance, Renderer, RenderOptions, Scene
 
 RADIUS = 0.05

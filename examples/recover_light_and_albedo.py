@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 from common import demo_bracket, pinhole
 
+from dr_perception.estimate.first_order import Block, lbfgs
+from dr_perception.fitting.image_fit import ImageFit
 from dr_perception.geometry.se3 import exp_so3, make_transform
 from dr_perception.losses import L2, Objective, Term
-from dr_perception.optim.first_order import Block, lbfgs
-from dr_perception.optim.image_fit import ImageFit
 from dr_perception.render import Instance, Lights, Material, Renderer, RenderOptions, Scene
 
 

@@ -15,12 +15,12 @@ from dr_perception.fitting.fit_starts import (
     slid,
     starts_around_guess,
 )
-from dr_perception.fitting.result import PoseEstimate
-from dr_perception.fitting.search_pool import thin_out
-from dr_perception.fitting.search_rank import probability, rank
-from dr_perception.fitting.search_refine import BatchRefiner, Refined
-from dr_perception.fitting.search_spin import spin_by_color
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
+from dr_perception.hypothesis.batch import BatchRefiner, Refined
+from dr_perception.hypothesis.pool import thin_out
+from dr_perception.hypothesis.rank import probability, rank
+from dr_perception.hypothesis.result import PoseEstimate
+from dr_perception.hypothesis.spin import spin_by_color
 
 _SAME_M = 0.002
 _SAME_RAD = 0.03

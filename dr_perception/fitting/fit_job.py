@@ -10,18 +10,18 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.fitting.search_config import FitConfig
-from dr_perception.fitting.search_kernels import SearchImages
-from dr_perception.fitting.search_model import SearchModel, model_buffers, search_model
-from dr_perception.fitting.search_pool import Judge
-from dr_perception.fitting.search_rank import Shares, summarise
-from dr_perception.fitting.search_refine import BatchRefiner, batch_refiner
-from dr_perception.fitting.search_scene import Region, pixel_labels
+from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
-from dr_perception.render.model_buffers import ModelBuffers
-from dr_perception.residuals.frame_buffers import Box
+from dr_perception.hypothesis.batch import BatchRefiner, batch_refiner
+from dr_perception.hypothesis.judge_kernels import SearchImages
+from dr_perception.hypothesis.pool import Judge
+from dr_perception.hypothesis.rank import Shares, summarise
+from dr_perception.hypothesis.scene import Region, pixel_labels
+from dr_perception.hypothesis.search_config import FitConfig
+from dr_perception.hypothesis.tables import SearchModel, model_buffers, search_model
+from dr_perception.measure.frame_buffers import Box
 
 _MIN_DEPTH_PIXELS = 12
 _MARGIN_PX = 24.0

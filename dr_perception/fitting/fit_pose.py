@@ -6,18 +6,18 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.fitting.config import StageConfig
 from dr_perception.fitting.fit_depth import DepthFit
 from dr_perception.fitting.fit_job import FitJob, box_around, check_guess
-from dr_perception.fitting.result import PoseEstimate
-from dr_perception.fitting.search import search_poses
-from dr_perception.fitting.search_config import FitConfig
-from dr_perception.fitting.search_rank import probability_of_outlines
-from dr_perception.fitting.search_refine import Refined, batch_refiner
-from dr_perception.fitting.search_region import check_mask, check_size
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
+from dr_perception.hypothesis.batch import Refined, batch_refiner
+from dr_perception.hypothesis.rank import probability_of_outlines
+from dr_perception.hypothesis.region import check_mask, check_size
+from dr_perception.hypothesis.result import PoseEstimate
+from dr_perception.hypothesis.search import search_poses
+from dr_perception.hypothesis.search_config import FitConfig
+from dr_perception.measure.config import StageConfig
 
 _LINE_SHARE = 0.7
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.fitting.fit_job import FitJob
-from dr_perception.fitting.search_pool import Judge, best, thin_out
-from dr_perception.fitting.search_rank import promise, rank, shares_of
-from dr_perception.fitting.search_seeds import from_ball
 from dr_perception.geometry.se3 import local, retract
+from dr_perception.hypothesis.pool import Judge, best, thin_out
+from dr_perception.hypothesis.rank import promise, rank, shares_of
+from dr_perception.hypothesis.seeds import from_ball
 
 MOST_BEYOND = 0.015
 """Share of depths measured behind a pose's surface up to which nothing contradicts the pose."""

@@ -9,12 +9,12 @@ same list: gradients of the inner and outer values (weighted by the area) and th
 import warp as wp
 
 from dr_perception.geometry.camera_warp import project_jacobian
+from dr_perception.raster.types import Viewport
 from dr_perception.render.interpolation import mix
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
 from dr_perception.render.outline import Piece
 from dr_perception.render.outline_probe import shows_background
 from dr_perception.render.surface import shading_normal, surface_color
-from dr_perception.render.types import Viewport
 
 
 @wp.func

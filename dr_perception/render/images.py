@@ -9,8 +9,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.raster.types import DEFAULT_NEAR_M
 from dr_perception.render.texture import linear_to_srgb
-from dr_perception.render.types import DEFAULT_NEAR_M
 
 CHANNELS = ("depth", "silhouette", "color", "normal", "instance")
 """Images that can be rendered."""

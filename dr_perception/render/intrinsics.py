@@ -18,7 +18,7 @@ from dr_perception.geometry.camera_warp import (
     ray,
     vec8,
 )
-from dr_perception.render.project import IdealCamera
+from dr_perception.raster.project import IdealCamera
 
 NUM_INTRINSICS = 12
 """Length of a row of intrinsics."""

@@ -22,6 +22,7 @@ boundary term along the crossing.
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.raster.types import Viewport
 from dr_perception.render.intrinsics import camera_from_row
 from dr_perception.render.outline_probe import (
     SceneView,
@@ -30,7 +31,6 @@ from dr_perception.render.outline_probe import (
     depth_order_inside,
     hidden_outside,
 )
-from dr_perception.render.types import Viewport
 
 EDGE_JUMPS = 1
 """Flag of an edge at which colour or normal jumps although the surface goes on."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import warp as wp
 
+from dr_perception.raster.types import EMPTY_KEY
 from dr_perception.render import (
     antialias,
     intrinsics,
@@ -20,7 +21,6 @@ from dr_perception.render.images import Images, RenderOptions
 from dr_perception.render.launcher import STOP, Launcher
 from dr_perception.render.parameters import SceneParameters
 from dr_perception.render.supersampling import Target, average
-from dr_perception.render.types import EMPTY_KEY
 from dr_perception.render.workspace import SceneArrays, Workspace
 
 

@@ -14,6 +14,7 @@ A thread works through a strip of pixels: whole rows on the CPU, one pixel on a 
 
 import warp as wp
 
+from dr_perception.raster.types import Viewport
 from dr_perception.render.antialias import _edge_weights
 from dr_perception.render.interpolation import (
     EDGE_ON,
@@ -28,7 +29,6 @@ from dr_perception.render.shading import Surface
 from dr_perception.render.shading_slope import shade_slope
 from dr_perception.render.surface import _base_color, ray_of
 from dr_perception.render.texture import sample_texture, texture_slope
-from dr_perception.render.types import Viewport
 
 
 @wp.func

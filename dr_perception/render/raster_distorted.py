@@ -12,10 +12,10 @@ beyond the corners of the image, where lens polynomials may fold back, is tested
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.raster.project import IdealCamera, project_ideal
+from dr_perception.raster.types import Viewport
+from dr_perception.raster.zbuffer import _cut, _fill_distorted, _signed_area2, _triangle
 from dr_perception.render.intrinsics import camera_from_row
-from dr_perception.render.project import IdealCamera, project_ideal
-from dr_perception.render.raster import _cut, _fill_distorted, _signed_area2, _triangle
-from dr_perception.render.types import Viewport
 
 _STEPS = wp.constant(4)
 
@@ -105,7 +105,7 @@ def rasterize_distorted(
     # output
     keys: wp.array3d[wp.uint64],
 ):
-    """Draw every face into every view's z-buffer; see `dr_perception.render.raster.rasterize_pinhole`."""
+    """Draw every face into every view's z-buffer; see `dr_perception.raster.zbuffer.rasterize_pinhole`."""
     view, f = wp.tid()
     face = faces[f]
     a = p_cam[view, face[0]]

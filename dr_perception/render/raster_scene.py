@@ -7,8 +7,9 @@ and depth are those of `raster`, bit for bit, but for slivers that turn over whe
 
 import warp as wp
 
-from dr_perception.render.project import IdealCamera
-from dr_perception.render.raster import (
+from dr_perception.raster.project import IdealCamera
+from dr_perception.raster.types import SUBPIXEL_BITS, Viewport
+from dr_perception.raster.zbuffer import (
     Triangle,
     _cross,
     _fill_clipped,
@@ -18,7 +19,6 @@ from dr_perception.render.raster import (
     _snap,
     pack_key,
 )
-from dr_perception.render.types import SUBPIXEL_BITS, Viewport
 
 _BITS = wp.constant(wp.int32(SUBPIXEL_BITS))
 _ONE_PIXEL = wp.constant(1 << SUBPIXEL_BITS)

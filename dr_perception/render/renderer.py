@@ -12,6 +12,7 @@ import warp as wp
 from numpy.typing import ArrayLike
 
 from dr_perception.geometry.camera import Camera
+from dr_perception.raster.types import viewport
 from dr_perception.render import intrinsics, pipeline, vertex_stage
 from dr_perception.render.backward import pull_back
 from dr_perception.render.captured import CapturedRender, Loss
@@ -22,7 +23,6 @@ from dr_perception.render.scene import Scene
 from dr_perception.render.supersampling import Target, enlarge, enlarged_options, enlarged_parameters
 from dr_perception.render.tape import active_tape
 from dr_perception.render.topology import SceneTopology
-from dr_perception.render.types import viewport
 from dr_perception.render.workspace import SceneArrays, Workspace, WorkspaceKey, bytes_per_view
 
 __all__ = ["Renderer", "render"]

@@ -6,6 +6,8 @@ Warp derives.
 
 import warp as wp
 
+from dr_perception.raster.types import Viewport
+from dr_perception.raster.zbuffer import key_face, key_inverse_z
 from dr_perception.render.interpolation import (
     EDGE_ON,
     depth_on_ray,
@@ -15,10 +17,8 @@ from dr_perception.render.interpolation import (
     steeper_than,
     weights_on_ray,
 )
-from dr_perception.render.raster import key_face, key_inverse_z
 from dr_perception.render.shading import Surface, shade
 from dr_perception.render.texture import sample_texture
-from dr_perception.render.types import Viewport
 
 
 @wp.func

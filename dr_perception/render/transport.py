@@ -16,13 +16,13 @@ pixel.
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project_jacobian
+from dr_perception.raster.types import Viewport
 from dr_perception.render.interpolation import face_on_ray, mix, steeper_than
 from dr_perception.render.intrinsics import add_intrinsics_gradient, camera_from_row
 from dr_perception.render.outline import Piece
 from dr_perception.render.outline_probe import touches
 from dr_perception.render.sheet_walk import SheetPoint, clamped_weights, walk_sheet
 from dr_perception.render.surface import ray_of, shading_normal, surface_color
-from dr_perception.render.types import Viewport
 
 wp.set_module_options({"enable_backward": False})
 

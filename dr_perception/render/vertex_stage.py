@@ -8,9 +8,9 @@ of DESIGN section 2: ``t' = t + v``, ``R' = exp(w) R``, along the axes of the sc
 import warp as wp
 
 from dr_perception.geometry.se3_warp import retract_rotation, retract_translation
-from dr_perception.render.project import IdealCamera, project_ideal
+from dr_perception.raster.project import IdealCamera, project_ideal
+from dr_perception.raster.types import SUBPIXEL_BITS, Viewport
 from dr_perception.render.raster_scene import behind, snap
-from dr_perception.render.types import SUBPIXEL_BITS, Viewport
 
 vec6 = wp.types.vector(length=6, dtype=wp.float32)
 """Tangent vector (v, w)."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import warp as wp
 
+from dr_perception.raster.project import IdealCamera
+from dr_perception.raster.types import Viewport
 from dr_perception.render.images import Images
 from dr_perception.render.outline import Candidate, Piece
-from dr_perception.render.project import IdealCamera
 from dr_perception.render.topology import SceneTopology
-from dr_perception.render.types import Viewport
 from dr_perception.render.vertex_stage import vec6
 
 __all__ = ["SceneArrays", "Workspace", "bytes_per_view", "vec6"]

@@ -6,8 +6,8 @@ camera's axes. The kernels serve one object, and always run on the CPU: they are
 
 import warp as wp
 
-from dr_perception.optim.levenberg_marquardt import PosePrior
-from dr_perception.optim.spd import inverse_spd
+from dr_perception.device.spd import inverse_spd
+from dr_perception.estimate.levenberg_marquardt import PosePrior
 
 wp.set_module_options({"max_unroll": 1})
 

@@ -15,12 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.geometry.frame import Frame
-from dr_perception.geometry.se3 import invert, local, rotate_covariance
-from dr_perception.tracking.config import TrackerConfig
-from dr_perception.tracking.motion import MotionModel
-from dr_perception.tracking.object_track import ObjectTrack
-from dr_perception.tracking.pose_graph import (
+from dr_perception.estimate.pose_graph import (
     Measurements,
     PosePrior,
     block_diagonal,
@@ -28,6 +23,11 @@ from dr_perception.tracking.pose_graph import (
     inverse,
     solve_pose_graph,
 )
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.se3 import invert, local, rotate_covariance
+from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.motion import MotionModel
+from dr_perception.tracking.object_track import ObjectTrack
 from dr_perception.tracking.result import Status
 
 Array = NDArray[np.float64]

@@ -6,14 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dr_perception.fitting.config import (
-    TRACKING_REFINER,
-    TRACKING_STAGES,
-    WIDE_STAGES,
-    RefinerConfig,
-    StageConfig,
-)
-from dr_perception.fitting.search_config import SearchConfig
+from dr_perception.hypothesis.config import TRACKING_REFINER, TRACKING_STAGES, WIDE_STAGES, RefinerConfig
+from dr_perception.hypothesis.search_config import SearchConfig
+from dr_perception.measure.config import StageConfig
 
 
 class _Settings(BaseModel):

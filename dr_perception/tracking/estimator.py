@@ -6,12 +6,12 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.fitting.refiner import PoseRefiner
+from dr_perception.device.device_array import SharedArray
+from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.device.recording import capture, record
+from dr_perception.estimate.information import DIRECTION_ERROR_RAD
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.optim.information import DIRECTION_ERROR_RAD
-from dr_perception.render.device_array import SharedArray
-from dr_perception.render.model_view import PoseArrays
-from dr_perception.render.recording import capture, record
+from dr_perception.hypothesis.refiner import PoseRefiner
 from dr_perception.tracking.belief import Belief, Interval, Motion, predict_belief
 from dr_perception.tracking.config import MotionConfig, TrackerConfig
 from dr_perception.tracking.extent import Shape, image_extent

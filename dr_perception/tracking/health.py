@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.fitting.search_rank import OUTLINES
-from dr_perception.residuals import normal_equations as ne
+from dr_perception.device import normal_equations as ne
+from dr_perception.hypothesis.rank import OUTLINES
 
 BOTH = (-2.8, 1.4, 0.94)
 DEPTH_ONLY = (-3.9, 1.6, 0.0)

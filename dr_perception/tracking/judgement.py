@@ -5,10 +5,7 @@ Like the kernels of `dr_perception.tracking.belief` these serve one object and a
 
 import warp as wp
 
-from dr_perception.optim.information import about_origin, credible, orthonormal, unpacked
-from dr_perception.optim.levenberg_marquardt import PosePrior
-from dr_perception.optim.spd import inverse_spd
-from dr_perception.residuals.normal_equations import (
+from dr_perception.device.normal_equations import (
     DEPTH_BEYOND,
     DEPTH_HIDDEN,
     DEPTH_INLIERS,
@@ -16,6 +13,9 @@ from dr_perception.residuals.normal_equations import (
     LINE_HIDDEN,
     LINE_INLIERS,
 )
+from dr_perception.device.spd import inverse_spd
+from dr_perception.estimate.information import about_origin, credible, orthonormal, unpacked
+from dr_perception.estimate.levenberg_marquardt import PosePrior
 from dr_perception.tracking.belief import Belief, Interval, Motion, displacement, eye_of
 
 wp.set_module_options({"max_unroll": 1})

@@ -8,13 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.geometry.frame import Frame
-from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform, covariance_about, invert
-from dr_perception.tracking.camera_pose import at_center, with_floor
-from dr_perception.tracking.config import TrackerConfig
-from dr_perception.tracking.motion import MotionModel, elapsed_s
-from dr_perception.tracking.pose_graph import (
+from dr_perception.estimate.pose_graph import (
     Measurements,
     PoseGraphSolution,
     PosePrior,
@@ -23,6 +17,12 @@ from dr_perception.tracking.pose_graph import (
     inverse,
     solve_pose_graph,
 )
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import check_transform, covariance_about, invert
+from dr_perception.tracking.camera_pose import at_center, with_floor
+from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.motion import MotionModel, elapsed_s
 from dr_perception.tracking.result import ObjectState, Status, TrackResult
 from dr_perception.tracking.tracker import Tracker
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.fitting.refiner import PoseRefiner, RecordedSequence
-from dr_perception.fitting.search_model import model_buffers
+from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.device.recording import Launch
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between, covariance_about, local
-from dr_perception.render.model_view import PoseArrays
-from dr_perception.render.recording import Launch
-from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.hypothesis.refiner import PoseRefiner, RecordedSequence
+from dr_perception.hypothesis.tables import model_buffers
+from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator

@@ -12,15 +12,15 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.fitting.config import StageConfig
-from dr_perception.fitting.result import PoseEstimate
-from dr_perception.fitting.search import Prior, prepare_search, search_poses
-from dr_perception.fitting.search_config import SearchConfig
-from dr_perception.fitting.search_refine import BatchRefiner, batch_refiner
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import local, retract
+from dr_perception.hypothesis.batch import BatchRefiner, batch_refiner
+from dr_perception.hypothesis.result import PoseEstimate
+from dr_perception.hypothesis.search import Prior, prepare_search, search_poses
+from dr_perception.hypothesis.search_config import SearchConfig
+from dr_perception.measure.config import StageConfig
 
 _STAGES = (
     StageConfig(lines="region", line_step_px=4.0, depth_sigma_m=0.015, steps=2),

@@ -14,11 +14,11 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.fitting.result import PoseEstimate
-from dr_perception.fitting.search_config import SearchConfig
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.hypothesis.result import PoseEstimate
+from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.tracking.config import RecoveryConfig
 from dr_perception.tracking.pursuit import Pursuer, Pursuit
 

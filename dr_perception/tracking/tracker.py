@@ -12,13 +12,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.fitting.search import search_poses
+from dr_perception.device.recording import Launch
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
-from dr_perception.render.recording import Launch
-from dr_perception.residuals.frame_buffers import Box, FrameBuffers
+from dr_perception.hypothesis.search import search_poses
+from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.camera_pose import CameraEstimator
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.motion import elapsed_s

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import dr_perception as drp
 from dr_perception.cli import cli
-from dr_perception.fitting.result import PoseEstimate
+from dr_perception.hypothesis.result import PoseEstimate
 
 ROOT = Path(__file__).parents[2]
 SEQUENCE = ROOT / "models" / "demo" / "tabletop"

@@ -13,7 +13,9 @@ from dr_perception.fitting.fit_pose import fit_pose
 from dr_perception.geometry import Frame, Mesh, ObjectModel
 from dr_perception.geometry.se3 import perturb
 
-_spec = importlib.util.spec_from_file_location("search_scenes", Path(__file__).with_name("search_scenes.py"))
+_spec = importlib.util.spec_from_file_location(
+    "search_scenes", Path(__file__).parents[1] / "hypothesis" / "search_scenes.py"
+)
 assert _spec is not None and _spec.loader is not None
 scenes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(scenes)

@@ -10,8 +10,8 @@ import pytest
 
 from dr_perception.fitting.fit_job import FitJob
 from dr_perception.fitting.fit_starts import slid
-from dr_perception.fitting.search_config import FitConfig
 from dr_perception.geometry import angle_between, retract
+from dr_perception.hypothesis.search_config import FitConfig
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tracking"))
 

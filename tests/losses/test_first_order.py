@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad, rosen, rosen_der
 
+from dr_perception.estimate.first_order import Block, adam, lbfgs, left_jacobian_so3
 from dr_perception.geometry.se3 import angle_between, exp_so3, log_so3, make_transform
-from dr_perception.optim.first_order import Block, adam, lbfgs, left_jacobian_so3
 
 TARGET = make_transform(exp_so3(np.array([0.5, -0.9, 0.4])), np.array([0.1, -0.2, 0.7]))
 POINTS = np.random.default_rng(0).normal(size=(30, 3))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from render_cases import box, torus
 
+from dr_perception.body.lod import simplify, surface_distance
 from dr_perception.geometry import sample_surface
-from dr_perception.render.lod import simplify, surface_distance
 
 
 def distances(source, target):

@@ -7,9 +7,9 @@ import pytest
 import warp as wp
 from render_cases import box, torus
 
+from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.geometry import Mesh, bounding_sphere, make_transform, random_rotation, transform_points
-from dr_perception.render.model_buffers import ModelBuffers
-from dr_perception.render.model_view import ModelView, PoseArrays, ViewSettings
+from dr_perception.view.model_view import ModelView, PoseArrays, ViewSettings
 
 MESHES = {"box": box(), "torus": torus(), "plate": box((0.12, 0.08, 0.003)), "rod": box((0.15, 0.008, 0.008))}
 

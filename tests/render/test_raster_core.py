@@ -9,9 +9,9 @@ from render_cases import box, torus
 from scipy.spatial import ConvexHull, Delaunay
 
 from dr_perception.geometry import Mesh, make_transform, random_rotation, transform_points
-from dr_perception.render.project import IdealCamera, transform_vertices
-from dr_perception.render.raster import clear_keys, key_inverse_z, rasterize_pinhole, resolve_faces
-from dr_perception.render.types import DEFAULT_NEAR_M, Viewport
+from dr_perception.raster.project import IdealCamera, transform_vertices
+from dr_perception.raster.types import DEFAULT_NEAR_M, Viewport
+from dr_perception.raster.zbuffer import clear_keys, key_inverse_z, rasterize_pinhole, resolve_faces
 
 WIDTH, HEIGHT, FOCAL, CENTER = 120, 90, 110.0, (61.3, 43.8)
 

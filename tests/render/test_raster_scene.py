@@ -8,8 +8,8 @@ import warp as wp
 from render_cases import CAMERA, box, pose, torus
 
 from dr_perception.geometry import Mesh
+from dr_perception.raster.zbuffer import clear_keys, rasterize_pinhole
 from dr_perception.render import Renderer, RenderOptions, Scene
-from dr_perception.render.raster import clear_keys, rasterize_pinhole
 from dr_perception.render.workspace import SceneArrays, Workspace
 
 OPTIONS = RenderOptions(channels=("silhouette",))

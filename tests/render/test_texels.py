@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import warp as wp
 
-from dr_perception.geometry import Mesh
-from dr_perception.geometry.mesh import face_normals
-from dr_perception.render.appearance import (
+from dr_perception.body.appearance import (
     Appearance,
     BakedBrightness,
     brightness_at,
@@ -15,7 +13,9 @@ from dr_perception.render.appearance import (
     texels_around,
     upload,
 )
-from dr_perception.render.texel_gradient import gradient_stencil
+from dr_perception.body.texel_gradient import gradient_stencil
+from dr_perception.geometry import Mesh
+from dr_perception.geometry.mesh import face_normals
 
 SLOPE = np.array([900.0, -400.0, 1500.0])
 """Of a brightness that is linear in space [levels/m]."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dr_perception.geometry.se3 import invert, local, make_transform, perturb, random_rotation, retract
-from dr_perception.tracking.camera_pose import with_floor
-from dr_perception.tracking.pose_graph import (
+from dr_perception.estimate.pose_graph import (
     Measurements,
     PosePrior,
     _camera_jacobian,
@@ -15,6 +13,8 @@ from dr_perception.tracking.pose_graph import (
     solve_pose_graph,
     tangents,
 )
+from dr_perception.geometry.se3 import invert, local, make_transform, perturb, random_rotation, retract
+from dr_perception.tracking.camera_pose import with_floor
 
 SIGMA = np.repeat([3e-4, 4e-3], 3)
 

@@ -9,6 +9,8 @@ import pytest
 from scipy.special import erf
 from synthetic import CAMERA, make_model
 
+from dr_perception.device.normal_equations import NUM_SUMS
+from dr_perception.estimate.information import DIRECTION_ERROR_RAD
 from dr_perception.geometry.se3 import (
     covariance_about,
     exp_so3,
@@ -17,9 +19,7 @@ from dr_perception.geometry.se3 import (
     random_rotation,
     retract,
 )
-from dr_perception.optim.information import DIRECTION_ERROR_RAD
-from dr_perception.residuals.frame_buffers import FrameBuffers
-from dr_perception.residuals.normal_equations import NUM_SUMS
+from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import BOTH, DEPTH_ONLY

@@ -1,0 +1,82 @@
+"""Device arrays of one mesh: vertices, faces, face planes and edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.body.appearance import Appearance, upload
+from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
+from dr_perception.geometry.mesh_topology import edges
+
+CREASE_COSINE = float(np.cos(np.radians(35.0)))
+"""Faces whose normals differ by more meet in a crease."""
+
+
+def corner_normals(mesh: Mesh) -> NDArray[np.float64]:
+    """Unit normals at the corners of every face (F, 3, 3).
+
+    The mean, weighted by area, over the faces around the vertex that turn away from this one by less than the
+    crease angle of 35 degrees.
+
+    A curved surface gets the normals of the curve rather than of its facets, which would seem to fix a turn
+    that nothing fixes.
+    """
+    unit = face_normals(mesh)
+    weighted = unit * face_areas(mesh)[:, None]
+    vertex = mesh.faces.reshape(-1)
+    order = np.argsort(vertex, kind="stable")
+    start = np.searchsorted(vertex[order], np.arange(len(mesh.vertices) + 1))
+    valence = np.diff(start)[vertex]
+    corner = np.repeat(np.arange(len(vertex)), valence)
+    within = np.arange(len(corner)) - np.repeat(np.cumsum(valence) - valence, valence)
+    neighbour = order[start[vertex[corner]] + within] // 3
+    same = np.einsum("ij,ij->i", unit[corner // 3], unit[neighbour]) > CREASE_COSINE
+    total = np.zeros((len(vertex), 3))
+    np.add.at(total, corner[same], weighted[neighbour[same]])
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 0.0, total / np.maximum(length, 1e-30), np.repeat(unit, 3, axis=0)).reshape(
+        -1, 3, 3
+    )
+
+
+class ModelBuffers:
+    """A mesh on a device, with the topology that visibility and contours need.
+
+    Attributes:
+        vertices: ``wp.vec3`` (V,), metres.
+        faces: ``wp.vec3i`` (F,), counter-clockwise seen from outside.
+        vertex_instance: ``int`` (V,), all zero: one instance.
+        planes: ``wp.vec4`` (F,), outward unit normal n and offset d of each face's plane ``n . p = d``.
+        corner_normals: ``wp.vec3`` (3 F,), outward unit normals at the corners of each face, smooth across
+            edges that are not creases.
+        edges: ``wp.vec4i`` (E,), two vertices and the two faces of each edge; the second face is -1 where it
+            is open.
+        baked: Brightness on the faces; empty unless ``has_texture``.
+        closed: Whether every edge has two faces, so that back faces are never seen.
+    """
+
+    def __init__(
+        self, mesh: Mesh, device: wp.DeviceLike = "cpu", appearance: Appearance | None = None
+    ) -> None:
+        """Upload a mesh in metres, with brightness baked onto its faces if it has any."""
+        self.baked = upload(appearance, device)
+        self.has_texture = appearance is not None
+        topology = edges(mesh)
+        normals = face_normals(mesh)
+        offsets = np.einsum("ij,ij->i", normals, mesh.vertices[mesh.faces[:, 0]])
+        self.num_vertices = len(mesh.vertices)
+        self.num_faces = len(mesh.faces)
+        self.num_edges = len(topology.vertices)
+        self.closed = bool((topology.faces >= 0).all())
+        self.device = wp.get_device(device)
+        self.vertices = wp.array(mesh.vertices.astype(np.float32), dtype=wp.vec3, device=device)
+        self.faces = wp.array(mesh.faces.astype(np.int32), dtype=wp.vec3i, device=device)
+        self.vertex_instance = wp.zeros(self.num_vertices, dtype=int, device=device)
+        planes = np.column_stack([normals, offsets]).astype(np.float32)
+        self.planes = wp.array(planes, dtype=wp.vec4, device=device)
+        corners = corner_normals(mesh).reshape(-1, 3).astype(np.float32)
+        self.corner_normals = wp.array(corners, dtype=wp.vec3, device=device)
+        joined = np.column_stack([topology.vertices, topology.faces]).astype(np.int32)
+        self.edges = wp.array(joined, dtype=wp.vec4i, device=device)

@@ -1,0 +1,1 @@
+"""Launches, device arrays, reductions and small solves: everything that touches Warp's runtime."""

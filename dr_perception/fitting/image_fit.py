@@ -1,0 +1,117 @@
+"""What a first-order optimiser minimises: losses of rendered images over any parameters of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import warp as wp
+from numpy.typing import ArrayLike, NDArray
+
+from dr_perception.estimate.first_order import Block, Values
+from dr_perception.geometry.camera import Camera
+from dr_perception.losses.objective import Objective, weighted_sum
+from dr_perception.render.images import Images, RenderOptions
+from dr_perception.render.parameters import SceneParameters
+from dr_perception.render.renderer import Renderer
+from dr_perception.render.scene import Scene
+
+#: A cost of the parameters themselves: a scalar on the device, differentiable through the tape.
+Regularizer = Callable[[SceneParameters], wp.array]
+
+_BASES = {"pose": ("R_world_obj", "t_world_obj"), "camera_pose": ("R_world_cam", "t_world_cam")}
+
+
+class ImageFit:
+    """Value and gradients of an objective over images, for `first_order.adam` and `first_order.lbfgs`.
+
+    Blocks are named like the arrays of `SceneParameters`. ``"pose"`` holds transforms (hypotheses, instances,
+    4, 4) and ``"camera_pose"`` (cameras, 4, 4), whose gradients are tangents (v, w); all others hold the
+    array itself. Buffers are allocated once and reused by every evaluation.
+
+    Args:
+        scene: What is drawn, at its first values.
+        cameras: One or C cameras.
+        objective: The losses.
+        references: Images to compare with, by name; see `Objective`.
+        optimise: Names of the blocks to differentiate.
+        T_world_cam: Poses of the cameras; the scene frame when None.
+        poses: Poses of the instances in H hypotheses, shape (H, I, 4, 4); those of the scene when None.
+        options: What to draw; only what the objective looks at need be drawn.
+        regularizers: Name -> (cost, weight), reported like the terms of the objective.
+        renderer: Renderer to use; a new one when None.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        cameras: Camera | Sequence[Camera],
+        objective: Objective,
+        references: Any,
+        optimise: Collection[str],
+        *,
+        T_world_cam: ArrayLike | None = None,
+        poses: ArrayLike | None = None,
+        options: RenderOptions | None = None,
+        regularizers: Mapping[str, tuple[Regularizer, float]] | None = None,
+        renderer: Renderer | None = None,
+    ) -> None:
+        channels = {term.image for term in objective.terms.values()} - {"soft_silhouette"}
+        self.renderer = renderer or Renderer()
+        self.options = options or RenderOptions(channels=tuple(sorted(channels)))
+        self.parameters = self.renderer.parameters(
+            scene, cameras, T_world_cam, poses, requires_grad=tuple(optimise)
+        )
+        self._scene, self._objective, self._references = scene, objective, references
+        self._regularizers = dict(regularizers or {})
+        self._images: Images | None = None
+        self.report: dict[str, float] = {}
+
+    def block(
+        self, name: str, scale: ArrayLike = 1.0, low: ArrayLike = -np.inf, high: ArrayLike = np.inf
+    ) -> Block:
+        """A block that starts at the present values of one group of parameters."""
+        if name not in self.parameters.requires_grad:
+            known = sorted(self.parameters.requires_grad)
+            raise ValueError(f"{name!r} is not optimised, expected one of {known}")
+        if name in _BASES:
+            return Block(self._transforms(name), scale, pose=True)
+        return Block(getattr(self.parameters, name).numpy().astype(np.float64), scale, low, high)
+
+    def __call__(self, values: Values) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        """Value and gradients at ``values``; blocks that are left out keep what they had."""
+        for name, value in values.items():
+            self._assign(name, value)
+        self.parameters.zero_grad()
+        tape = wp.Tape()
+        with tape:
+            images = self.renderer.render(self._scene, self.parameters, self.options, out=self._images)
+            data = self._objective(images, self._references)
+            costs = {name: cost(self.parameters) for name, (cost, _) in self._regularizers.items()}
+            weights = [weight for _, weight in self._regularizers.values()]
+            total = weighted_sum([data.total, *costs.values()], [1.0, *weights])
+        tape.backward(loss=total)
+        self._images = images
+        gradients = {name: g.astype(np.float64) for name, g in self.parameters.gradients().items()}
+        tape.zero()
+        loss = float(total.numpy()[0])
+        extra = {
+            name: weight * float(costs[name].numpy()[0]) for name, (_, weight) in self._regularizers.items()
+        }
+        self.report = {**data.report(), **extra, "total": loss}
+        return loss, gradients
+
+    def _assign(self, name: str, value: NDArray[np.float64]) -> None:
+        if name in _BASES:
+            R, t = (getattr(self.parameters, field) for field in _BASES[name])
+            R.assign(np.ascontiguousarray(value[..., :3, :3], dtype=np.float32))
+            t.assign(np.ascontiguousarray(value[..., :3, 3], dtype=np.float32))
+            return
+        getattr(self.parameters, name).assign(np.ascontiguousarray(value, dtype=np.float32))
+
+    def _transforms(self, name: str) -> NDArray[np.float64]:
+        R, t = (getattr(self.parameters, field).numpy() for field in _BASES[name])
+        T = np.zeros((*t.shape[:-1], 4, 4))
+        T[..., :3, :3], T[..., :3, 3], T[..., 3, 3] = R, t, 1.0
+        return T

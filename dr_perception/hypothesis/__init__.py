@@ -1,0 +1,1 @@
+"""Where a body might be: seeds, alternatives, their refinement and their ranking."""

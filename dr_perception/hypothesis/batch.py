@@ -1,0 +1,192 @@
+"""Refinement of a batch of poses of one model in one frame, with buffers that are kept between calls."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.device.normal_equations import (
+    DEPTH_BEYOND,
+    DEPTH_HIDDEN,
+    DEPTH_INLIERS,
+    DEPTH_ROWS,
+    LINE_HIDDEN,
+    LINE_INLIERS,
+    LINE_ROWS,
+)
+from dr_perception.geometry.camera import Camera
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import covariance_about, move_origin
+from dr_perception.hypothesis.config import RefinerConfig
+from dr_perception.hypothesis.rank import Shares, log_odds
+from dr_perception.hypothesis.refiner import PoseRefiner, RecordedStage, Refinement
+from dr_perception.hypothesis.result import PoseEstimate
+from dr_perception.hypothesis.search_config import SearchConfig
+from dr_perception.hypothesis.tables import model_buffers
+from dr_perception.measure.config import StageConfig
+from dr_perception.measure.frame_buffers import Box, FrameBuffers
+
+_KEPT_PER_MODEL = 4
+_CONVERGED_STEP = 1.0e-3
+_VIEW_CHANGE_RAD = 0.01
+"""Turn of the viewpoint about an object up to which visible points and outlines are still those drawn."""
+
+_refiners: weakref.WeakKeyDictionary[ObjectModel, OrderedDict[tuple[object, ...], BatchRefiner]]
+_refiners = weakref.WeakKeyDictionary()
+
+
+class BatchRefiner:
+    """A refiner with its frame buffers and stages, for any frame of one camera."""
+
+    def __init__(
+        self,
+        model: ObjectModel,
+        camera: Camera,
+        config: RefinerConfig,
+        stages: Sequence[StageConfig],
+        num_problems: int,
+        device: wp.Device,
+    ) -> None:
+        """Allocate."""
+        self.frame = FrameBuffers(camera, device)
+        buffers = model_buffers(model, config.sampling.mesh_error, device)
+        self.refiner = PoseRefiner(model, self.frame, config, num_problems=num_problems, buffers=buffers)
+        self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in stages]
+        self._repeated = self.refiner.record_stage(stages[-1].model_copy(update={"render": False}))
+        self._drawn_from = np.zeros((num_problems, 3), np.float32)
+        self.num_problems = num_problems
+        self.iterations = sum(stage.steps for stage in stages)
+
+    def load(self, frame: Frame, box: Box) -> None:
+        """Upload what is in a box of a frame."""
+        self.frame.begin(frame)
+        self.frame.upload(box)
+
+    def start(self, T_cam_obj: NDArray[np.float64]) -> None:
+        """Set poses (P, 4, 4), P at most the number of problems; the rest repeats the first."""
+        missing = self.num_problems - len(T_cam_obj)
+        self.refiner.set_poses(np.concatenate([T_cam_obj, np.repeat(T_cam_obj[:1], missing, axis=0)]))
+
+    def refine_last(self) -> bool:
+        """Run the last stage; it draws only if a viewpoint has turned about its object since it last did.
+
+        Whether it drew.
+        """
+        eye = self.refiner.viewpoints()
+        turned = np.square(eye - self._drawn_from).sum(axis=1).max() > _VIEW_CHANGE_RAD**2
+        if turned:
+            self._drawn_from = eye
+        self.refiner.refine([self.stages[-1] if turned else self._repeated])
+        return bool(turned)
+
+    def forget_view(self) -> None:
+        """Let the next last stage draw: the samples are of other poses."""
+        self._drawn_from[:] = 0.0
+
+    def learn_colors(self) -> None:
+        """Render at the current poses and learn the colours of object and background there afresh."""
+        self.refiner.view.render()
+        if self.frame.has_color:
+            self.refiner.histograms.learn(1.0)
+
+
+def batch_refiner(
+    model: ObjectModel,
+    camera: Camera,
+    config: RefinerConfig,
+    stages: Sequence[StageConfig],
+    num_problems: int,
+    device: wp.Device,
+) -> BatchRefiner:
+    """A refiner from the few that are kept of every model, or a new one in place of the longest unused."""
+    kept = _refiners.setdefault(model, OrderedDict())
+    key = (camera, config, tuple(stages), num_problems, str(device))
+    if key not in kept:
+        kept[key] = BatchRefiner(model, camera, config, stages, num_problems, device)
+        while len(kept) > _KEPT_PER_MODEL:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return kept[key]
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Refined poses of one model."""
+
+    refinement: Refinement
+    iterations: int
+    count: int
+
+    @property
+    def T_cam_obj(self) -> NDArray[np.float64]:
+        """Poses (P, 4, 4)."""
+        return self.refinement.T_cam_obj[: self.count]
+
+    def turned(self, i: int, T_cam_obj: NDArray[np.float64]) -> Refined:
+        """The same with one pose replaced by one that measures as well (turned about an axis)."""
+        poses, covariances = self.refinement.T_cam_obj.copy(), self.refinement.covariance.copy()
+        covariances[i] = covariance_about(T_cam_obj[:3, 3] - poses[i, :3, 3], covariances[i])
+        poses[i] = T_cam_obj
+        return replace(self, refinement=replace(self.refinement, T_cam_obj=poses, covariance=covariances))
+
+    def shares(self) -> Shares:
+        """Features that only a refinement knows.
+
+        Agreement at the sensor's own noise, and outlines found in the image.
+        """
+        sums = self.refinement.sums[: self.count].astype(np.float64)
+        rows = np.maximum(sums[:, int(DEPTH_ROWS)] - sums[:, int(DEPTH_HIDDEN)], 1.0)
+        contour = self.refinement.contour_samples[: self.count] - sums[:, int(LINE_HIDDEN)]
+        inliers, lines = sums[:, int(DEPTH_INLIERS)], sums[:, int(LINE_INLIERS)]
+        shares = {
+            "depth_inliers": inliers / rows,
+            "depth": log_odds(inliers, sums[:, int(DEPTH_BEYOND)]),
+        }
+        return shares | ({"lines": log_odds(lines, contour - lines)} if sums[:, int(LINE_ROWS)].any() else {})
+
+    def estimate(self, i: int, score: float) -> PoseEstimate:
+        """Estimate of one pose."""
+        r = self.refinement
+        rows = max(float(r.sums[i, int(DEPTH_ROWS)]), 1.0)
+        step = float(r.last_step[i])
+        converged = step < _CONVERGED_STEP
+        return PoseEstimate(
+            T_cam_obj=r.T_cam_obj[i].copy(),
+            covariance=r.covariance[i].copy(),
+            score=score,
+            converged=converged,
+            iterations=self.iterations,
+            cost=float(r.cost[i]),
+            visible_fraction=float(1.0 - r.sums[i, int(DEPTH_HIDDEN)] / rows),
+            reason="" if converged else f"the last step was {step:.1e} (metres plus radians)",
+        )
+
+
+def refine_batch(
+    model: ObjectModel,
+    frame: Frame,
+    T_cam_center: NDArray[np.float64],
+    config: SearchConfig,
+    device: wp.Device,
+) -> Refined:
+    """Refine poses (P, 4, 4) of the model's centre frame.
+
+    Depth first, then colours learned there and outlines.
+    """
+    T = move_origin(T_cam_center, -model.center)
+    batch = batch_refiner(
+        model, frame.camera, config.refiner, config.stages, max(len(T), config.finalists), device
+    )
+    batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
+    batch.start(T)
+    batch.refiner.refine(batch.stages[:1])
+    batch.learn_colors()
+    batch.refiner.refine(batch.stages[1:])
+    return Refined(batch.refiner.result(), batch.iterations, len(T))

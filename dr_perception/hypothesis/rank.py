@@ -1,0 +1,142 @@
+"""From what poses show to one number.
+
+How well depth, outline, mask and colour agree, and the probability of being right.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.hypothesis import judge_kernels as k
+
+Shares = dict[str, NDArray[np.float64]]
+"""Features of a batch of poses by name, each (P,)."""
+
+WEIGHTS = {
+    "agreeing": 1.3, "unhidden": 0.8, "in_view": 1.5, "on_mask": 0.15, "within": 0.6, "covered": 2.0,
+    "hue": 9.0, "pattern": 17.0, "depth": 1.1, "lines": 1.8,
+}  # fmt: skip
+"""Fitted to choose the right one of the refined poses of a search (conditional logit; McFadden 1974), over
+simulated frames and those of three real sensors, each set with the same weight, then rounded;
+`benchmarks/calibrate_search.py` repeats it."""
+_ENDS = 1.0
+"""Weight of the log odds that something ends in depth at the outline, where no lines say so."""
+_PROMISES = {
+    "agree": 1.0, "beyond": -1.0, "off_mask": -0.7, "hidden": -0.6, "edge": 1.6, "in_mask": -0.5,
+    "points": 0.8, "unmeasured": -0.1, "inside": 0.3,
+}  # fmt: skip
+_CURVES = {
+    (True, True): (0.75, 11.0),
+    (False, True): (0.75, 8.0),
+    (False, False): (0.75, 12.0),
+    (True, False): (0.75, 12.0),
+}
+"""Slope and middle by whether the model has colours and whether outlines were seen.
+
+The first is fitted by `benchmarks/calibrate_search.py`; for the others there are too few real frames, and
+only the middle was put between right and wrong answers.
+"""
+OUTLINES = (-0.25, 1.2)
+"""Offset and weight of the log odds that outlines agree where nothing else is known.
+
+Fitted with the other weights of the tracker's score by `benchmarks/calibrate_score.py`."""
+_OUTLIERS = 0.01
+
+_EVIDENCE = {
+    "agreeing": ({k.AGREE: 1}, {k.MEASURED: 1, k.AGREE: -1}),
+    "unhidden": ({k.TESTED: 1, k.HIDDEN: -1}, {k.HIDDEN: 1}),
+    "on_mask": ({k.TESTED: 1, k.HIDDEN: -1, k.OFF_MASK: -1}, {k.OFF_MASK: 1}),
+    "within": ({k.EDGE_TESTED: 1, k.EDGE_IN_MASK: -1}, {k.EDGE_IN_MASK: 1}),
+    "ends": ({k.EDGE_SEEN: 1}, {k.EDGE_TESTED: 1, k.EDGE_SEEN: -1, k.EDGE_IN_MASK: -1}),
+    "covered": ({k.POINTS_AGREE: 1}, {k.POINTS: 1, k.POINTS_AGREE: -1}),
+}
+"""Counts of `judge_poses` whose sums speak for a pose and against it, with their signs, by what they tell."""
+
+
+def _sums(side: int) -> NDArray[np.float64]:
+    """Matrix (F, K) that takes the counts of `judge_poses` to the sums on one side of `_EVIDENCE`."""
+    matrix = np.zeros((k.NUM_FEATURES, len(_EVIDENCE)))
+    for column, sums in enumerate(_EVIDENCE.values()):
+        for feature, sign in sums[side].items():
+            matrix[feature, column] = sign
+    return matrix
+
+
+_FOR, _AGAINST = _sums(0), _sums(1)
+
+
+def log_odds(agreeing: NDArray[np.float64], disagreeing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log odds of agreement from two counts, with one for, one against and a hundredth of all to either side.
+
+    So few samples say little, and many do not say more than the model of errors is good for.
+    """
+    yes, no = np.maximum(agreeing, 0.0), np.maximum(disagreeing, 0.0)
+    extra = 1.0 + _OUTLIERS * (yes + no)
+    return np.asarray(np.log((yes + extra) / (no + extra)))
+
+
+def summarise(features: NDArray[np.float32]) -> Shares:
+    """What the counts of `judge_poses` (P, F) say: shares between 0 and 1, and log odds (`WEIGHTS`)."""
+    return shares_of(features) | _odds_of(features)
+
+
+def shares_of(features: NDArray[np.float32]) -> Shares:
+    """Shares between 0 and 1 alone, which `promise` takes."""
+    f = features.astype(np.float64).T
+    tested = np.maximum(f[k.TESTED], 1.0)
+    unhidden = f[k.TESTED] - f[k.HIDDEN]
+    # An object mostly hidden must not be judged by the two points left of it.
+    visible = np.maximum(unhidden, 0.3 * tested)
+    measured = np.maximum(f[k.MEASURED], 0.5 * visible)
+    edges = np.maximum(f[k.EDGE_TESTED], 1.0)
+    return {
+        "agree": f[k.AGREE] / measured,
+        "beyond": f[k.BEYOND] / measured,
+        "off_mask": f[k.OFF_MASK] / visible,
+        "hidden": f[k.HIDDEN] / tested,
+        "edge": np.where(f[k.EDGE_TESTED] > 4, f[k.EDGE_SEEN] / edges, 0.5),
+        "in_mask": f[k.EDGE_IN_MASK] / edges,
+        "points": f[k.POINTS_AGREE] / np.maximum(f[k.POINTS], 1.0),
+        "unmeasured": f[k.UNMEASURED] / visible,
+        "inside": f[k.TESTED] / np.maximum(f[k.AVAILABLE], 1.0),
+    }
+
+
+def _odds_of(features: NDArray[np.float32]) -> Shares:
+    f = features.astype(np.float64)
+    odds = log_odds(f @ _FOR, f @ _AGAINST)
+    seen = f[:, k.TESTED] - f[:, k.UNMEASURED] - f[:, k.OFF_MASK]
+    in_view = np.log((np.maximum(seen, 0.0) + 1.0) / (f[:, k.AVAILABLE] + 1.0))
+    return dict(zip(_EVIDENCE, odds.T, strict=True)) | {"in_view": in_view}
+
+
+def promise(shares: Shares) -> NDArray[np.float64]:
+    """How much of what a few points test agrees: one number for poses that are still to be aligned.
+
+    Shares serve there, not their log odds: a pose some millimetres off disagrees at some points.
+    """
+    return np.asarray(sum(weight * shares[name] for name, weight in _PROMISES.items()))
+
+
+def rank(shares: Shares) -> NDArray[np.float64]:
+    """One number for each pose, larger is better; what is missing counts nothing."""
+    value = sum((weight * shares[name] for name, weight in WEIGHTS.items() if name in shares), np.zeros(1))
+    return value if "lines" in shares else value + _ENDS * shares.get("ends", np.zeros(1))
+
+
+def probability(values: NDArray[np.float64], shares: Shares) -> NDArray[np.float64]:
+    """Probability that poses are right: a logistic curve of their `rank` (P,).
+
+    Fitted to first answers for objects that are there and for objects that are not, in simulated and real
+    frames; one curve for each set of features that a frame and a model allow.
+    """
+    slope, middle = _CURVES[("pattern" in shares, "lines" in shares)]
+    return 1.0 / (1.0 + np.exp(-slope * (values - middle)))
+
+
+def probability_of_outlines(shares: Shares) -> NDArray[np.float64]:
+    """Probability that poses are right where outlines are all that was measured; 0 where they were not."""
+    if "lines" not in shares:
+        return np.zeros(1)
+    return np.asarray(1.0 / (1.0 + np.exp(-OUTLINES[0] - OUTLINES[1] * shares["lines"])))

@@ -1,0 +1,317 @@
+"""Refinement of poses of one model in one frame: render, measure, step; coarse to fine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.body.appearance import bake
+from dr_perception.body.lod import simplify
+from dr_perception.body.model_buffers import ModelBuffers
+from dr_perception.device.device_array import SharedArray
+from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.device.recording import Launch, capture, record
+from dr_perception.estimate.information import DIRECTION_ERROR_RAD
+from dr_perception.estimate.pose_solver import PoseSolver
+from dr_perception.estimate.report import PoseReport, Reporter, report_poses
+from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh_measure import surface_spread
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import move_origin
+from dr_perception.hypothesis.config import RefinerConfig, UncertaintyConfig
+from dr_perception.measure.color_histogram import ColorHistograms
+from dr_perception.measure.config import StageConfig
+from dr_perception.measure.frame_buffers import Box, FrameBuffers
+from dr_perception.measure.learned_brightness import BrightnessTexels, LearnedBrightness
+from dr_perception.measure.terms import ColorTerm, ContourTerm, DepthTerm
+from dr_perception.view.model_view import ModelView, ViewSettings
+
+
+@dataclass(frozen=True)
+class RecordedStage:
+    """A stage captured with one refiner's buffers."""
+
+    config: StageConfig
+    draw: Launch | None
+    """Draws the model, if the stage renders; other models are drawn after it."""
+    work: Launch
+    """Samples what was drawn, measures lines and takes the stage's steps."""
+    work_without_color: Launch
+    """The same with depth alone."""
+
+
+@dataclass(frozen=True)
+class RecordedSequence:
+    """Stages that always run one after the other."""
+
+    stages: tuple[RecordedStage, ...]
+    whole: Launch
+    """All of them in one replay, for an object that no other model is drawn before."""
+    whole_without_color: Launch
+    reusing: Launch
+    """The same with the samples of the last render."""
+    reusing_without_color: Launch
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Outcome of a batch of refinements."""
+
+    T_cam_obj: NDArray[np.float64]
+    """Poses (P, 4, 4)."""
+    sums: NDArray[np.float32]
+    """Row sums and counts at the poses (P, `NUM_SUMS`)."""
+    problems: NDArray[np.void]
+    """Final state of the solver (P,), see `dr_perception.estimate.levenberg_marquardt.Problem`."""
+    counts: NDArray[np.int32]
+    """Visible surface samples, contour samples and covered grid pixels (3, P)."""
+    information: NDArray[np.float64]
+    """Credible information of the measurements alone (P, 6, 6), without any prior, about the model's centre.
+
+    Translation [1/m^2], then rotation [1/rad^2], along the camera's axes. See
+    `dr_perception.estimate.information.credible`.
+    """
+    covariance: NDArray[np.float64]
+    """Of the poses of the model's frame (P, 6, 6), along the camera's axes; holds the model's own errors.
+
+    Directions that nothing measures get the standard deviation of a pose known to a diameter and half a turn.
+    """
+
+    @property
+    def cost(self) -> NDArray[np.float64]:
+        """Robust objective (P,)."""
+        return self.problems["cost"].astype(np.float64)
+
+    @property
+    def last_step(self) -> NDArray[np.float64]:
+        """Length of the last step tried (P,), metres plus radians."""
+        return self.problems["step"].astype(np.float64)
+
+    @property
+    def surface_samples(self) -> NDArray[np.int32]:
+        """Visible surface samples (P,)."""
+        return self.counts[0]
+
+    @property
+    def contour_samples(self) -> NDArray[np.int32]:
+        """Visible contour samples (P,)."""
+        return self.counts[1]
+
+
+def prepare_buffers(model: ObjectModel, mesh_error: float, device: wp.DeviceLike) -> ModelBuffers:
+    """Simplified mesh with its baked brightness on a device, about the bounding sphere's centre."""
+    mesh = simplify(model.mesh, mesh_error * model.diameter_m)
+    appearance = bake(model.mesh, mesh, model.diameter_m)
+    return ModelBuffers(Mesh(vertices=mesh.vertices - model.center, faces=mesh.faces), device, appearance)
+
+
+class PoseRefiner:
+    """Refines a batch of poses of one model against the images in a `FrameBuffers`.
+
+    Inside, the model's frame is moved to the centre of its bounding sphere, so that turning and moving are
+    decoupled wherever the mesh has its origin.
+    """
+
+    def __init__(
+        self,
+        model: ObjectModel,
+        frame: FrameBuffers,
+        config: RefinerConfig,
+        *,
+        num_problems: int = 1,
+        buffers: ModelBuffers | None = None,
+        learns: bool = False,
+    ) -> None:
+        """Simplify and upload the model (unless ``buffers`` holds it already) and allocate everything.
+
+        With ``learns`` the brightness of the surface can be learned (`learned`) if the model has none.
+        """
+        self.model = model
+        self.config = config
+        self.num_problems = num_problems
+        self.frame = frame
+        self.buffers = buffers or prepare_buffers(model, config.sampling.mesh_error, frame.device)
+        self.poses = PoseArrays(num_problems, frame.device)
+        sampling = config.sampling
+        settings = ViewSettings(
+            size_px=sampling.render_size_px,
+            surface_stride_px=sampling.surface_stride_px,
+            contour_spacing_px=sampling.contour_spacing_px,
+            max_contour_samples=sampling.max_contour_samples,
+        )
+        texels = None
+        if learns and not self.buffers.has_texture and config.color.enabled and config.color.learn:
+            texels = BrightnessTexels(self.buffers, model.diameter_m)
+        self.view = ModelView(
+            self.buffers,
+            model.radius_m,
+            self.poses,
+            num_problems,
+            settings,
+            None if texels is None else texels.baked,
+        )
+        spread = surface_spread(model.mesh, model.center)
+        self.solver = PoseSolver(self.poses, num_problems, frame.device, spread)
+        self.histograms = ColorHistograms(self.view, self.poses, frame, num_problems)
+        sums = self.solver.sums.array
+        self._depth = DepthTerm(self.view, self.poses, frame, config.depth, sums)
+        self._contour = ContourTerm(self.view, self.poses, frame, self.histograms, config.contour, sums)
+        self.learned: LearnedBrightness | None = None
+        if texels is not None:
+            limits = [config.color.occlusion_m, config.color.least_contrast]
+            self.learned = LearnedBrightness(texels, self.view, self.poses, frame, *limits)
+        self._has_pattern = config.color.enabled and (self.buffers.has_texture or self.learned is not None)
+        enabled = None if self.learned is None else self.learned.enabled
+        self._color = ColorTerm(self.view, self.poses, frame, config.color, sums, enabled)
+        self._center = np.eye(4)
+        self._center[:3, 3] = model.center
+        self._reports = SharedArray(num_problems, PoseReport, frame.device)
+        ended = [self.poses.R.array, self.poses.t.array, self.solver.best.array]
+        inputs = [reporter_of(model, spread, config.uncertainty), *ended]
+        self._report = record(report_poses, num_problems, inputs, [self._reports.array], frame.device)
+
+    def record_stage(self, stage: StageConfig) -> RecordedStage:
+        """Bind a stage to this refiner's buffers."""
+        draw, full, plain = (capture(part, self.frame.device) for part in self._launches(stage))
+        return RecordedStage(stage, draw if stage.render else None, full, plain)
+
+    def record_sequence(self, stages: Sequence[StageConfig]) -> RecordedSequence:
+        """Bind stages that always run one after the other."""
+        reusing = [stage.model_copy(update={"render": False}) for stage in stages]
+        variants = []
+        for variant in (stages, reusing):
+            parts = [self._launches(stage) for stage in variant]
+            for k in (1, 2):
+                launches = [launch for part in parts for launch in (*part[0], *part[k])]
+                variants.append(capture(launches, self.frame.device))
+        return RecordedSequence(tuple(self.record_stage(stage) for stage in stages), *variants)
+
+    def _launches(self, stage: StageConfig) -> tuple[list[Launch], list[Launch], list[Launch]]:
+        """Launches of a stage: drawing, work with all images, work with depth alone."""
+        pair, depth = self._depth.launches(stage)
+        measure, rows = ([pair], [depth]) if stage.pair_once else ([], [pair, depth])
+        draw = self.view.draw_launches() if stage.render else []
+        sample = self.view.sample_launches() if stage.render else []
+        plain = [*sample, *self.solver.launches(rows, stage.steps, measure)]
+        if stage.lines == "none":
+            return draw, plain, plain
+        measure, rows = [*measure, self._contour.measurement(stage)], [*rows, self._contour.accumulate]
+        if stage.lines == "step" and self._has_pattern:
+            measure += self._color.measure
+            rows.append(self._color.accumulate)
+        return draw, [*sample, *self.solver.launches(rows, stage.steps, measure)], plain
+
+    def set_poses(self, T_cam_obj: NDArray[np.float64]) -> None:
+        """Set the poses (P, 4, 4) that the next refinement starts from."""
+        self.poses.set(T_cam_obj @ self._center)
+
+    def set_prior(self, T_cam_obj: NDArray[np.float64], information: NDArray[np.float64]) -> None:
+        """Set the priors: means (P, 4, 4) and information (6, 6) or (P, 6, 6) about the model's centre."""
+        self.solver.set_prior(T_cam_obj @ self._center, information)
+
+    def image_box(self, T_cam_obj: NDArray[np.float64], margin_px: float) -> Box:
+        """Pixels that hold the bounding sphere at a pose (4, 4), with a margin; may be empty."""
+        center = T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]
+        return self.image_box_around(center.tolist(), margin_px)
+
+    def image_box_around(self, center_cam: Sequence[float], margin_px: float) -> Box:
+        """Pixels that hold the bounding sphere about a point [m], with a margin; may be empty."""
+        camera = self.frame.camera
+        whole = (0, 0, camera.width, camera.height)
+        x, y, z = center_cam
+        r = self.model.radius_m
+        if z <= 1.1 * r:
+            return whole
+        if camera.has_distortion:
+            corners = [[x + a * r, y + b * r, z + c * r] for a in (-1, 1) for b in (-1, 1) for c in (-1, 0)]
+            uv = camera.project(np.array(corners))
+            if not np.isfinite(uv).all():
+                return whole
+            (u0, v0), (u1, v1) = uv.min(axis=0).tolist(), uv.max(axis=0).tolist()
+        else:
+            u0, u1 = (
+                camera.cx + camera.fx * (x + s * r) / (z - s * math.copysign(r, x + s * r))
+                for s in (-1.0, 1.0)
+            )
+            v0, v1 = (
+                camera.cy + camera.fy * (y + s * r) / (z - s * math.copysign(r, y + s * r))
+                for s in (-1.0, 1.0)
+            )
+        x0, y0 = max(int(u0 - margin_px), 0), max(int(v0 - margin_px), 0)
+        x1, y1 = min(int(u1 + margin_px) + 2, camera.width), min(int(v1 + margin_px) + 2, camera.height)
+        return (x0, y0, max(x1, x0), max(y1, y0))
+
+    def refine(self, stages: Sequence[RecordedStage], occluders: Sequence[Launch] = ()) -> None:
+        """Run stages on the frame that was uploaded; nothing waits for the device."""
+        for stage in stages:
+            if stage.draw is not None:
+                stage.draw()
+                for draw_occluder in occluders:
+                    draw_occluder()
+            if self.frame.has_color:
+                stage.work()
+            else:
+                stage.work_without_color()
+
+    def refine_sequence(
+        self, sequence: RecordedSequence, occluders: Sequence[Launch] = (), reuse: bool = False
+    ) -> None:
+        """Run recorded stages, in one replay where no other models are drawn.
+
+        With ``reuse`` nothing is drawn: the samples of the last render serve.
+        """
+        has_color = self.frame.has_color
+        if reuse:
+            (sequence.reusing if has_color else sequence.reusing_without_color)()
+        elif occluders:
+            self.refine(sequence.stages, occluders)
+        else:
+            (sequence.whole if has_color else sequence.whole_without_color)()
+
+    def poses_of_model(self) -> NDArray[np.float64]:
+        """Poses (P, 4, 4) of the model's frame, rounded to single precision; waits for the device."""
+        return move_origin(self.poses.get(), -self.model.center)
+
+    def viewpoints(self) -> NDArray[np.float32]:
+        """Directions (P, 3) from the model's centre to the camera, in its frame; waits for the device."""
+        self.poses.R.pull()
+        self.poses.t.pull()
+        eye = -(self.poses.t.host[:, None] @ self.poses.R.host[:, 0])[:, 0]
+        eye /= np.sqrt(np.square(eye).sum(axis=1, keepdims=True))
+        return eye
+
+    def moved(self) -> NDArray[np.float32]:
+        """Squared distance (P,) that the last stage moved each pose by, in standard deviations.
+
+        Waits for the device.
+        """
+        self.solver.problems.pull()
+        moved: NDArray[np.float32] = self.solver.problems.host["moved"]
+        return moved
+
+    def result(self) -> Refinement:
+        """Poses and sums after `refine`; waits for the device."""
+        self._report()
+        self._reports.pull()
+        sums, problems = self.solver.pull()
+        counts = self.view.pull_counts().copy()
+        np.minimum(counts[1], self.view.contour.shape[1], out=counts[1])
+        reports = self._reports.host
+        T, information, covariance = (reports[name].copy() for name in ("T", "information", "covariance"))
+        return Refinement(T, sums.copy(), problems.copy(), counts, information, covariance)
+
+
+def reporter_of(model: ObjectModel, spread: NDArray[np.float64], uncertainty: UncertaintyConfig) -> Reporter:
+    """What the reporting kernel knows of a model whose surface has second moments ``spread`` (3, 3) [m^2]."""
+    reporter = Reporter()
+    reporter.center = wp.vec3d(*model.center)
+    reporter.spread = wp.mat33d(*spread.ravel())
+    reporter.direction_error_rad = DIRECTION_ERROR_RAD
+    reporter.unknown = wp.spatial_vectord(*np.repeat([model.diameter_m**-2, np.pi**-2], 3))
+    reporter.floor = wp.spatial_vectord(*uncertainty.variances)
+    return reporter

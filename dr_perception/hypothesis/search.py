@@ -1,0 +1,304 @@
+"""Poses of a model in a frame with nothing to start from: no training, no detector.
+
+Many poses are seeded (views from all around; votes of point pairs), judged by a few points each, pruned,
+aligned to the measured surface, judged again by depth, outline, mask, free space and colour, thinned out,
+refined as one batch, and told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.geometry.camera import Camera
+from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import move_origin
+from dr_perception.hypothesis.batch import Refined, batch_refiner, refine_batch
+from dr_perception.hypothesis.instances import different_instances, explained_pixels
+from dr_perception.hypothesis.pairs import pair_model
+from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
+from dr_perception.hypothesis.rank import Shares, probability, rank, summarise
+from dr_perception.hypothesis.region import check_region, region_of
+from dr_perception.hypothesis.result import PoseEstimate
+from dr_perception.hypothesis.scene import Region, SearchScene, prepare_scene
+from dr_perception.hypothesis.search_config import SearchConfig
+from dr_perception.hypothesis.seeds import from_belief, from_places, from_views, from_votes, snapped
+from dr_perception.hypothesis.spin import spin_by_color
+from dr_perception.hypothesis.tables import SearchModel, search_model
+
+_SPUN = 3
+
+Prior = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""A pose T_cam_obj (4, 4) and its covariance (6, 6)."""
+
+
+def search_poses(
+    model: ObjectModel,
+    frame: Frame,
+    mask: NDArray[np.bool_] | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    click: tuple[float, float] | None = None,
+    prior: Prior | None = None,
+    max_instances: int = 1,
+    config: SearchConfig | None = None,
+    device: wp.DeviceLike = "cpu",
+) -> list[PoseEstimate]:
+    """Find a model in a frame.
+
+    At most one of ``mask``, ``box``, ``click`` and ``prior`` says where; with none the whole frame is
+    searched. Several instances are looked for in turns, each among the pixels that those before leave.
+
+    Args:
+        model: What to look for.
+        frame: Where; depth is needed unless a mask or a prior is given.
+        mask: Pixels that show the object (H, W).
+        box: Pixels that hold it, (x0, y0, x1, y1).
+        click: A pixel (x, y) on it.
+        prior: A pose (4, 4) and its covariance (6, 6).
+        max_instances: Number of poses to return at most.
+        config: Settings.
+        device: Warp device.
+
+    Returns:
+        Poses of different instances, the most probable first; empty if nothing fits at all.
+
+    Raises:
+        ValueError: The region is empty, outside the image, of another size, or without depth where depth is
+        needed; more than one
+            region; ``max_instances`` below 1.
+    """
+    if max_instances < 1:
+        raise ValueError(f"max_instances must be at least 1, got {max_instances}")
+    check_region(frame, mask, box, click, prior)
+    region = region_of(model, frame, mask, box, click)
+    job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
+    first = _narrow(job, _seeds(job, prior, click), job.config.finalists)
+    found = _estimates(job, _refined(job, first), max_instances)
+    if prior is not None or region.is_mask:
+        return found
+    found, job = _more(job, found, max_instances)
+    if len(_sure(job, found)) < max_instances:
+        others = _estimates(job, _refined(job, _everywhere(job, first)), max_instances)
+        found = different_instances(model, [*found, *others], max_instances)
+    return found
+
+
+def _more(job: _Job, found: list[PoseEstimate], max_instances: int) -> tuple[list[PoseEstimate], _Job]:
+    """Search again and again among the pixels that what is surely found does not explain.
+
+    Every answer of a search competes with all others for its finalists, and many of them show the same few
+    instances. Ends when nothing new is sure, or enough is.
+
+    Returns:
+        All instances, and the job that is left.
+    """
+    known = 0
+    while known < len(_sure(job, found)) < max_instances:
+        known = len(_sure(job, found))
+        job = _without(job, _sure(job, found))
+        seeds = _seeds(job, None, None)
+        others = _estimates(job, _refined(job, _narrow(job, seeds, job.config.finalists)), max_instances)
+        found = different_instances(job.model, [*found, *others], max_instances)
+    return found, job
+
+
+def _without(job: _Job, found: Sequence[PoseEstimate]) -> _Job:
+    """The job with the pixels that poses explain taken from where it may look."""
+    poses = np.stack([one.T_cam_obj for one in found])
+    tolerance_m = job.config.fine_tolerance * job.model.diameter_m
+    taken = explained_pixels(job.search, job.model, job.scene.depth, job.frame.camera, poses, tolerance_m)
+    allowed = ~taken if job.region.allowed is None else job.region.allowed & ~taken
+    return _prepared(job.model, job.frame, replace(job.region, allowed=allowed), job.config, job.device)
+
+
+def _sure(job: _Job, found: Sequence[PoseEstimate]) -> list[PoseEstimate]:
+    """Estimates whose probability is enough."""
+    return [one for one in found if one.score >= job.config.enough]
+
+
+def finalists(
+    model: ObjectModel,
+    frame: Frame,
+    mask: NDArray[np.bool_] | None = None,
+    also: Sequence[NDArray[np.float64]] = (),
+    config: SearchConfig | None = None,
+    device: wp.DeviceLike = "cpu",
+) -> tuple[NDArray[np.float64], Shares]:
+    """Refined poses (P, 4, 4) of a search that looks everywhere, unranked, and what is known of each.
+
+    For those who fit the ranking. The arguments are those of `search_poses`; poses ``also`` (4, 4) are
+    refined and judged like those that the search found, and come last.
+    """
+    region = region_of(model, frame, mask, None, None)
+    job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
+    count = job.config.finalists - len(also)
+    T = _narrow(job, _seeds(job, None, None), count)
+    T = T if region.is_mask else _everywhere(job, T)
+    T = np.concatenate([T, *(move_origin(one[None], model.center) for one in also)])
+    refined = _refined(job, T)
+    if refined is None:
+        return T, {}
+    refined, shares = _judged(job, refined)
+    return refined.T_cam_obj, shares
+
+
+def _everywhere(job: _Job, first: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The best of some poses of the centre frame (P, 4, 4) and of those at all places of the frame."""
+    count = job.config.finalists
+    seeds, places = from_places(job.search, job.scene, np.random.default_rng(job.config.seed))
+    T = np.concatenate([first, _narrow(job, seeds, count, places)])
+    return _fewer(job, T, count) if len(T) else T
+
+
+def prepare_search(
+    model: ObjectModel, camera: Camera, config: SearchConfig | None = None, device: wp.DeviceLike = "cpu"
+) -> None:
+    """Make everything that a search for a model keeps, so that the first search is as fast as the next."""
+    config = config or SearchConfig()
+    where = wp.get_device(device)
+    search_model(model, config.refiner.sampling.mesh_error, where)
+    pair_model(model, where)
+    batch_refiner(model, camera, config.refiner, config.stages, max(config.finalists, 2), where)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything one search works on."""
+
+    model: ObjectModel
+    search: SearchModel
+    frame: Frame
+    region: Region
+    config: SearchConfig
+    scene: SearchScene
+    judge: Judge
+    device: wp.Device
+
+
+def _prepared(
+    model: ObjectModel, frame: Frame, region: Region, config: SearchConfig, device: wp.Device
+) -> _Job:
+    scene = prepare_scene(model, frame, region, config.refiner.depth, device)
+    search = search_model(model, config.refiner.sampling.mesh_error, device)
+    judge = Judge(search, scene.images, scene.object_points, device)
+    return _Job(model, search, frame, region, config, scene, judge, device)
+
+
+def _seeds(job: _Job, prior: Prior | None, click: tuple[float, float] | None) -> NDArray[np.float64]:
+    """Poses of the centre frame to start from."""
+    model, scene, config = job.model, job.scene, job.config
+    rng = np.random.default_rng(config.seed)
+    if prior is not None:
+        T = from_belief(np.asarray(prior[0], float), np.asarray(prior[1], float), config.belief_seeds, rng)
+        T = move_origin(T, model.center)
+        return np.concatenate([T, snapped(job.search, scene, T, rng)])
+    references = config.mask_references if job.region.is_mask else config.frame_references
+    voted = from_votes(model, scene, job.frame.camera, references, job.device, rng)
+    if not job.region.is_mask:
+        return voted
+    views = [from_views(job.search, m, config.view_shift, model.diameter_m) for m in _middles(job)]
+    return np.concatenate([voted, *views])
+
+
+def _middles(job: _Job) -> list[NDArray[np.float64]]:
+    """Where the middle of the visible side may be.
+
+    From depth, or from the size of the mask where there is none.
+    """
+    points = job.scene.object_points
+    if len(points) >= 8:
+        return [np.median(points, axis=0)]
+    labels = job.scene.images.label.numpy()
+    y, x = np.nonzero(labels == 1)
+    camera = job.frame.camera
+    middle = np.array([x.mean(), y.mean()])
+    extent = 2.0 * np.sqrt(max(len(x), 1) / np.pi)
+    z = camera.fx * job.model.diameter_m * np.array([0.5, 0.62, 0.75, 0.9]) / extent
+    return [camera.unproject(middle, np.array(depth)) for depth in z]
+
+
+def _narrow(
+    job: _Job, T: NDArray[np.float64], count: int, places: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Best seeds after pruning and alignment: poses of the centre frame (P, 4, 4).
+
+    With the numbers of the places that seeds are at (N,), each place keeps as many: a flat thing that any
+    side of the object fits coarsely must not crowd out where it is.
+    """
+    if len(T) == 0:
+        return T
+    d, c = job.model.diameter_m, job.config
+    coarse = c.coarse_tolerance * d
+    values = rank(summarise(job.judge.judge(T, coarse, samples=24, edges=0, points=32)))
+    T = T[best(values, c.coarse_kept) if places is None else best_by_group(values, places, c.place_kept)]
+    if job.frame.depth is not None:
+        T = job.judge.align(T, 1.5 * coarse, 0.5 * coarse, steps=5, samples=48)
+    values = rank(_shares(job, T, with_color=False))
+    kept = best(values, c.fine_kept)
+    T = T[kept]
+    if job.frame.depth is not None:
+        T = job.judge.align(T, 0.7 * coarse, 0.6 * c.fine_tolerance * d, steps=5, samples=128)
+    values = rank(_shares(job, T, with_color=True))
+    T = T[thin_out(T, values, count, 0.08 * d, np.radians(20.0))]
+    return _fewer(job, _with_twins(job, T), count)
+
+
+def _fewer(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The best of poses of the centre frame (P, 4, 4) that differ."""
+    d = job.model.diameter_m
+    return T[thin_out(T, rank(_shares(job, T, with_color=True)), count, 0.08 * d, np.radians(12.0))]
+
+
+def _with_twins(job: _Job, T: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The best poses, each also turned by what leaves the shape as it is; colour decides between them."""
+    best_few = T[: job.config.twinned]
+    return np.concatenate([T, (best_few[:, None] @ job.search.twins).reshape(-1, 4, 4)])
+
+
+def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
+    """Features of poses of the centre frame."""
+    tau = job.config.fine_tolerance * job.model.diameter_m
+    shares = summarise(job.judge.judge(T, tau))
+    return shares | job.judge.judge_colors(T, tau) if with_color else shares
+
+
+def _refined(job: _Job, T: NDArray[np.float64]) -> Refined | None:
+    """Poses of the centre frame (P, 4, 4) refined; None for none."""
+    return refine_batch(job.model, job.frame, T, job.config, job.device) if len(T) else None
+
+
+def _judged(job: _Job, refined: Refined) -> tuple[Refined, Shares]:
+    """Refined poses, the best of them turned to where their label says, and what is known of each."""
+    centred = move_origin(refined.T_cam_obj, job.model.center)
+    refined = _turned_by_color(job, refined, centred)
+    return refined, _shares(job, centred, with_color=True) | refined.shares()
+
+
+def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[PoseEstimate]:
+    """Judge refined poses and keep one of each instance."""
+    if refined is None:
+        return []
+    refined, shares = _judged(job, refined)
+    values = rank(shares)
+    scores = probability(values, shares)
+    estimates = [refined.estimate(int(i), float(scores[i])) for i in np.argsort(-values, kind="stable")]
+    return different_instances(job.model, estimates, max_instances)
+
+
+def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) -> Refined:
+    """Turn the best few poses of a body of revolution, here and in the result, to where its label says."""
+    label = job.search.label
+    if label is None or job.frame.color is None:
+        return refined
+    tau = job.config.fine_tolerance * job.model.diameter_m
+    image, depth = job.frame.color, job.scene.depth
+    values = rank(_shares(job, centred, with_color=True) | refined.shares())
+    for i in best(values, _SPUN):
+        centred[i] = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
+        refined = refined.turned(int(i), move_origin(centred[i], -job.model.center))
+    return refined

@@ -1,0 +1,257 @@
+"""What a search knows of a model before it sees an image.
+
+Views from all around, a distance field and colours.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from dr_perception.body.model_buffers import ModelBuffers
+from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh_measure import sample_surface
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import angle_between, exp_so3
+from dr_perception.hypothesis import refiner
+from dr_perception.hypothesis.judge_kernels import DistanceField, ViewTable
+from dr_perception.hypothesis.turn_table import TurnTable, surface_colors, unroll
+from dr_perception.view.contour import OUTER
+from dr_perception.view.model_view import ModelView, ViewSettings
+
+NUM_VIEWS = 320
+"""Directions from which a model is known: about 12 degrees apart."""
+SAMPLES_PER_VIEW = 256
+CONTOUR_PER_VIEW = 48
+_BATCH = 40
+_DISTANCE_RADII = 7.0
+_FIELD_SIZE = 40
+_FIELD_HALF_RADII = 1.3
+_COLOR_NEIGHBOURS = 6
+_COLOR_SPREAD = 0.012
+_AXIS_POINTS = 30_000
+_TWIN_POINTS = 3000
+_TWIN_STEPS = 24
+_TWIN_DISTANCE = 0.035
+
+_buffers: weakref.WeakKeyDictionary[ObjectModel, dict[tuple[float, str], ModelBuffers]] = (
+    weakref.WeakKeyDictionary()
+)
+_models: weakref.WeakKeyDictionary[ObjectModel, dict[str, SearchModel]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class SearchModel:
+    """Tables of one model on one device; everything is relative to the centre of its bounding sphere."""
+
+    views: ViewTable
+    field: DistanceField
+    directions: NDArray[np.float64]
+    """From the model to the camera of every view (V, 3)."""
+    points: NDArray[np.float32]
+    """Surface points of every view [m] (V, S, 3)."""
+    counts: NDArray[np.int32]
+    """Points of every view (V,)."""
+    middles: NDArray[np.float64]
+    """Their means [m] (V, 3)."""
+    has_colors: bool
+    """Whether the views know colours."""
+    twins: NDArray[np.float64]
+    """Motions of the centre frame (K, 4, 4) that hardly change the shape but may change the looks."""
+    axis: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    """Direction (3,) and point (3,) of the axis of revolution of the shape, unless declared a symmetry."""
+    label: TurnTable | None
+    """Colours around that axis; None without one or without colours."""
+
+
+def model_buffers(model: ObjectModel, mesh_error: float, device: wp.Device) -> ModelBuffers:
+    """Simplified mesh of a model on a device; made once, kept as long as the model lives."""
+    kept = _buffers.setdefault(model, {})
+    key = (mesh_error, str(device))
+    if key not in kept:
+        kept[key] = refiner.prepare_buffers(model, mesh_error, device)
+    return kept[key]
+
+
+def search_model(model: ObjectModel, mesh_error: float, device: wp.Device) -> SearchModel:
+    """Tables of a model; made once (about a second), kept as long as the model lives."""
+    kept = _models.setdefault(model, {})
+    if str(device) not in kept:
+        kept[str(device)] = _build(model, model_buffers(model, mesh_error, device))
+    return kept[str(device)]
+
+
+def sphere_directions(count: int) -> NDArray[np.float64]:
+    """Evenly spread unit vectors (count, 3) on a Fibonacci lattice (Gonzalez 2010)."""
+    k = np.arange(count) + 0.5
+    z = 1.0 - 2.0 * k / count
+    phi = np.pi * (1.0 + 5.0**0.5) * k
+    r = np.sqrt(1.0 - z * z)
+    return np.column_stack([r * np.cos(phi), r * np.sin(phi), z])
+
+
+def look_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations R_cam_obj (V, 3, 3) of cameras that see the model's centre from directions (V, 3)."""
+    forward = -directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+    helper = np.where(np.abs(forward[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
+    right = np.cross(helper, forward)
+    right /= np.linalg.norm(right, axis=-1, keepdims=True)
+    return np.stack([right, np.cross(forward, right), forward], axis=1)
+
+
+def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
+    directions = sphere_directions(NUM_VIEWS)
+    parts = [_render(model, buffers, d) for d in np.array_split(directions, -(-NUM_VIEWS // _BATCH))]
+    points, normals, counts, contour, outward, contour_counts = (
+        np.concatenate(p) for p in zip(*parts, strict=True)
+    )
+    device = buffers.device
+    views = ViewTable()
+    views.directions = wp.array(directions.astype(np.float32), dtype=wp.vec3, device=device)
+    views.points = wp.array(points, dtype=wp.vec3, device=device)
+    views.normals = wp.array(normals, dtype=wp.vec3, device=device)
+    views.count = wp.array(counts, dtype=int, device=device)
+    views.contour = wp.array(contour, dtype=wp.vec3, device=device)
+    views.outward = wp.array(outward, dtype=wp.vec3, device=device)
+    views.contour_count = wp.array(contour_counts, dtype=int, device=device)
+    colors = _colors(model, points)
+    table = colors if colors is not None else np.zeros((0, 0, 3), np.float32)
+    views.colors = wp.array(table, dtype=wp.vec3, device=device)
+    field = _distance_field(model, buffers)
+    twins, axis = _twins(model, field)
+    return SearchModel(
+        views=views,
+        field=field,
+        twins=twins,
+        axis=axis,
+        label=unroll(model.mesh, model.center, model.diameter_m, *axis) if axis is not None else None,
+        directions=directions,
+        points=points,
+        counts=counts,
+        middles=np.array(
+            [p[:c].mean(axis=0) if c else np.zeros(3) for p, c in zip(points, counts, strict=True)]
+        ),
+        has_colors=colors is not None,
+    )
+
+
+def _render(
+    model: ObjectModel, buffers: ModelBuffers, directions: NDArray[np.float64]
+) -> tuple[NDArray, ...]:
+    """Surface and contour points of some views, in random order so that the first few are spread as well."""
+    n = len(directions)
+    poses = PoseArrays(n, buffers.device)
+    T = np.tile(np.eye(4), (n, 1, 1))
+    T[:, :3, :3] = look_along(directions)
+    T[:, 2, 3] = _DISTANCE_RADII * model.radius_m
+    poses.set(T)
+    settings = ViewSettings(size_px=96, surface_stride_px=2, surface_margin_px=1, contour_spacing_px=2.0)
+    view = ModelView(buffers, model.radius_m, poses, n, settings)
+    view.render()
+    counts = view.pull_counts()
+    rng = np.random.default_rng(0)
+    surface, contour = view.surface.numpy(), view.contour.numpy()
+    contour_fields = (contour["point"], contour["outward"])
+    points, normals, kept = _pick(
+        (surface["point"], surface["normal"]), counts[0], None, SAMPLES_PER_VIEW, rng
+    )
+    edge, outward, edge_kept = _pick(
+        contour_fields, counts[1], contour["kind"] == int(OUTER), CONTOUR_PER_VIEW, rng
+    )
+    return points, normals, kept, edge, outward, edge_kept
+
+
+def _pick(
+    fields: tuple[NDArray, NDArray],
+    counts: NDArray[np.int32],
+    usable: NDArray[np.bool_] | None,
+    room: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    first, second = (np.zeros((len(counts), room, 3), np.float32) for _ in range(2))
+    kept = np.zeros(len(counts), np.int32)
+    for v, count in enumerate(counts):
+        ids = np.arange(min(int(count), fields[0].shape[1]))
+        if usable is not None:
+            ids = ids[usable[v, : len(ids)]]
+        ids = rng.permutation(ids)[:room]
+        kept[v] = len(ids)
+        first[v, : len(ids)] = fields[0][v, ids]
+        second[v, : len(ids)] = fields[1][v, ids]
+    return first, second, kept
+
+
+def _raycasting_scene(mesh: Mesh) -> object:
+    import open3d as o3d
+
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(
+        o3d.core.Tensor(mesh.vertices.astype(np.float32)), o3d.core.Tensor(mesh.faces.astype(np.uint32))
+    )
+    return scene
+
+
+def _distance_field(model: ObjectModel, buffers: ModelBuffers) -> DistanceField:
+    """Unsigned distance to the surface at the nodes of a cube around the model."""
+    import open3d as o3d
+
+    half = _FIELD_HALF_RADII * model.radius_m
+    axis = np.linspace(-half, half, _FIELD_SIZE, dtype=np.float32)
+    nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    scene = _raycasting_scene(Mesh(vertices=buffers.vertices.numpy(), faces=buffers.faces.numpy()))
+    distance = scene.compute_distance(o3d.core.Tensor(nodes.reshape(-1, 3))).numpy()  # type: ignore[attr-defined]
+    field = DistanceField()
+    field.values = wp.array(distance.reshape(nodes.shape[:3]), dtype=float, device=buffers.device)
+    field.half = float(half)
+    field.cells_per_m = float((_FIELD_SIZE - 1) / (2.0 * half))
+    return field
+
+
+def _twins(
+    model: ObjectModel, field: DistanceField
+) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
+    """Undeclared turns about principal axes that map the shape onto itself, and the axis of revolution."""
+    points, _, _ = sample_surface(model.mesh, _AXIS_POINTS, np.random.default_rng(0))
+    points = points - model.center
+    middle = points.mean(axis=0)
+    axes = np.linalg.svd(points - middle, full_matrices=False)[2]
+    points = points[:_TWIN_POINTS]
+    angles = np.arange(1, _TWIN_STEPS) * (2.0 * np.pi / _TWIN_STEPS)
+    S = np.tile(np.eye(4), (3 * len(angles), 1, 1))
+    S[:, :3, :3] = exp_so3((axes[:, None] * angles[:, None]).reshape(-1, 3))
+    S[:, :3, 3] = middle - S[:, :3, :3] @ middle
+    moved = np.einsum("kij,nj->kni", S[:, :3, :3], points) + S[:, None, :3, 3]
+    node = (moved + field.half) * field.cells_per_m
+    distance = map_coordinates(field.values.numpy(), node.reshape(-1, 3).T, order=1, mode="nearest")
+    alike = np.percentile(distance.reshape(len(S), -1), 90.0, axis=1) < _TWIN_DISTANCE * model.diameter_m
+    if model.symmetries.is_symmetric:
+        closest = np.stack([model.symmetries.closest(one, np.eye(4)) for one in S])
+        alike &= angle_between(closest[:, :3, :3], S[:, :3, :3]) > 0.05
+    round_about = np.flatnonzero(alike.reshape(3, -1).all(axis=1))
+    return S[alike], (axes[round_about[0]], middle) if len(round_about) else None
+
+
+def _colors(model: ObjectModel, points: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Model colours at surface points, averaged over a neighbourhood so that a small shift changes little."""
+    mesh = model.mesh
+    if mesh.vertex_colors is None and mesh.texture is None:
+        return None
+    import open3d as o3d
+
+    rng = np.random.default_rng(0)
+    spread = rng.normal(0.0, _COLOR_SPREAD * model.diameter_m, (_COLOR_NEIGHBOURS, *points.shape))
+    queries = (points + spread + model.center).astype(np.float32).reshape(-1, 3)
+    scene = _raycasting_scene(mesh)
+    hit = scene.compute_closest_points(o3d.core.Tensor(queries))  # type: ignore[attr-defined]
+    face = hit["primitive_ids"].numpy().astype(np.int64)
+    uv = hit["primitive_uvs"].numpy()
+    weights = np.column_stack([1.0 - uv.sum(axis=1), uv])
+    colors = surface_colors(mesh, face, weights)
+    assert colors is not None
+    return (colors.reshape(_COLOR_NEIGHBOURS, *points.shape).mean(axis=0) / 255.0).astype(np.float32)

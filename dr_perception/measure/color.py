@@ -1,0 +1,192 @@
+"""Colour rows: the brightness of a textured model against the image (direct image alignment.
+
+Lucas and Kanade 1981).
+
+The brightness of the model is a surface property, given with the model or learned; the image shows it under
+light from somewhere. That light is fitted to the samples of each object and frame before the rows are formed,
+so that only pattern, not shade, moves the pose. The derivative is that of the lit model (inverse alignment;
+Baker and Matthews 2004), which has no noise: what the model does not show is not measured, whereas noise of
+an image's gradient would seem to measure even the spin of a body of revolution.
+"""
+
+import warp as wp
+
+from dr_perception.device.normal_equations import (
+    COLOR_CHI2,
+    COLOR_INLIERS,
+    COLOR_ROWS,
+    COST,
+    EVIDENCE,
+    Sums,
+    add_row,
+    add_sums,
+)
+from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.measure.brightness import (
+    Light,
+    LightSquare,
+    is_visible_at,
+    light_gain,
+    luma_at,
+    shade_basis,
+    solve_light,
+)
+from dr_perception.measure.compiling import row_options
+from dr_perception.measure.robust import tukey_rho, tukey_weight
+from dr_perception.measure.spacing import image_scale, rows_per_measurement
+from dr_perception.raster.project import IdealCamera
+from dr_perception.view.surface_samples import SurfaceSample
+
+wp.set_module_options(row_options())
+
+_LEAST_FACING = wp.constant(0.2)
+_LEAST_SAMPLES = wp.constant(40.0)
+_LIGHT_EVERY = wp.constant(2)
+"""A light has five unknowns: every so-many-th sample is enough. The errors are the same with 1, 2 or 3."""
+
+
+@wp.struct
+class ColorNoise:
+    """How brightness scatters.
+
+    sigma: standard deviation in levels of 255. lateral_px: error of the place of the pattern, which shows
+    where brightness changes. cutoff: in standard deviations. shared_px2: area whose samples carry the
+    information of one. spacing_px: distance of samples in rendered pixels. hidden_m: a measurement nearer
+    than the model by more than this hides a sample.
+    """
+
+    sigma: float
+    lateral_px: float
+    cutoff: float
+    shared_px2: float
+    spacing_px: float
+    hidden_m: float
+
+
+@wp.kernel(enable_backward=False)
+def fit_light(
+    samples: wp.array2d[SurfaceSample],
+    count: wp.array[int],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    camera: CameraParams,
+    image: wp.array2d[wp.vec3ub],
+    depth: wp.array2d[float],
+    noise: ColorNoise,
+    enabled: wp.array[int],
+    refit: int,
+    # output
+    lights: wp.array[Light],
+):
+    """Least-squares light of each problem.
+
+    With ``refit`` weighted by the residuals under the light found before.
+
+    All zero where too few samples are visible and known, or the problem is not ``enabled``: no rows then.
+    """
+    problem = wp.tid()
+    if enabled[problem] == 0:
+        lights[problem] = Light()
+        return
+    R = R_cam_obj[problem, 0]
+    t = t_cam_obj[problem, 0]
+    old = lights[problem]
+    A = LightSquare()
+    b = Light()
+    used = float(0.0)
+    c2 = noise.cutoff * noise.cutoff
+    inverse_sigma = 1.0 / noise.sigma
+    n = wp.min(count[problem], samples.shape[1])
+    # No branch around the sums: Warp would copy all of them at the end of every branch.
+    for i in range(0, n, _LIGHT_EVERY):
+        sample = samples[problem, i]
+        p = R * sample.point + t
+        uv = project(camera, p)
+        if not (sample.brightness >= 0.0 and is_visible_at(p, uv, camera, depth, noise.hidden_m)):
+            continue
+        basis = shade_basis(sample.brightness, R * sample.normal)
+        value = luma_at(image, uv[0], uv[1])
+        s = inverse_sigma * (value - wp.dot(old, basis))
+        weight = wp.where(refit != 0, tukey_weight(s * s, c2), 1.0)
+        used += weight
+        for j in range(5):
+            weighted = weight * basis[j]
+            b[j] = b[j] + weighted * value
+            for k in range(j, 5):
+                A[j, k] = A[j, k] + weighted * basis[k]
+    for j in range(5):
+        for k in range(j):
+            A[j, k] = A[k, j]
+    light = Light()
+    if used * float(_LIGHT_EVERY) > _LEAST_SAMPLES:
+        light = solve_light(A, b)
+    lights[problem] = light
+
+
+@wp.func
+def seen_gradient(p: wp.vec3, normal: wp.vec3, gradient: wp.vec3) -> wp.vec3:
+    """How the brightness at the image of a surface point changes as the point moves, in the camera's frame.
+
+    The image of a motion is that of its shadow, along the viewing ray, on the surface.
+    """
+    return gradient - normal * (wp.dot(p, gradient) / wp.dot(p, normal))
+
+
+@wp.kernel(enable_backward=False)
+def accumulate_color(
+    samples: wp.array2d[SurfaceSample],
+    count: wp.array[int],
+    lights: wp.array[Light],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    active: wp.array[int],
+    camera: CameraParams,
+    image: wp.array2d[wp.vec3ub],
+    depth: wp.array2d[float],
+    cameras: wp.array[IdealCamera],
+    noise: ColorNoise,
+    lanes: int,
+    # output
+    total: wp.array2d[float],
+):
+    """Add the colour rows of every visible sample under the fitted light."""
+    problem, lane = wp.tid()
+    if active[problem] == 0:
+        return
+    light = lights[problem]
+    if wp.dot(light, light) == 0.0:
+        return
+    R = R_cam_obj[problem, 0]
+    t = t_cam_obj[problem, 0]
+    sums = Sums()
+    c2 = noise.cutoff * noise.cutoff
+    n = wp.min(count[problem], samples.shape[1])
+    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    correlation = rows_per_measurement(noise.shared_px2, spacing * spacing)
+    # No branch around the sums: Warp would copy all of them at the end of every branch.
+    for i in range(lane, n, lanes):
+        sample = samples[problem, i]
+        arm = R * sample.point
+        p = arm + t
+        uv = project(camera, p)
+        normal = R * sample.normal
+        facing = -wp.dot(normal, p) > _LEAST_FACING * wp.length(p)
+        known = wp.dot(sample.gradient, sample.gradient) >= 0.0  # not so for NaN
+        if not (known and facing and is_visible_at(p, uv, camera, depth, noise.hidden_m)):
+            continue
+        expected = wp.dot(light, shade_basis(sample.brightness, normal))
+        residual = expected - luma_at(image, uv[0], uv[1])
+        gain = light_gain(light, normal)
+        direction = gain * seen_gradient(p, normal, R * sample.gradient)
+        sideways = noise.lateral_px * p[2] / camera.fx
+        variance = noise.sigma * noise.sigma + sideways * sideways * wp.dot(direction, direction)
+        s = residual * residual / variance
+        weight = tukey_weight(s, c2)
+        inlier = wp.where(weight > 0.0, 1.0, 0.0)
+        sums[COLOR_ROWS] += 1.0
+        sums[COST] += tukey_rho(s, c2) / correlation
+        sums[COLOR_INLIERS] += inlier
+        sums[COLOR_CHI2] += inlier * s
+        sums = add_row(sums, direction, arm, residual, weight / (variance * correlation))
+    sums[EVIDENCE] = c2 / (3.0 * correlation) * sums[COLOR_ROWS] - sums[COST]
+    add_sums(problem, sums, total)

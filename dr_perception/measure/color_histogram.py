@@ -1,0 +1,174 @@
+"""Colour statistics of an object and of what surrounds it, learned from the frames in which it was tracked.
+
+Histograms of 16 levels a channel (Stoiber et al. 2022) over surface samples and over pixels just outside the
+outer contour.
+"""
+
+from __future__ import annotations
+
+import warp as wp
+
+from dr_perception.device.device_array import SharedArray
+from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.device.recording import capture, fill, record
+from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
+from dr_perception.measure.contour_lines import NUM_BINS, color_bin
+from dr_perception.measure.frame_buffers import FrameBuffers
+from dr_perception.view.contour import OUTER, ContourSample
+from dr_perception.view.model_view import ModelView
+from dr_perception.view.surface_samples import SurfaceSample
+
+_FIRST_OUTSIDE_PX = wp.constant(2)
+_LAST_OUTSIDE_PX = wp.constant(18)
+_HIDDEN_M = wp.constant(0.02)
+_FLOOR = wp.constant(1.0e-4)
+_LIMIT = wp.constant(3.0)
+
+
+@wp.func
+def _count(
+    uv: wp.vec2,
+    nearest_m: float,
+    camera: CameraParams,
+    image: wp.array2d[wp.vec3ub],
+    depth: wp.array2d[float],
+    problem: int,
+    bins: wp.array2d[float],
+    totals: wp.array[float],
+):
+    """Count the colour at a pixel unless something nearer than a given depth is measured there."""
+    x = wp.int32(wp.floor(uv[0] + 0.5))
+    y = wp.int32(wp.floor(uv[1] + 0.5))
+    if x >= 0 and y >= 0 and x < camera.width and y < camera.height:
+        z = depth[y, x]
+        hidden = z > 0.0 and z <= nearest_m
+        if not hidden:
+            wp.atomic_add(bins, problem, color_bin(image[y, x]), 1.0)
+            wp.atomic_add(totals, problem, 1.0)
+
+
+@wp.kernel(enable_backward=False)
+def count_object_colors(
+    samples: wp.array2d[SurfaceSample],
+    count: wp.array[int],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    camera: CameraParams,
+    image: wp.array2d[wp.vec3ub],
+    depth: wp.array2d[float],
+    # output
+    bins: wp.array2d[float],
+    totals: wp.array[float],
+):
+    """Count colours at the surface samples that nothing hides."""
+    problem, i = wp.tid()
+    if i < wp.min(count[problem], samples.shape[1]):
+        p = R_cam_obj[problem, 0] * samples[problem, i].point + t_cam_obj[problem, 0]
+        if p[2] > 0.0:
+            _count(project(camera, p), p[2] - _HIDDEN_M, camera, image, depth, problem, bins, totals)
+
+
+@wp.kernel(enable_backward=False)
+def count_background_colors(
+    samples: wp.array2d[ContourSample],
+    count: wp.array[int],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    camera: CameraParams,
+    image: wp.array2d[wp.vec3ub],
+    depth: wp.array2d[float],
+    # output
+    bins: wp.array2d[float],
+    totals: wp.array[float],
+):
+    """Count colours along lines that leave the outer contour."""
+    problem, i = wp.tid()
+    if i < wp.min(count[problem], samples.shape[1]):
+        sample = samples[problem, i]
+        R = R_cam_obj[problem, 0]
+        p = R * sample.point + t_cam_obj[problem, 0]
+        if p[2] > 0.0 and sample.kind == OUTER:
+            center = project(camera, p)
+            normal = wp.normalize(project_jacobian(camera, p) * (R * sample.outward))
+            for k in range(_FIRST_OUTSIDE_PX, _LAST_OUTSIDE_PX):
+                _count(
+                    center + float(k) * normal, p[2] - _HIDDEN_M, camera, image, depth, problem, bins, totals
+                )
+
+
+@wp.kernel(enable_backward=False)
+def blend(
+    rate: wp.array[float],
+    # output
+    new_object: wp.array2d[float],
+    new_background: wp.array2d[float],
+    totals: wp.array2d[float],
+    mean_object: wp.array2d[float],
+    mean_background: wp.array2d[float],
+    log_ratio: wp.array2d[float],
+):
+    """Blend new counts into the running histograms, clear them, and write the clipped log ratio."""
+    problem, k = wp.tid()
+    r = rate[0]
+    old_f = mean_object[problem, k]
+    old_b = mean_background[problem, k]
+    f = new_object[problem, k]
+    b = new_background[problem, k]
+    if old_f + old_b + f + b > 0.0:
+        f = old_f + r * (f / wp.max(totals[0, problem], 1.0) - old_f)
+        b = old_b + r * (b / wp.max(totals[1, problem], 1.0) - old_b)
+        mean_object[problem, k] = f
+        mean_background[problem, k] = b
+        new_object[problem, k] = 0.0
+        new_background[problem, k] = 0.0
+        log_ratio[problem, k] = wp.clamp(wp.log((f + _FLOOR) / (b + _FLOOR)), -_LIMIT, _LIMIT)
+
+
+class ColorHistograms:
+    """Running colour histograms of object and background for a batch of problems.
+
+    Attributes:
+        log_ratio: ``log p(color | object) / p(color | background)`` (P, `NUM_BINS`), 0 where nothing was
+            learned.
+    """
+
+    def __init__(self, view: ModelView, poses: PoseArrays, frame: FrameBuffers, num_problems: int) -> None:
+        """Allocate empty histograms."""
+        self._frame = frame
+        device, shape = frame.device, (num_problems, NUM_BINS)
+        self.log_ratio = wp.zeros(shape, dtype=float, device=device)
+        self._means = [wp.zeros(shape, dtype=float, device=device) for _ in range(2)]
+        new = [wp.zeros(shape, dtype=float, device=device) for _ in range(2)]
+        totals = wp.zeros((2, num_problems), dtype=float, device=device)
+        self._rate = SharedArray(1, float, device)
+        where = [poses.R.array, poses.t.array, frame.params, frame.color.array, frame.depth.array]
+        launches = [
+            fill(totals, 0),
+            record(
+                count_object_colors,
+                view.surface.shape,
+                [view.surface, view.surface_count, *where],
+                [new[0], totals[0]],
+                device,
+            ),
+            record(
+                count_background_colors,
+                view.contour.shape,
+                [view.contour, view.contour_count, *where],
+                [new[1], totals[1]],
+                device,
+            ),
+            record(blend, shape, [self._rate.array], [*new, totals, *self._means, self.log_ratio], device),
+        ]
+        self._launch = capture(launches, device)
+
+    def learn(self, rate: float) -> None:
+        """Blend the colours at the current poses in; a weight of 1 starts afresh, less follows changes.
+
+        A frame without a colour image teaches nothing.
+        """
+        if not self._frame.has_color:
+            return
+        self._rate.host[0] = rate
+        self._rate.push()
+        self._launch()

@@ -1,0 +1,110 @@
+"""Settings of how images are measured: metres, and pixels for image distances; every field has a default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DepthConfig(_Settings):
+    """Noise of the depth sensor and how depth rows use it."""
+
+    sigma_m: float = Field(
+        0.0, ge=0.0, description="Constant part of the standard deviation along the optical axis."
+    )
+    sigma_per_m2: float = Field(
+        0.0035, ge=0.0, description="Part of it that grows with the square of the depth."
+    )
+    lateral_px: float = Field(0.8, ge=0.0, description="Uncertainty of the pixel that a depth belongs to.")
+    cutoff_sigma: float = Field(
+        4.0, gt=0.0, description="Standard deviations beyond which a measurement does not pull."
+    )
+    shared_px2: float = Field(
+        52.0,
+        ge=1.0,
+        description="Pixels whose depths carry the information of one independent measurement.",
+    )
+
+
+class ContourConfig(_Settings):
+    """How outlines are measured in the colour image."""
+
+    reach_px: int = Field(
+        10, ge=2, le=24, description="Steps searched to either side of the expected outline."
+    )
+    sharpness: float = Field(
+        0.3, gt=0.0, le=1.0, description="Share of a pixel's colour evidence that is its own."
+    )
+    prior_sigma_px: float = Field(6.0, gt=0.0, description="Expected distance of the outline, in steps.")
+    region_floor_px: float = Field(
+        0.5, gt=0.0, description="Smallest standard deviation of a region measurement."
+    )
+    step_floor_px: float = Field(
+        0.2, gt=0.0, description="Smallest standard deviation of a step measurement."
+    )
+    inner_floor_px: float = Field(
+        0.5, gt=0.0, description="The same for edges inside the outline, which shade shows and shifts."
+    )
+    half_window_px: int = Field(1, ge=1, le=8, description="Step measurements look this far to either side.")
+    level_width_px: int = Field(
+        3, ge=1, le=8, description="Pixels beyond the window that give the step's two levels."
+    )
+    color_sigma: float = Field(6.0, gt=0.0, description="Noise of a colour channel in grey levels of 255.")
+    occlusion_m: float = Field(
+        0.02, gt=0.0, description="Something nearer by this much hides a contour point."
+    )
+    cutoff_sigma: float = Field(
+        3.0, gt=0.0, description="Standard deviations beyond which a line does not pull."
+    )
+    shared_px: float = Field(
+        9.0, ge=1.0, description="Pixels of outline that carry the information of one independent line."
+    )
+
+
+class ColorConfig(_Settings):
+    """How the pattern on an object is compared with the image."""
+
+    enabled: bool = Field(True, description="Use the model's colours where it has some that vary.")
+    learn: bool = Field(
+        True,
+        description="Learn the brightness of the surface while tracking where the model has no colours.",
+    )
+    least_contrast: float = Field(
+        8.0,
+        gt=0.0,
+        description="Learned brightness is used where it scatters by more than this beyond shading, of 255.",
+    )
+    sigma: float = Field(12.0, gt=0.0, description="Standard deviation of brightness in grey levels of 255.")
+    lateral_px: float = Field(0.5, ge=0.0, description="Error of the place of a pattern on the surface.")
+    cutoff_sigma: float = Field(
+        3.0, gt=0.0, description="Standard deviations beyond which a sample does not pull."
+    )
+    shared_px2: float = Field(
+        18.0, ge=1.0, description="Pixels that carry the information of one independent sample."
+    )
+    occlusion_m: float = Field(0.02, gt=0.0, description="Something nearer by this much hides a sample.")
+
+
+class StageConfig(_Settings):
+    """One stage of a refinement: measure lines once, then take steps."""
+
+    lines: Literal["region", "step", "none"] = Field("step", description="How outlines are measured.")
+    line_step_px: float = Field(1.0, gt=0.0, description="Pixels per step of a region search.")
+    depth_sigma_m: float = Field(
+        0.0, ge=0.0, description="Extra standard deviation of depths: widens the cut-off."
+    )
+    depth_every: int = Field(1, ge=1, description="Use every so-many-th surface sample for depth.")
+    pair_once: bool = Field(
+        True,
+        description="Pair samples with measured depths once, before the steps, so that the objective is "
+        "smooth; else at every step, which reaches farther.",
+    )
+    steps: int = Field(3, ge=1, description="Steps of the solver.")
+    render: bool = Field(
+        True, description="Render at the current pose before; else keep the last stage's samples."
+    )

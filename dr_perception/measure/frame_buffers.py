@@ -1,0 +1,60 @@
+"""Images of the current frame on a device, uploaded only where they are looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+import warp as wp
+
+from dr_perception.device.device_array import SharedArray
+from dr_perception.geometry.camera import Camera
+from dr_perception.geometry.camera_warp import camera_params
+from dr_perception.geometry.frame import Frame
+
+Box = tuple[int, int, int, int]
+"""Pixels ``x0 <= x < x1``, ``y0 <= y < y1`` as (x0, y0, x1, y1)."""
+
+
+class FrameBuffers:
+    """Colour (H, W) of `wp.vec3ub` and depth (H, W) in metres of one camera. Depth 0 means no measurement.
+
+    On CUDA whole images are copied; on the CPU only the boxes are, and what lies outside of them is left over
+    from earlier frames.
+    """
+
+    def __init__(self, camera: Camera, device: wp.DeviceLike = "cpu") -> None:
+        """Allocate for the size of a camera's images."""
+        self.camera = camera
+        self.params = camera_params(camera)
+        self.device = wp.get_device(device)
+        self.color = SharedArray((camera.height, camera.width), wp.vec3ub, device)
+        self.depth = SharedArray((camera.height, camera.width), float, device)
+        self.has_color = False
+        self.has_depth = False
+
+    def begin(self, frame: Frame) -> None:
+        """Announce the frame that boxes are uploaded from.
+
+        Raises:
+            ValueError: If the frame's camera is not the one the buffers were made for.
+        """
+        if frame.camera is not self.camera and frame.camera != self.camera:
+            raise ValueError(f"the frame's camera {frame.camera} differs from the tracker's {self.camera}")
+        self._frame = frame
+        self.has_color = frame.color is not None
+        self.has_depth = frame.depth is not None
+
+    def upload(self, box: Box) -> None:
+        """Make the pixels of a box of the current frame visible to kernels."""
+        if self.device.is_cuda:
+            box = (0, 0, self.camera.width, self.camera.height)
+        x0, y0, x1, y1 = box
+        if self._frame.color is not None:
+            self.color.host[y0:y1, x0:x1] = self._frame.color[y0:y1, x0:x1]
+        target = self.depth.host[y0:y1, x0:x1]
+        if self._frame.depth is None:
+            target.fill(0.0)
+        else:
+            source = self._frame.depth[y0:y1, x0:x1]
+            np.multiply(source, np.float32(self._frame.depth_scale_m), out=target, casting="unsafe")
+        self.color.push()
+        self.depth.push()

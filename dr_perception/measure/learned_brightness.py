@@ -1,0 +1,144 @@
+"""Brightness of an object's surface, learned while it is tracked, for models that bring no colours.
+
+What the image shows at a pose that is believed is written to texels on the faces of the model, freed of the
+light of the frame, so that the pattern of the first frames holds later ones in place: drift stops, and a turn
+that shape does not show is seen. A texel is the mean of its sightings, the last ones weighing most. An object
+whose brightness is explained by smooth shading, or on which the pattern does not move with the surface
+(highlights), has no pattern, and its colours are not used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import warp as wp
+
+from dr_perception.body.appearance import Appearance, BakedBrightness, lay_texels, upload
+from dr_perception.body.model_buffers import ModelBuffers
+from dr_perception.body.texel_gradient import gradient_stencil
+from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.device.recording import capture, record
+from dr_perception.geometry.mesh import Mesh
+from dr_perception.measure.frame_buffers import FrameBuffers
+from dr_perception.measure.learned_brightness_kernels import (
+    Learning,
+    Texels,
+    assess_pattern,
+    learn_texels,
+    slope_texels,
+)
+from dr_perception.view.model_view import ModelView
+
+_COARSENESS = 1.5
+"""Texels are larger than those of given textures, by which learning them is cheaper."""
+_PARTS = 6
+"""A frame teaches every so-many-th of the texels that are known already."""
+
+
+class BrightnessTexels:
+    """Texels of one object, unknown (NaN) at first.
+
+    Attributes:
+        baked: The texels as surface samples read them.
+        texels: The same with their places, as learning needs them.
+        neighbour, weight: How gradients follow from brightness, see `GradientStencil`.
+    """
+
+    def __init__(self, buffers: ModelBuffers, diameter_m: float) -> None:
+        """Lay texels onto the faces of a mesh whose diameter [m] sets their spacing."""
+        device = buffers.device
+        mesh = Mesh(vertices=buffers.vertices.numpy(), faces=buffers.faces.numpy())
+        grid = lay_texels(mesh, diameter_m, _COARSENESS)
+        stencil = gradient_stencil(grid.points, grid.normals, grid.used, grid.spacing_m)
+        corners = buffers.corner_normals.numpy().reshape(-1, 3, 3)[grid.face]
+        normals = np.einsum("tk,tkc->tc", grid.barycentric, corners)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        unused = np.ones(len(normals), dtype=bool)
+        unused[grid.used] = False
+        normals[unused] = 0.0  # faces no camera, so that it is never learned
+        unknown = np.full((len(grid.points), 3), np.nan, np.float32)
+        self.baked: BakedBrightness = upload(Appearance(grid, unknown[:, 0], unknown), device)
+        self.texels = Texels()
+        self.texels.points = wp.array(grid.points.astype(np.float32), dtype=wp.vec3, device=device)
+        self.texels.normals = wp.array(normals.astype(np.float32), dtype=wp.vec3, device=device)
+        self.texels.brightness = self.baked.brightness
+        self.texels.sightings = wp.zeros(len(grid.points), dtype=float, device=device)
+        self.neighbour = wp.array(stencil.neighbour, dtype=int, device=device)
+        self.weight = wp.array(stencil.weight, dtype=wp.vec3, device=device)
+
+    def forget(self) -> None:
+        """Make all texels unknown again."""
+        self.texels.brightness.fill_(np.nan)
+        self.baked.gradient.fill_(np.nan)
+        self.texels.sightings.zero_()
+
+
+class LearnedBrightness:
+    """Learns the texels of one object from frames in which its pose is believed.
+
+    Attributes:
+        enabled: Whether the pattern is worth comparing (1,), for `dr_perception.measure.color.fit_light`.
+    """
+
+    def __init__(
+        self,
+        texels: BrightnessTexels,
+        view: ModelView,
+        poses: PoseArrays,
+        frame: FrameBuffers,
+        hidden_m: float,
+        least_contrast: float,
+    ) -> None:
+        """Record what a frame teaches.
+
+        Args:
+            texels: The texels that the samples of the view read.
+            view: Where the samples are taken from.
+            poses: Pose that is believed when `learn` is called.
+            frame: The images.
+            hidden_m: A depth that differs from the surface's by more belongs to something else.
+            least_contrast: Levels of 255 by which brightness must scatter beyond shading to be a pattern.
+        """
+        device = frame.device
+        self._frame, self._texels, self._view = frame, texels, view
+        self.enabled = wp.zeros(1, dtype=int, device=device)
+        self._state = wp.zeros(1, dtype=Learning, device=device)
+        where = [poses.R.array, poses.t.array, frame.params, frame.color.array, frame.depth.array]
+        assess = record(
+            assess_pattern,
+            1,
+            [view.surface, view.surface_count, *where, hidden_m, least_contrast, _PARTS],
+            [self._state, self.enabled],
+            device,
+        )
+        count = texels.texels.points.shape[0]
+        learn = record(
+            learn_texels,
+            count,
+            [*where, hidden_m, least_contrast, _PARTS, self._state],
+            [texels.texels],
+            device,
+        )
+        slope = record(
+            slope_texels,
+            count,
+            [texels.neighbour, texels.weight, _PARTS, self._state, texels.texels],
+            [texels.baked.gradient],
+            device,
+        )
+        self._assess = assess
+        self._learn = capture([assess, learn, slope], device)
+
+    def begin(self) -> None:
+        """Forget everything and take the brightness seen at the current pose for the surface's own."""
+        self._texels.forget()
+        self._state.zero_()
+        self.enabled.zero_()
+        if self._frame.has_color and self._frame.has_depth:
+            self._learn()
+            self._view.render()  # so that the samples know what was learned
+            self._assess()
+
+    def learn(self) -> None:
+        """Learn from the frame at the current pose; without colour or depth it teaches nothing."""
+        if self._frame.has_color and self._frame.has_depth:
+            self._learn()

@@ -1,0 +1,1 @@
+"""Stages of rasterisation that the tracker's view and the differentiable renderer share."""

@@ -1,0 +1,200 @@
+"""One model seen from close by: a small render at the current pose and the visible points that it yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from dr_perception.body.appearance import BakedBrightness
+from dr_perception.body.model_buffers import ModelBuffers
+from dr_perception.device.device_array import SharedArray
+from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.device.recording import Launch, capture, fill, record
+from dr_perception.raster.project import IdealCamera, aim_cameras, transform_vertices
+from dr_perception.raster.types import DEFAULT_NEAR_M, EMPTY_KEY, Viewport
+from dr_perception.raster.zbuffer import rasterize_pinhole
+from dr_perception.view.contour import ContourSample, sample_contour
+from dr_perception.view.surface_samples import SurfaceSample, sample_surface_grid
+
+_CONTOUR_STEP_PX = 1.5
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How a model view is rendered and sampled."""
+
+    size_px: int = 128
+    """Width and height of the render, into which the bounding sphere just fits."""
+    surface_stride_px: int = 3
+    """Distance of surface samples in rendered pixels."""
+    surface_margin_px: int = 2
+    """Surface samples keep this distance from outlines and depth steps."""
+    max_relative_step: float = 0.02
+    """Difference of inverse depth over the margin, relative, above which it counts as a step."""
+    contour_spacing_px: float = 2.0
+    """Distance of contour samples in rendered pixels."""
+    contour_inner_tolerance: float = 0.03
+    """How much nearer, relative, the surface just inside a contour point may be."""
+    contour_outer_gap: float = 0.006
+    """How much farther, relative, the model just outside must be."""
+    max_contour_samples: int = 320
+    """Room for contour samples."""
+
+
+class ModelView:
+    """Renders a batch of poses of one model, each in a frame of its own, and samples surface and contour.
+
+    The camera is an ideal pinhole with the real one's position and axes, zoomed so that the bounding sphere
+    fills the render: cost does not depend on distance, and lens distortion does not enter, since only visible
+    points in the model's frame are wanted.
+
+    Attributes:
+        surface: `SurfaceSample` (P, N) with ``surface_count`` (P,).
+        contour: `ContourSample` (P, M) with ``contour_count`` (P,).
+        covered: Grid pixels on the model (P,), those next to an outline included.
+        counts: The three counts as rows (3, P).
+    """
+
+    def __init__(
+        self,
+        buffers: ModelBuffers,
+        radius_m: float,
+        poses: PoseArrays,
+        num_problems: int,
+        settings: ViewSettings,
+        brightness: BakedBrightness | None = None,
+    ) -> None:
+        """Allocate buffers; the model's bounding sphere is centred on its origin.
+
+        Surface samples carry ``brightness``, or that of the model if None.
+        """
+        self.buffers = buffers
+        self._brightness = buffers.baked if brightness is None else brightness
+        self.device = buffers.device
+        self.radius_m = radius_m
+        self.settings = settings
+        self._poses = poses
+        size, device, n = settings.size_px, self.device, num_problems
+        grid = -(-size // settings.surface_stride_px)
+        self.keys = wp.zeros((n, size, size), dtype=wp.uint64, device=device)
+        self.cameras = wp.zeros(n, dtype=IdealCamera, device=device)
+        self._viewports = SharedArray(n, Viewport, device)
+        self._viewports.host["width"] = size
+        self._viewports.host["height"] = size
+        self._viewports.push()
+        self.counts = SharedArray((3, n), int, device)
+        self.surface_count, self.contour_count, self.covered = (self.counts.array[k] for k in range(3))
+        self.surface = wp.zeros((n, grid * grid), dtype=SurfaceSample, device=device)
+        self.contour = wp.zeros((n, settings.max_contour_samples), dtype=ContourSample, device=device)
+        aim = record(
+            aim_cameras,
+            n,
+            [poses.t.array, radius_m, float(size)],
+            [self.cameras],
+            device,
+        )
+        self._begin = [fill(self.keys, EMPTY_KEY), fill(self.counts.array, 0), aim]
+        self._draw = self._record_draw(buffers, poses, 0)
+        self._sample = self._record_sampling(n, grid)
+
+    def _record_draw(self, buffers: ModelBuffers, poses: PoseArrays, first_face: int) -> list[Launch]:
+        n = self.keys.shape[0]
+        p_cam = wp.zeros((n, buffers.num_vertices), dtype=wp.vec3, device=self.device)
+        screen = wp.zeros((n, buffers.num_vertices), dtype=wp.vec2, device=self.device)
+        transform = record(
+            transform_vertices,
+            (n, buffers.num_vertices),
+            [
+                buffers.vertices,
+                buffers.vertex_instance,
+                poses.R.array,
+                poses.t.array,
+                self.cameras,
+                DEFAULT_NEAR_M,
+            ],
+            [p_cam, screen],
+            self.device,
+        )
+        cull = int(buffers.closed)
+        raster = record(
+            rasterize_pinhole,
+            (n, buffers.num_faces),
+            [
+                p_cam,
+                screen,
+                buffers.faces,
+                self.cameras,
+                self._viewports.array,
+                DEFAULT_NEAR_M,
+                cull,
+                first_face,
+            ],
+            [self.keys],
+            self.device,
+        )
+        return [transform, raster]
+
+    def _record_sampling(self, n: int, grid: int) -> list[Launch]:
+        s, b, p = self.settings, self.buffers, self._poses
+        where = [p.R.array, p.t.array, self.cameras, self._viewports.array]
+        mesh = [b.vertices, b.faces, b.planes, b.corner_normals, self._brightness]
+        surface = record(
+            sample_surface_grid,
+            (n, grid, grid),
+            [
+                self.keys,
+                *mesh,
+                *where,
+                s.surface_stride_px,
+                s.surface_margin_px,
+                s.max_relative_step,
+                b.num_faces,
+            ],
+            [self.surface, self.surface_count, self.covered],
+            self.device,
+        )
+        numbers = [s.contour_spacing_px, _CONTOUR_STEP_PX, s.contour_inner_tolerance, s.contour_outer_gap]
+        contour = record(
+            sample_contour,
+            (n, b.num_edges),
+            [
+                b.vertices,
+                b.faces,
+                b.edges,
+                b.planes,
+                b.corner_normals,
+                self.keys,
+                *where,
+                *numbers,
+                DEFAULT_NEAR_M,
+                b.num_faces,
+            ],
+            [self.contour, self.contour_count],
+            self.device,
+        )
+        return [surface, contour]
+
+    def add_occluder(self, buffers: ModelBuffers, poses: PoseArrays) -> Launch:
+        """Return a captured launch that draws another model into this view's z-buffer."""
+        return capture(self._record_draw(buffers, poses, self.buffers.num_faces), self.device)
+
+    def draw_launches(self) -> list[Launch]:
+        """Launches that aim at the object and draw it into an empty z-buffer."""
+        return [*self._begin, *self._draw]
+
+    def sample_launches(self) -> list[Launch]:
+        """Launches that sample what is visible in the z-buffer."""
+        return list(self._sample)
+
+    def render(self) -> None:
+        """Draw and sample at once."""
+        for launch in (*self._begin, *self._draw, *self._sample):
+            launch()
+
+    def pull_counts(self) -> NDArray[np.int32]:
+        """Rows of surface, contour and covered counts (3, P); waits for the device."""
+        self.counts.pull()
+        return self.counts.host

@@ -1,0 +1,127 @@
+"""Points on the visible surface, read from a z-buffer on a regular grid of pixels."""
+
+import warp as wp
+
+from dr_perception.body.appearance import BakedBrightness, brightness_at, gradient_at, texels_around
+from dr_perception.raster.project import IdealCamera
+from dr_perception.raster.types import Viewport
+from dr_perception.raster.zbuffer import key_face, key_inverse_z
+
+
+@wp.struct
+class SurfaceSample:
+    """A visible point of the model with its smooth normal, in the model's frame, and brightness, 0 to 255.
+
+    The gradient of brightness lies in the surface [levels/m], in the model's frame. Either is NaN where it is
+    not known.
+    """
+
+    point: wp.vec3
+    normal: wp.vec3
+    brightness: float
+    gradient: wp.vec3
+
+
+@wp.func
+def _is_interior(
+    keys: wp.array3d[wp.uint64],
+    view: int,
+    x: int,
+    y: int,
+    reach: int,
+    num_faces: int,
+    viewport: Viewport,
+    inverse_z: float,
+    max_slope: float,
+) -> bool:
+    """Whether pixels at a distance in four directions see the same surface, without a step in depth."""
+    if x < reach or y < reach or x >= viewport.width - reach or y >= viewport.height - reach:
+        return False
+    inside = bool(True)
+    for k in range(4):
+        dx = wp.where(k == 0, reach, wp.where(k == 1, -reach, 0))
+        dy = wp.where(k == 2, reach, wp.where(k == 3, -reach, 0))
+        key = keys[view, y + dy, x + dx]
+        face = key_face(key)
+        if face < 0 or face >= num_faces:
+            inside = False
+        elif wp.abs(key_inverse_z(key) - inverse_z) > max_slope * inverse_z:
+            inside = False
+    return inside
+
+
+@wp.func
+def _barycentric(p: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.vec3:
+    """Barycentric coordinates of a point in the plane of a triangle, kept inside it."""
+    normal = wp.cross(b - a, c - a)
+    scale = 1.0 / wp.max(wp.dot(normal, normal), 1.0e-30)
+    u = wp.clamp(wp.dot(wp.cross(c - b, p - b), normal) * scale, 0.0, 1.0)
+    v = wp.clamp(wp.dot(wp.cross(a - c, p - c), normal) * scale, 0.0, 1.0)
+    return wp.vec3(u, v, wp.max(1.0 - u - v, 0.0))
+
+
+@wp.kernel(enable_backward=False)
+def sample_surface_grid(
+    keys: wp.array3d[wp.uint64],
+    vertices: wp.array[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    planes: wp.array[wp.vec4],
+    corner_normals: wp.array[wp.vec3],
+    baked: BakedBrightness,
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    cameras: wp.array[IdealCamera],
+    viewports: wp.array[Viewport],
+    stride: int,
+    reach: int,
+    max_relative_step: float,
+    num_faces: int,
+    # output
+    samples: wp.array2d[SurfaceSample],
+    count: wp.array[int],
+    covered: wp.array[int],
+):
+    """Append the point seen at every ``stride``-th pixel that is not next to an outline or step in depth.
+
+    ``covered`` counts all grid pixels on the model, those next to outlines included. Faces of other meshes in
+    the buffer have indices from ``num_faces`` on.
+    """
+    view, gy, gx = wp.tid()
+    v = viewports[view]
+    x = gx * stride + stride // 2
+    y = gy * stride + stride // 2
+    if x >= v.width or y >= v.height:
+        return
+    key = keys[view, y, x]
+    face = key_face(key)
+    if face < 0 or face >= num_faces:
+        return
+    wp.atomic_add(covered, view, 1)
+    if not _is_interior(keys, view, x, y, reach, num_faces, v, key_inverse_z(key), max_relative_step):
+        return
+    slot = wp.atomic_add(count, view, 1)
+    if slot >= samples.shape[1]:
+        return
+    camera = cameras[view]
+    ray = wp.vec3((float(x + v.x0) - camera.cx) / camera.fx, (float(y + v.y0) - camera.cy) / camera.fy, 1.0)
+    R = R_cam_obj[view, 0]
+    plane = planes[face]
+    normal = wp.vec3(plane[0], plane[1], plane[2])
+    # Intersection of the viewing ray with the face's plane, in the model's frame.
+    origin = -(wp.transpose(R) * t_cam_obj[view, 0])
+    direction = wp.transpose(R) * ray
+    s = (plane[3] - wp.dot(normal, origin)) / wp.dot(normal, direction)
+    out = SurfaceSample()
+    out.point = origin + s * direction
+    corner = faces[face]
+    weights = _barycentric(out.point, vertices[corner[0]], vertices[corner[1]], vertices[corner[2]])
+    out.normal = wp.normalize(
+        weights[0] * corner_normals[3 * face]
+        + weights[1] * corner_normals[3 * face + 1]
+        + weights[2] * corner_normals[3 * face + 2]
+    )
+    if baked.layout.shape[0] > 0:
+        at = texels_around(baked, face, weights)
+        out.brightness = brightness_at(baked, at)
+        out.gradient = gradient_at(baked, at)
+    samples[view, slot] = out

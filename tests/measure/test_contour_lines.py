@@ -1,0 +1,205 @@
+"""Measured outlines against synthetic edges whose place is known to a small part of a pixel."""
+
+import numpy as np
+import pytest
+import warp as wp
+from scipy.special import ndtr
+
+from dr_perception.geometry import Camera
+from dr_perception.geometry.camera_warp import camera_params
+from dr_perception.measure.contour_lines import (
+    NUM_BINS,
+    ContourLine,
+    LineSearch,
+    measure_lines_by_region,
+    measure_lines_by_step,
+)
+from dr_perception.view import contour
+from dr_perception.view.contour import ContourSample
+
+SIZE, FOCAL = 64, 100.0
+CAMERA = Camera(SIZE, SIZE, FOCAL, FOCAL, 31.5, 31.5)
+INNER, OUTER = np.array([190.0, 70.0, 60.0]), np.array([60.0, 90.0, 140.0])
+
+
+def edge_image(angle, position, blur=0.3, inner=INNER, outer=OUTER, noise=0.0, seed=0):
+    """RGB image of a straight edge at a signed distance [px] from the middle, inner colour on the near side.
+
+    Each pixel is the mean over its area of a step blurred by a Gaussian [px].
+    """
+    normal = np.array([np.cos(angle), np.sin(angle)])
+    fine = (np.arange(8) + 0.5) / 8.0 - 0.5
+    coordinates = (np.arange(SIZE)[:, None] + fine).reshape(-1) - 31.5
+    distance = coordinates[None, :] * normal[0] + coordinates[:, None] * normal[1] - position
+    share = ndtr(-distance / max(blur, 1e-6)).reshape(SIZE, 8, SIZE, 8).mean(axis=(1, 3))
+    image = outer + share[..., None] * (inner - outer)
+    image += np.random.default_rng(seed).normal(0.0, noise, image.shape) if noise else 0.0
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def search(**settings):
+    made = LineSearch()
+    defaults = {
+        "reach": 10, "step_px": 1.0, "sharpness": 0.3, "prior_sigma_px": 6.0,
+        "occlusion_m": 0.02, "floor_px": 0.0, "inner_floor_px": 0.0, "color_sigma": 2.0,
+    }  # fmt: skip
+    for key, value in {**defaults, **settings}.items():
+        setattr(made, key, value)
+    return made
+
+
+def measure(kernel, image, angle, extra, settings, along=(0.0,), kind=0, depth=None):
+    """Lines of contour points at the middle, moved along the edge by pixels; the model is at 1 m."""
+    n = len(along)
+    normal, tangent = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    samples = np.zeros((1, n), dtype=ContourSample.numpy_dtype())
+    samples["point"][0, :, :2] = np.outer(along, tangent) / FOCAL
+    samples["point"][0, :, 2] = 1.0
+    samples["outward"][0, :, :2] = normal
+    samples["kind"] = kind
+    depth = np.zeros((SIZE, SIZE)) if depth is None else depth
+    lines = wp.zeros((1, n), dtype=ContourLine, device="cpu")
+    inputs = [
+        wp.array(samples, dtype=ContourSample, device="cpu"),
+        wp.array([n], dtype=int, device="cpu"),
+        wp.array(np.eye(3, dtype=np.float32)[None, None], dtype=wp.mat33, device="cpu"),
+        wp.zeros((1, 1), dtype=wp.vec3, device="cpu"),
+        camera_params(CAMERA),
+        wp.array(image, dtype=wp.vec3ub, device="cpu"),
+        wp.array(depth.astype(np.float32), dtype=float, device="cpu"),
+        *extra,
+        settings,
+    ]
+    wp.launch(kernel, (1, n), inputs, [lines], device="cpu")
+    return lines.numpy()[0]
+
+
+ALONG = np.linspace(-8.0, 8.0, 33)
+ANGLES = [0.0, 0.4, np.pi / 4, 1.2, np.pi / 2, 2.5, 4.0, 5.6]
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+@pytest.mark.parametrize(("half_window", "blur", "reach"), [(1, 0.3, 0.4), (2, 0.5, 1.0), (3, 0.9, 1.5)])
+def test_steps_are_found_without_bias(angle: float, half_window: int, blur: float, reach: float) -> None:
+    for position in np.linspace(-reach, reach, 7):
+        image = edge_image(angle, position, blur)
+        lines = measure(measure_lines_by_step, image, angle, [half_window, 3], search(), ALONG)
+        assert (lines["variance"] > 0.0).all()
+        assert abs(lines["offset"].mean() - position) < 0.05
+        assert np.abs(lines["offset"] - position).max() < 0.15
+
+
+def test_the_result_does_not_depend_on_contrast_or_colours() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        inner, outer = rng.uniform(20, 235, (2, 3))
+        if np.linalg.norm(inner - outer) < 40:
+            continue
+        image = edge_image(0.7, 0.3, 0.4, inner, outer)
+        lines = measure(measure_lines_by_step, image, 0.7, [2, 3], search(), ALONG)
+        assert abs(lines["offset"].mean() - 0.3) < 0.05
+
+
+@pytest.mark.parametrize("noise", [2.0, 5.0, 10.0])
+@pytest.mark.parametrize("half_window", [1, 3])
+def test_reported_variance_is_true_to_the_error(noise: float, half_window: int) -> None:
+    normalised = []
+    for seed in range(20):
+        angle, position = 0.3 * seed, 0.02 * (seed - 10)
+        image = edge_image(angle, position, 0.4, noise=noise, seed=seed)
+        settings = search(color_sigma=noise)
+        lines = measure(
+            measure_lines_by_step, image, angle, [half_window, 3], settings, np.linspace(-12, 12, 7)
+        )
+        good = lines["variance"] > 0.0
+        assert good.mean() > 0.8
+        normalised.append((lines["offset"] - position)[good] / np.sqrt(lines["variance"][good]))
+    assert 0.5 < np.std(np.concatenate(normalised)) < 1.5
+
+
+def ramped(image, angle, per_px):
+    """The image with levels added to it that grow along the normal beyond the edge."""
+    coordinates = np.arange(SIZE) - 31.5
+    distance = coordinates[None, :] * np.cos(angle) + coordinates[:, None] * np.sin(angle)
+    ramp = per_px * np.clip(distance, 0.0, 8.0)
+    return np.clip(np.rint(image + ramp[..., None]), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("per_px", [-6.0, 6.0, 10.0])
+def test_what_a_slope_of_the_background_shifts_is_in_the_variance(per_px: float) -> None:
+    angle, inner, outer = 0.7, np.array([120.0, 120.0, 120.0]), np.array([60.0, 60.0, 60.0])
+    even = edge_image(angle, 0.0, 0.4, inner, outer)
+    level, sloped = (
+        measure(measure_lines_by_step, image, angle, [1, 3], search(), ALONG)
+        for image in (even, ramped(even, angle, per_px))
+    )
+    shift = np.abs(sloped["offset"].mean())
+    assert shift > 3.0 * np.sqrt(level["variance"].mean())  # or there would be nothing to count
+    sigma = np.sqrt(sloped["variance"].mean())
+    assert 0.5 * shift < sigma < 3.0 * shift
+
+
+def test_edges_inside_the_outline_are_known_less_well() -> None:
+    image = edge_image(0.7, 0.2, 0.4)
+    outer, inner = (
+        measure(measure_lines_by_step, image, 0.7, [1, 3], search(inner_floor_px=0.5), ALONG, int(kind))
+        for kind in (contour.OUTER, contour.INNER)
+    )
+    np.testing.assert_allclose(inner["variance"], outer["variance"] + 0.25, rtol=1e-4)
+    np.testing.assert_array_equal(inner["offset"], outer["offset"])
+
+
+def test_an_edge_beyond_the_window_or_too_faint_is_no_measurement() -> None:
+    flat = edge_image(0.5, 0.0, inner=OUTER + 5.0)
+    far = edge_image(0.5, 9.0)
+    for image in (flat, far):
+        lines = measure(measure_lines_by_step, image, 0.5, [1, 3], search(color_sigma=6.0), ALONG)
+        assert not lines["variance"].any()
+
+
+@pytest.mark.parametrize("kernel", [measure_lines_by_step, measure_lines_by_region])
+def test_points_behind_something_nearer_are_marked_hidden(kernel) -> None:
+    depth = np.full((SIZE, SIZE), 1.5)
+    depth[32:] = 0.9
+    extra = (
+        [1, 3] if kernel is measure_lines_by_step else [wp.zeros((1, NUM_BINS), dtype=float, device="cpu")]
+    )
+    lines = measure(kernel, edge_image(0.0, 0.0), 0.0, extra, search(), [-10.0, 10.0], depth=depth)
+    assert lines["variance"][0] >= 0.0 and lines["variance"][1] < 0.0
+
+
+def learned(inner, outer):
+    """Log ratios (1, bins) of an object and a background of one colour each."""
+    ratio = np.zeros((1, NUM_BINS), dtype=np.float32)
+    for color, value in ((inner, 3.0), (outer, -3.0)):
+        r, g, b = (color.astype(int) >> 4).tolist()
+        ratio[0, (r << 8) + (g << 4) + b] = value
+    return wp.array(ratio, dtype=float, device="cpu")
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+@pytest.mark.parametrize("step_px", [1.0, 2.0])
+def test_regions_reach_far_and_find_the_boundary(angle: float, step_px: float) -> None:
+    settings = search(step_px=step_px, prior_sigma_px=6.0 * step_px, floor_px=0.5 * step_px, sharpness=1.0)
+    for position in (-8.0, -3.3, 0.0, 0.4, 5.2, 8.0):
+        image = edge_image(angle, position, 0.1)
+        extra = [learned(INNER, OUTER)]
+        lines = measure(measure_lines_by_region, image, angle, extra, settings, ALONG)
+        good = lines["variance"] > 0.0
+        assert good.mean() > 0.9
+        assert abs(lines["offset"][good].mean() - position) < 0.3 + 0.5 * step_px
+        assert (
+            np.abs(lines["offset"][good] - position) < 3.0 * np.sqrt(lines["variance"][good])
+        ).mean() > 0.9
+
+
+def test_regions_without_knowledge_say_nothing() -> None:
+    extra = [wp.zeros((1, NUM_BINS), dtype=float, device="cpu")]
+    lines = measure(measure_lines_by_region, edge_image(0.3, 2.0), 0.3, extra, search(floor_px=0.5), ALONG)
+    assert not lines["variance"].any()
+
+
+def test_regions_are_not_measured_at_outlines_inside_the_model() -> None:
+    extra = [learned(INNER, OUTER)]
+    lines = measure(measure_lines_by_region, edge_image(0.3, 2.0), 0.3, extra, search(), ALONG, kind=1)
+    assert not lines["variance"].any()
