@@ -22,7 +22,7 @@ import numpy as np
 import warp as wp
 from consistency_plots import plot_nees, plot_reliability
 from numpy.typing import NDArray
-from scenes import OPEN_SCENES, RIGHT, ROOT, evaluation_points, read_scenes, write_report
+from scenes import OPEN_SCENES, RIGHT, ROOT, about, evaluation_points, read_scenes, write_report
 from simulate import Noise, Simulator
 
 import dr_perception as drp
@@ -68,16 +68,11 @@ def bound_m(model: ObjectModel, surface: SurfaceUncertainty, T: Array, informati
     """Least root mean square displacement that an information matrix about the model's centre allows."""
     center = np.eye(4)
     center[:3, 3] = model.center
-    basis = observable_basis(T @ center, _about_center(model))
+    basis = observable_basis(T @ center, about(model.symmetries, model.center))
     reduced = basis @ information @ basis.T
     covariance = basis.T @ np.linalg.pinv(reduced, rcond=1e-12) @ basis
     bound = surface.displacement_m(T[:3, :3], covariance)
     return bound if bound < _LARGEST_BOUND_M else float("nan")
-
-
-def _about_center(model: ObjectModel) -> drp.Symmetries:
-    axes = tuple(type(a)(a.axis, a.offset - model.center) for a in model.symmetries.continuous)
-    return drp.Symmetries(continuous=axes)
 
 
 def trial(

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import fit_peers
 import numpy as np
+from casting import cast_depth
 from numpy.typing import NDArray
 from scenes import LEVELS, REAL_SETS, ROOT, SHARED, evaluation_points, moved, write_report
 
@@ -91,22 +92,11 @@ def add_error(
 
 def depth_residual(case: Case, T: NDArray[np.float64]) -> float:
     """Median |measured - rendered| depth [m] inside the mask at a pose, by ray casting."""
-    import open3d as o3d
-
-    scene = o3d.t.geometry.RaycastingScene()
-    mesh = case.model.mesh
-    vertices = (mesh.vertices @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
-    scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(mesh.faces.astype(np.uint32)))
     depth = case.frame.depth_m()
-    y, x = np.nonzero(case.mask & (depth > 0.0))
-    if len(y) == 0:
-        return float("nan")
-    rays = np.column_stack([np.zeros((len(y), 3)), case.frame.camera.rays()[y, x], np.ones(len(y))]).astype(
-        np.float32
-    )
-    z = scene.cast_rays(o3d.core.Tensor(rays))["t_hit"].numpy()
+    seen = case.mask & (depth > 0.0)
+    z = cast_depth(case.model, T, case.frame.camera, seen)
     hit = np.isfinite(z)
-    return float(np.median(np.abs(z[hit] - depth[y, x][hit]))) if hit.any() else float("nan")
+    return float(np.median(np.abs(z[hit] - depth[seen][hit]))) if hit.any() else float("nan")
 
 
 def timed(function: Callable[[], PoseEstimate | None]) -> tuple[PoseEstimate | None, float, float]:

@@ -29,6 +29,7 @@ if [ -d "$shared/data/bench/open" ]; then
 fi
 if [ -d "$shared/data/real" ]; then
     run benchmarks/fit.py real
+    run benchmarks/real.py
 fi
 run benchmarks/render.py --core 0
 run benchmarks/gradients.py

@@ -22,6 +22,7 @@ from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import retract
+from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("DR_PERCEPTION_SHARED", ROOT.parent / "shared"))
@@ -117,6 +118,14 @@ def moved(
     d, w = rng.normal(size=3), rng.normal(size=3)
     xi = np.concatenate([distance_m * d / np.linalg.norm(d), np.radians(angle_deg) * w / np.linalg.norm(w)])
     return retract(T, xi)
+
+
+def about(symmetries: Symmetries, point: NDArray[np.float64]) -> Symmetries:
+    """Symmetries in a frame whose origin is moved to a point of the old one."""
+    axes = tuple(ContinuousSymmetry(s.axis, s.offset - point) for s in symmetries.continuous)
+    discrete = np.array(symmetries.discrete)
+    discrete[:, :3, 3] += discrete[:, :3, :3] @ point - point
+    return Symmetries(discrete, axes)
 
 
 def scene_folders(root: Path, names: Sequence[str] | None = None) -> list[Path]:
