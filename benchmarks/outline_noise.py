@@ -25,6 +25,8 @@ from simulate import CAMERA, Noise, Simulator
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.batch import BatchRefiner, batch_refiner
 from dr_perception.hypothesis.search_config import FitConfig
+from dr_perception.measure.modalities import OUTLINE
+from dr_perception.measure.terms import OutlineTerm
 
 Array = NDArray[np.float64]
 _DISTANCES_PX = np.array([0.01, 2.0, 4.0, 6.0, 9.0, 12.0, 16.0, 20.0, 26.0, 32.0, 40.0])
@@ -37,8 +39,11 @@ def measured_lines(batch: BatchRefiner, T: Array) -> NDArray[np.void]:
     refiner = batch.refiner
     refiner.set_poses(T[None])
     batch.learn_colors()
-    refiner._contour.measurement(batch.stages[-1].config)()
-    lines = refiner._contour.lines.numpy()[0, : int(refiner.view.contour_count.numpy()[0])]
+    outline = refiner.terms[int(OUTLINE)]
+    assert isinstance(outline, OutlineTerm)
+    for measure in outline.launches(batch.stages[-1].config).measure:
+        measure()
+    lines = outline.lines.numpy()[0, : int(refiner.view.contour_count.numpy()[0])]
     lines = lines[lines["variance"] > 0.0]
     return lines[lines["offset"] ** 2 < refiner.config.contour.cutoff_sigma**2 * lines["variance"]]
 

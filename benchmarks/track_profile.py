@@ -17,6 +17,7 @@ import dr_perception as drp
 from dr_perception.device.recording import capture
 from dr_perception.hypothesis.refiner import PoseRefiner
 from dr_perception.measure.config import StageConfig
+from dr_perception.measure.terms import stage_launches
 from dr_perception.tracking.object_track import ObjectTrack
 
 PARTS = ("upload", "draw", "sample", "measure", "accumulate", "solve", "learn", "host")
@@ -41,14 +42,9 @@ class StageParts:
     def __init__(self, refiner: PoseRefiner, stage: StageConfig) -> None:
         """Capture what the refiner captures for the stage, prefix by prefix."""
         device, solver = refiner.frame.device, refiner.solver
-        pair, depth = refiner._depth.launches(stage)
-        rows = [depth] if stage.pair_once else [pair, depth]
+        measure, rows = stage_launches(refiner.terms, stage)
         self.draw = capture(refiner.view.draw_launches(), device) if stage.render else _nothing
         sample = list(refiner.view.sample_launches()) if stage.render else []
-        measure = [pair] if stage.pair_once else []
-        if stage.lines != "none":
-            measure.append(refiner._contour.measurement(stage))
-            rows.append(refiner._contour.accumulate)
         self.sample = capture(sample, device) if sample else _nothing
         self.measure = capture([*sample, *measure], device) if sample or measure else _nothing
         self.all = capture([*sample, *solver.launches(rows, stage.steps, measure)], device)

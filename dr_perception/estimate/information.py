@@ -5,6 +5,7 @@ In double precision, as Warp functions for single poses.
 
 import warp as wp
 
+from dr_perception.device.evidence import Sums
 from dr_perception.device.spd import positive_part
 
 wp.set_module_options({"max_unroll": 1})
@@ -25,14 +26,14 @@ def orthonormal(R32: wp.mat33) -> wp.mat33d:
 
 
 @wp.func
-def unpacked(sums: wp.array2d[float], problem: int) -> wp.spatial_matrixd:
-    """Information matrix (6, 6) of one problem from its sums (P, `NUM_SUMS`), the images' alone."""
+def unpacked(sums: Sums) -> wp.spatial_matrixd:
+    """Information matrix (6, 6) that sums hold."""
     H = wp.spatial_matrixd()
     k = int(0)
     for i in range(6):
         for j in range(i, 6):
-            H[i, j] = wp.float64(sums[problem, k])
-            H[j, i] = wp.float64(sums[problem, k])
+            H[i, j] = wp.float64(sums[k])
+            H[j, i] = wp.float64(sums[k])
             k += 1
     return H
 

@@ -9,7 +9,7 @@ and radians need no common scale.
 
 import warp as wp
 
-from dr_perception.device.normal_equations import COST, GRADIENT, NUM_SUMS, Sums
+from dr_perception.device.evidence import COST, GRADIENT, NUM_SUMS, Sums, joint_sums
 from dr_perception.geometry.se3_warp import exp_so3
 
 _RELATIVE_ROUNDING = wp.constant(wp.float64(1.0e-5))
@@ -188,8 +188,8 @@ def decide_and_step(
     # output
     problems: wp.array[Problem],
     active: wp.array[int],
-    trial_sums: wp.array2d[float],
-    best_sums: wp.array2d[float],
+    trial_sums: wp.array3d[float],
+    best_sums: wp.array3d[float],
     trial_R: wp.array2d[wp.mat33],
     trial_t: wp.array2d[wp.vec3],
 ):
@@ -206,7 +206,9 @@ def decide_and_step(
     R = trial_R[i, 0]
     t = trial_t[i, 0]
     to_prior = prior_residual(prior, R, t)
-    cost = trial_sums[i, COST] + wp.dot(to_prior, prior.information * to_prior)
+    cost = wp.dot(to_prior, prior.information * to_prior)
+    for m in range(trial_sums.shape[1]):
+        cost += trial_sums[i, m, COST]
     if cost <= p.cost:
         gain = float(1.0)
         if p.promised > 0.0 and p.cost < 1.0e30:
@@ -218,18 +220,17 @@ def decide_and_step(
         p.R = R
         p.t = t
         p.accepted += 1
-        for k in range(NUM_SUMS):
-            best_sums[i, k] = trial_sums[i, k]
+        for m in range(trial_sums.shape[1]):
+            for k in range(NUM_SUMS):
+                best_sums[i, m, k] = trial_sums[i, m, k]
     else:
         p.damping = p.damping * p.damping_growth
         p.damping_growth = p.damping_growth * 2.0
         p.rejected += 1
-    for k in range(NUM_SUMS):
-        trial_sums[i, k] = 0.0
-    best = Sums()
-    for k in range(NUM_SUMS):
-        best[k] = best_sums[i, k]
-    H, g = normal_equations(best)
+    for m in range(trial_sums.shape[1]):
+        for k in range(NUM_SUMS):
+            trial_sums[i, m, k] = 0.0
+    H, g = normal_equations(joint_sums(best_sums, i))
     xi = vec6d(tangent(p.first_R, p.first_t, p.R, p.t))
     p.moved = float(wp.dot(xi, H * xi))
     if last == 0:

@@ -9,7 +9,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.device.device_array import SharedArray
-from dr_perception.device.normal_equations import NUM_SUMS
+from dr_perception.device.evidence import NUM_SUMS
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import Launch, record
 from dr_perception.estimate.information import DIRECTION_ERROR_RAD
@@ -25,8 +25,8 @@ class PoseSolver:
 
     Attributes:
         poses: The poses; trial poses during `run`, the best ones after it.
-        sums: Where terms accumulate rows (P, `NUM_SUMS`).
-        best: Sums at the best poses (P, `NUM_SUMS`).
+        sums: Where modalities accumulate their evidence (P, M, `NUM_SUMS`).
+        best: Evidence at the best poses (P, M, `NUM_SUMS`).
         priors: Belief about every pose (P,) of `PosePrior`.
         problems: State of every problem (P,) of `Problem`.
     """
@@ -35,6 +35,7 @@ class PoseSolver:
         self,
         poses: PoseArrays,
         num_problems: int,
+        num_modalities: int,
         device: wp.DeviceLike,
         spread: NDArray[np.float64] | None = None,
     ) -> None:
@@ -43,14 +44,15 @@ class PoseSolver:
         Args:
             poses: The poses.
             num_problems: How many.
+            num_modalities: How many kinds of rows there are, M.
             device: Where kernels run.
             spread: Second moments (3, 3) of the model's surface about its centre [m^2]; with it, turns that
                 are no better measured than errors of the model's directions would explain are left to the
                 prior.
         """
         self.poses = poses
-        self.sums = SharedArray((num_problems, NUM_SUMS), float, device)
-        self.best = SharedArray((num_problems, NUM_SUMS), float, device)
+        self.sums = SharedArray((num_problems, num_modalities, NUM_SUMS), float, device)
+        self.best = SharedArray((num_problems, num_modalities, NUM_SUMS), float, device)
         self.priors = SharedArray(num_problems, PosePrior, device)
         self.problems = SharedArray(num_problems, Problem, device)
         trial = [poses.R.array, poses.t.array]
@@ -88,7 +90,7 @@ class PoseSolver:
         return [*sequence, *accumulate, self._finish]
 
     def pull(self) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-        """Sums at the best poses (P, `NUM_SUMS`) and the state of every problem (P,).
+        """Evidence at the best poses (P, M, `NUM_SUMS`) and the state of every problem (P,).
 
         Waits for the device.
         """

@@ -2,6 +2,7 @@
 
 import warp as wp
 
+from dr_perception.device.evidence import joint_sums
 from dr_perception.device.spd import inverse_spd
 from dr_perception.estimate.information import about_origin, credible, orthonormal, unpacked
 
@@ -55,11 +56,11 @@ def report_poses(
     reporter: Reporter,
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    sums: wp.array2d[float],
+    evidence: wp.array3d[float],
     # output
     reports: wp.array[PoseReport],
 ):
-    """Report every problem's pose (P, 1) of the centre and its sums (P, `NUM_SUMS`)."""
+    """Report every problem's pose (P, 1) of the centre and its evidence (P, M, `NUM_SUMS`)."""
     problem = wp.tid()
     R = orthonormal(R_cam_obj[problem, 0])
     lever = -(R * reporter.center)
@@ -70,7 +71,7 @@ def report_poses(
             report.T[i, j] = R[i, j]
         report.T[i, 3] = origin[i]
     report.T[3, 3] = wp.float64(1.0)
-    information = unpacked(sums, problem)
+    information = unpacked(joint_sums(evidence, problem))
     report.information = credible(reporter.spread, reporter.direction_error_rad, R, information)
     report.covariance = origin_covariance(reporter, lever, report.information)
     reports[problem] = report

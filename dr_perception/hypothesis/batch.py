@@ -11,15 +11,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.device.normal_equations import (
-    DEPTH_BEYOND,
-    DEPTH_HIDDEN,
-    DEPTH_INLIERS,
-    DEPTH_ROWS,
-    LINE_HIDDEN,
-    LINE_INLIERS,
-    LINE_ROWS,
-)
+from dr_perception.device.evidence import CONTRADICTED, HIDDEN, INLIERS, ROWS
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -32,6 +24,7 @@ from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.hypothesis.tables import model_buffers
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
+from dr_perception.measure.modalities import DEPTH, OUTLINE
 
 _KEPT_PER_MODEL = 4
 _CONVERGED_STEP = 1.0e-3
@@ -141,20 +134,22 @@ class Refined:
 
         Agreement at the sensor's own noise, and outlines found in the image.
         """
-        sums = self.refinement.sums[: self.count].astype(np.float64)
-        rows = np.maximum(sums[:, int(DEPTH_ROWS)] - sums[:, int(DEPTH_HIDDEN)], 1.0)
-        contour = self.refinement.contour_samples[: self.count] - sums[:, int(LINE_HIDDEN)]
-        inliers, lines = sums[:, int(DEPTH_INLIERS)], sums[:, int(LINE_INLIERS)]
+        sums = self.refinement.evidence[: self.count].astype(np.float64)
+        rows = np.maximum(sums[:, int(DEPTH), int(ROWS)] - sums[:, int(DEPTH), int(HIDDEN)], 1.0)
+        contour = self.refinement.contour_samples[: self.count] - sums[:, int(OUTLINE), int(HIDDEN)]
+        inliers, lines = sums[:, int(DEPTH), int(INLIERS)], sums[:, int(OUTLINE), int(INLIERS)]
         shares = {
             "depth_inliers": inliers / rows,
-            "depth": log_odds(inliers, sums[:, int(DEPTH_BEYOND)]),
+            "depth": log_odds(inliers, sums[:, int(DEPTH), int(CONTRADICTED)]),
         }
-        return shares | ({"lines": log_odds(lines, contour - lines)} if sums[:, int(LINE_ROWS)].any() else {})
+        return shares | (
+            {"lines": log_odds(lines, contour - lines)} if sums[:, int(OUTLINE), int(ROWS)].any() else {}
+        )
 
     def estimate(self, i: int, score: float) -> PoseEstimate:
         """Estimate of one pose."""
         r = self.refinement
-        rows = max(float(r.sums[i, int(DEPTH_ROWS)]), 1.0)
+        rows = max(float(r.evidence[i, int(DEPTH), int(ROWS)]), 1.0)
         step = float(r.last_step[i])
         converged = step < _CONVERGED_STEP
         return PoseEstimate(
@@ -164,7 +159,7 @@ class Refined:
             converged=converged,
             iterations=self.iterations,
             cost=float(r.cost[i]),
-            visible_fraction=float(1.0 - r.sums[i, int(DEPTH_HIDDEN)] / rows),
+            visible_fraction=float(1.0 - r.evidence[i, int(DEPTH), int(HIDDEN)] / rows),
             reason="" if converged else f"the last step was {step:.1e} (metres plus radians)",
         )
 

@@ -9,7 +9,7 @@ whether something ends there; measured points of the object are looked up in the
 
 import warp as wp
 
-from dr_perception.device.normal_equations import Sums, add_row
+from dr_perception.device.evidence import Sums, add_row
 from dr_perception.estimate.levenberg_marquardt import normal_equations, solve_damped
 from dr_perception.geometry.camera_warp import CameraParams, nearest_pixel, project, project_jacobian, ray
 from dr_perception.geometry.se3_warp import exp_so3

@@ -28,7 +28,8 @@ from dr_perception.measure.color_histogram import ColorHistograms
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.measure.learned_brightness import BrightnessTexels, LearnedBrightness
-from dr_perception.measure.terms import ColorTerm, ContourTerm, DepthTerm
+from dr_perception.measure.modalities import MODALITIES
+from dr_perception.measure.terms import TERMS, Measured, Term, stage_launches
 from dr_perception.view.model_view import ModelView, ViewSettings
 
 
@@ -64,8 +65,8 @@ class Refinement:
 
     T_cam_obj: NDArray[np.float64]
     """Poses (P, 4, 4)."""
-    sums: NDArray[np.float32]
-    """Row sums and counts at the poses (P, `NUM_SUMS`)."""
+    evidence: NDArray[np.float32]
+    """Evidence of every modality at the poses (P, M, `NUM_SUMS`)."""
     problems: NDArray[np.void]
     """Final state of the solver (P,), see `dr_perception.estimate.levenberg_marquardt.Problem`."""
     counts: NDArray[np.int32]
@@ -156,18 +157,25 @@ class PoseRefiner:
             None if texels is None else texels.baked,
         )
         spread = surface_spread(model.mesh, model.center)
-        self.solver = PoseSolver(self.poses, num_problems, frame.device, spread)
+        self.solver = PoseSolver(self.poses, num_problems, len(MODALITIES), frame.device, spread)
         self.histograms = ColorHistograms(self.view, self.poses, frame, num_problems)
-        sums = self.solver.sums.array
-        self._depth = DepthTerm(self.view, self.poses, frame, config.depth, sums)
-        self._contour = ContourTerm(self.view, self.poses, frame, self.histograms, config.contour, sums)
         self.learned: LearnedBrightness | None = None
         if texels is not None:
             limits = [config.color.occlusion_m, config.color.least_contrast]
             self.learned = LearnedBrightness(texels, self.view, self.poses, frame, *limits)
-        self._has_pattern = config.color.enabled and (self.buffers.has_texture or self.learned is not None)
-        enabled = None if self.learned is None else self.learned.enabled
-        self._color = ColorTerm(self.view, self.poses, frame, config.color, sums, enabled)
+        measured = Measured(
+            self.view,
+            self.poses,
+            frame,
+            self.histograms,
+            self.solver.sums.array,
+            config.depth,
+            config.contour,
+            config.color,
+            patterned=None if self.learned is None else self.learned.enabled,
+            has_pattern=config.color.enabled and (self.buffers.has_texture or self.learned is not None),
+        )
+        self.terms: tuple[Term, ...] = tuple(term(measured) for term in TERMS)
         self._center = np.eye(4)
         self._center[:3, 3] = model.center
         self._reports = SharedArray(num_problems, PoseReport, frame.device)
@@ -193,18 +201,13 @@ class PoseRefiner:
 
     def _launches(self, stage: StageConfig) -> tuple[list[Launch], list[Launch], list[Launch]]:
         """Launches of a stage: drawing, work with all images, work with depth alone."""
-        pair, depth = self._depth.launches(stage)
-        measure, rows = ([pair], [depth]) if stage.pair_once else ([], [pair, depth])
         draw = self.view.draw_launches() if stage.render else []
         sample = self.view.sample_launches() if stage.render else []
-        plain = [*sample, *self.solver.launches(rows, stage.steps, measure)]
-        if stage.lines == "none":
-            return draw, plain, plain
-        measure, rows = [*measure, self._contour.measurement(stage)], [*rows, self._contour.accumulate]
-        if stage.lines == "step" and self._has_pattern:
-            measure += self._color.measure
-            rows.append(self._color.accumulate)
-        return draw, [*sample, *self.solver.launches(rows, stage.steps, measure)], plain
+        work = []
+        for terms in (self.terms, [term for term in self.terms if not term.needs_color]):
+            measure, rows = stage_launches(terms, stage)
+            work.append([*sample, *self.solver.launches(rows, stage.steps, measure)])
+        return draw, work[0], work[1]
 
     def set_poses(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Set the poses (P, 4, 4) that the next refinement starts from."""

@@ -11,12 +11,12 @@ an image's gradient would seem to measure even the spin of a body of revolution.
 
 import warp as wp
 
-from dr_perception.device.normal_equations import (
-    COLOR_CHI2,
-    COLOR_INLIERS,
-    COLOR_ROWS,
+from dr_perception.device.evidence import (
+    CHI2,
     COST,
-    EVIDENCE,
+    GAIN,
+    INLIERS,
+    ROWS,
     Sums,
     add_row,
     add_sums,
@@ -146,8 +146,9 @@ def accumulate_color(
     cameras: wp.array[IdealCamera],
     noise: ColorNoise,
     lanes: int,
+    modality: int,
     # output
-    total: wp.array2d[float],
+    total: wp.array3d[float],
 ):
     """Add the colour rows of every visible sample under the fitted light."""
     problem, lane = wp.tid()
@@ -183,10 +184,10 @@ def accumulate_color(
         s = residual * residual / variance
         weight = tukey_weight(s, c2)
         inlier = wp.where(weight > 0.0, 1.0, 0.0)
-        sums[COLOR_ROWS] += 1.0
+        sums[ROWS] += 1.0
         sums[COST] += tukey_rho(s, c2) / correlation
-        sums[COLOR_INLIERS] += inlier
-        sums[COLOR_CHI2] += inlier * s
+        sums[INLIERS] += inlier
+        sums[CHI2] += inlier * s
         sums = add_row(sums, direction, arm, residual, weight / (variance * correlation))
-    sums[EVIDENCE] = c2 / (3.0 * correlation) * sums[COLOR_ROWS] - sums[COST]
-    add_sums(problem, sums, total)
+    sums[GAIN] = c2 / (3.0 * correlation) * sums[ROWS] - sums[COST]
+    add_sums(problem, modality, sums, total)

@@ -15,13 +15,13 @@ Either gives a signed offset along the normal with its variance; `accumulate_lin
 
 import warp as wp
 
-from dr_perception.device.normal_equations import (
+from dr_perception.device.evidence import (
+    CHI2,
     COST,
-    EVIDENCE,
-    LINE_CHI2,
-    LINE_HIDDEN,
-    LINE_INLIERS,
-    LINE_ROWS,
+    GAIN,
+    HIDDEN,
+    INLIERS,
+    ROWS,
     Sums,
     add_row,
     add_sums,
@@ -364,8 +364,9 @@ def accumulate_lines(
     cameras: wp.array[IdealCamera],
     noise: LineNoise,
     lanes: int,
+    modality: int,
     # output
-    total: wp.array2d[float],
+    total: wp.array3d[float],
 ):
     """Add the rows of measured lines; ``cameras`` are those of the renders that they were sampled from."""
     problem, lane = wp.tid()
@@ -381,7 +382,7 @@ def accumulate_lines(
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane, n, lanes):
         line = lines[problem, i]
-        sums[LINE_HIDDEN] += wp.where(line.variance < 0.0, 1.0, 0.0)
+        sums[HIDDEN] += wp.where(line.variance < 0.0, 1.0, 0.0)
         if line.variance <= 0.0:
             continue
         sample = samples[problem, i]
@@ -393,12 +394,12 @@ def accumulate_lines(
         s = residual * residual / line.variance
         weight = tukey_weight(s, c2)
         inlier = wp.where(weight > 0.0, 1.0, 0.0)
-        sums[LINE_ROWS] += 1.0
+        sums[ROWS] += 1.0
         sums[COST] += tukey_rho(s, c2) / correlation
-        sums[LINE_INLIERS] += inlier
-        sums[LINE_CHI2] += inlier * s
+        sums[INLIERS] += inlier
+        sums[CHI2] += inlier * s
         direction = wp.transpose(project_jacobian(camera, p)) * line.normal
         arm = lever_arm(arm, direction, R * sample.normal)
         sums = add_row(sums, direction, arm, residual, weight / (line.variance * correlation))
-    sums[EVIDENCE] = c2 / (3.0 * correlation) * sums[LINE_ROWS] - sums[COST]
-    add_sums(problem, sums, total)
+    sums[GAIN] = c2 / (3.0 * correlation) * sums[ROWS] - sums[COST]
+    add_sums(problem, modality, sums, total)

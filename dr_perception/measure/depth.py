@@ -11,14 +11,14 @@ that only goes downhill ends wherever the noise happens to be low.
 
 import warp as wp
 
-from dr_perception.device.normal_equations import (
+from dr_perception.device.evidence import (
+    CHI2,
+    CONTRADICTED,
     COST,
-    DEPTH_BEYOND,
-    DEPTH_CHI2,
-    DEPTH_HIDDEN,
-    DEPTH_INLIERS,
-    DEPTH_ROWS,
-    EVIDENCE,
+    GAIN,
+    HIDDEN,
+    INLIERS,
+    ROWS,
     Sums,
     add_row,
     add_sums,
@@ -133,8 +133,9 @@ def accumulate_depth(
     noise: DepthNoise,
     every: int,
     lanes: int,
+    modality: int,
     # output
-    total: wp.array2d[float],
+    total: wp.array3d[float],
 ):
     """Add the depth rows of every ``every``-th sample; ``cameras`` are those of the renders.
 
@@ -165,13 +166,13 @@ def accumulate_depth(
         beyond = wp.where(off[2] < 0.0, 0.0, 1.0)
         weight = tukey_weight(s, c2)
         outlier = wp.where(weight > 0.0, 0.0, 1.0)
-        sums[DEPTH_ROWS] += 1.0
+        sums[ROWS] += 1.0
         sums[COST] += tukey_rho(s, c2) / correlation
-        sums[DEPTH_INLIERS] += 1.0 - outlier
-        sums[DEPTH_CHI2] += (1.0 - outlier) * s
-        sums[DEPTH_HIDDEN] += outlier * (1.0 - beyond)
-        sums[DEPTH_BEYOND] += outlier * beyond
+        sums[INLIERS] += 1.0 - outlier
+        sums[CHI2] += (1.0 - outlier) * s
+        sums[HIDDEN] += outlier * (1.0 - beyond)
+        sums[CONTRADICTED] += outlier * beyond
         sums = add_row(sums, normal, arm, residual, weight / (measured.variance * correlation))
     worst = c2 / (3.0 * correlation)
-    sums[EVIDENCE] = worst * (sums[DEPTH_ROWS] - sums[DEPTH_BEYOND]) - sums[COST]
-    add_sums(problem, sums, total)
+    sums[GAIN] = worst * (sums[ROWS] - sums[CONTRADICTED]) - sums[COST]
+    add_sums(problem, modality, sums, total)

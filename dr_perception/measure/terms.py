@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
 import warp as wp
 
 from dr_perception.device.pose_arrays import PoseArrays
@@ -20,6 +24,7 @@ from dr_perception.measure.contour_lines import (
 )
 from dr_perception.measure.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
 from dr_perception.measure.frame_buffers import FrameBuffers
+from dr_perception.measure.modalities import COLOR, DEPTH, OUTLINE
 from dr_perception.view.model_view import ModelView
 
 _CUDA_LANES = 128
@@ -30,96 +35,128 @@ def num_lanes(device: wp.Device) -> int:
     return _CUDA_LANES if device.is_cuda else 1
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What terms compare: a view of the model at some poses with a frame."""
+
+    view: ModelView
+    poses: PoseArrays
+    frame: FrameBuffers
+    histograms: ColorHistograms
+    evidence: wp.array
+    """Where rows are added (P, M, `NUM_SUMS`)."""
+    depth: DepthConfig
+    contour: ContourConfig
+    color: ColorConfig
+    patterned: wp.array | None = None
+    """Whether to compare colours (P,), as kernels decide; always if None."""
+    has_pattern: bool = False
+    """Whether the model may have colours to compare."""
+
+
+@dataclass(frozen=True)
+class TermLaunches:
+    """What a term does in a stage."""
+
+    pair: Sequence[Launch] = field(default=())
+    """Run once a stage, or before every step if the stage pairs again."""
+    measure: Sequence[Launch] = field(default=())
+    """Run once a stage."""
+    rows: Sequence[Launch] = field(default=())
+    """Run at every step."""
+
+
+class Term(Protocol):
+    """One modality of one view."""
+
+    needs_color: bool
+    """Whether it looks at the colour image."""
+
+    def __init__(self, measured: Measured) -> None:
+        """Allocate what rows need."""
+
+    def launches(self, stage: StageConfig) -> TermLaunches:
+        """What a stage wants of it; nothing where it takes no part."""
+
+
 class DepthTerm:
     """Surface samples of one view, paired with measured depths, then turned into rows at every step."""
 
-    def __init__(
-        self,
-        view: ModelView,
-        poses: PoseArrays,
-        frame: FrameBuffers,
-        config: DepthConfig,
-        sums: wp.array,
-    ) -> None:
-        """Allocate the pairs."""
-        self._points = wp.zeros(view.surface.shape, dtype=DepthPoint, device=frame.device)
-        self._view, self._poses, self._frame, self._config, self._sums = view, poses, frame, config, sums
+    needs_color = False
 
-    def launches(self, stage: StageConfig) -> tuple[Launch, Launch]:
-        """Launches that pair samples with depths and that add the rows of the pairs, as a stage wants."""
-        view, frame, config, every = self._view, self._frame, self._config, stage.depth_every
+    def __init__(self, measured: Measured) -> None:
+        """Allocate the pairs."""
+        self._m = measured
+        self.points = wp.zeros(measured.view.surface.shape, dtype=DepthPoint, device=measured.frame.device)
+
+    def noise(self, extra_sigma_m: float = 0.0) -> DepthNoise:
+        """The sensor's noise for kernels, with a constant part added."""
+        config = self._m.depth
         noise = DepthNoise()
-        noise.sigma_m = config.sigma_m + stage.depth_sigma_m
+        noise.sigma_m = config.sigma_m + extra_sigma_m
         noise.sigma_per_m2 = config.sigma_per_m2
         noise.lateral_px = config.lateral_px
         noise.cutoff = config.cutoff_sigma
         noise.shared_px2 = config.shared_px2
-        noise.spacing_px = view.settings.surface_stride_px
+        noise.spacing_px = self._m.view.settings.surface_stride_px
+        return noise
+
+    def launches(self, stage: StageConfig) -> TermLaunches:
+        """Launches that pair samples with depths and that add the rows of the pairs."""
+        view, frame, poses, every = self._m.view, self._m.frame, self._m.poses, stage.depth_every
+        noise = self.noise(stage.depth_sigma_m)
         problems, room = view.surface.shape
         samples = [view.surface, view.surface_count]
-        where = [self._poses.R.array, self._poses.t.array, self._poses.active, frame.params]
-        measure = record(
+        where = [poses.R.array, poses.t.array, poses.active, frame.params]
+        pair = record(
             measure_depth,
             (problems, -(-room // every)),
             [*samples, *where, frame.depth.array, noise, every],
-            [self._points],
+            [self.points],
             frame.device,
         )
         lanes = num_lanes(frame.device)
-        accumulate = record(
+        rows = record(
             accumulate_depth,
             (problems, lanes),
-            [*samples, self._points, *where, view.cameras, noise, every, lanes],
-            [self._sums],
+            [*samples, self.points, *where, view.cameras, noise, every, lanes, DEPTH],
+            [self._m.evidence],
             frame.device,
         )
-        return measure, accumulate
+        return TermLaunches(pair=[pair], rows=[rows])
 
 
-class ContourTerm:
+class OutlineTerm:
     """Lines of one view: measured once a stage, then turned into rows at every step."""
 
-    def __init__(
-        self,
-        view: ModelView,
-        poses: PoseArrays,
-        frame: FrameBuffers,
-        histograms: ColorHistograms,
-        config: ContourConfig,
-        sums: wp.array,
-    ) -> None:
+    needs_color = True
+
+    def __init__(self, measured: Measured) -> None:
         """Allocate the lines and record their rows."""
+        self._m = measured
+        view, frame, poses = measured.view, measured.frame, measured.poses
         self.lines = wp.zeros(view.contour.shape, dtype=ContourLine, device=frame.device)
         self._samples = [view.contour, view.contour_count]
         self._poses = [poses.R.array, poses.t.array]
-        self._frame = frame
-        self._histograms = histograms
-        self._config = config
         lanes = num_lanes(frame.device)
-        noise = LineNoise()
-        noise.cutoff = config.cutoff_sigma
-        noise.shared_px = config.shared_px
-        noise.spacing_px = view.settings.contour_spacing_px
-        self.accumulate = record(
-            accumulate_lines,
-            (view.contour.shape[0], lanes),
-            [
-                *self._samples,
-                self.lines,
-                *self._poses,
-                poses.active,
-                frame.params,
-                view.cameras,
-                noise,
-                lanes,
-            ],
-            [sums],
-            frame.device,
-        )
+        inputs = [*self._samples, self.lines, *self._poses, poses.active, frame.params, view.cameras]
+        inputs += [self.noise(), lanes, OUTLINE]
+        shape = (view.contour.shape[0], lanes)
+        self._rows = record(accumulate_lines, shape, inputs, [measured.evidence], frame.device)
 
-    def measurement(self, stage: StageConfig) -> Launch:
-        """Launch that measures the lines as a stage wants them."""
-        c, frame = self._config, self._frame
+    def noise(self) -> LineNoise:
+        """How rows are weighed, for kernels."""
+        noise = LineNoise()
+        noise.cutoff = self._m.contour.cutoff_sigma
+        noise.shared_px = self._m.contour.shared_px
+        noise.spacing_px = self._m.view.settings.contour_spacing_px
+        return noise
+
+    def launches(self, stage: StageConfig) -> TermLaunches:
+        """Launches that measure the lines as a stage wants them and add their rows."""
+        if stage.lines == "none":
+            return TermLaunches()
+        c, frame = self._m.contour, self._m.frame
         search = LineSearch()
         search.reach = c.reach_px
         search.step_px = stage.line_step_px
@@ -130,65 +167,73 @@ class ContourTerm:
         images = [frame.params, frame.color.array, frame.depth.array]
         if stage.lines == "region":
             search.floor_px = c.region_floor_px * stage.line_step_px
-            kernel, extra = measure_lines_by_region, [self._histograms.log_ratio]
+            kernel, extra = measure_lines_by_region, [self._m.histograms.log_ratio]
         else:
             search.floor_px = c.step_floor_px
             search.inner_floor_px = c.inner_floor_px
             kernel, extra = measure_lines_by_step, [c.half_window_px, c.level_width_px]
         inputs = [*self._samples, *self._poses, *images, *extra, search]
-        return record(kernel, self.lines.shape, inputs, [self.lines], frame.device)
+        measure = record(kernel, self.lines.shape, inputs, [self.lines], frame.device)
+        return TermLaunches(measure=[measure], rows=[self._rows])
 
 
 class ColorTerm:
-    """Brightness of a textured model.
+    """Brightness of a textured model: light is measured once a stage, rows are formed at every step."""
 
-    Light is measured once a stage, then rows are formed at every step.
-    """
+    needs_color = True
 
-    def __init__(
-        self,
-        view: ModelView,
-        poses: PoseArrays,
-        frame: FrameBuffers,
-        config: ColorConfig,
-        sums: wp.array,
-        enabled: wp.array | None = None,
-    ) -> None:
-        """Allocate the light of every problem and record its fit and its rows.
-
-        Args:
-            view: Where the samples are taken from.
-            poses: Poses being refined.
-            frame: The images.
-            config: Noise.
-            sums: Row sums and counts to add to.
-            enabled: Whether to form rows (P,), as kernels decide; always if None.
-        """
-        n = view.surface.shape[0]
-        self.lights = wp.zeros(n, dtype=Light, device=frame.device)
+    def __init__(self, measured: Measured) -> None:
+        """Allocate the light of every problem and record its fit and its rows."""
+        self._has_pattern = measured.has_pattern
+        view, frame, poses = measured.view, measured.frame, measured.poses
+        device, n = frame.device, view.surface.shape[0]
+        self.lights = wp.zeros(n, dtype=Light, device=device)
+        enabled = measured.patterned
         if enabled is None:
-            enabled = wp.full(n, 1, dtype=int, device=frame.device)
+            enabled = wp.full(n, 1, dtype=int, device=device)
+        noise = self._noise(measured)
+        samples = [view.surface, view.surface_count]
+        where = [poses.R.array, poses.t.array]
+        images = [frame.params, frame.color.array, frame.depth.array]
+        lanes = num_lanes(device)
+        self._measure = [
+            record(fit_light, n, [*samples, *where, *images, noise, enabled, refit], [self.lights], device)
+            for refit in (0, 1)
+        ]
+        inputs = [*samples, self.lights, *where, poses.active, *images, view.cameras, noise, lanes, COLOR]
+        self._rows = record(accumulate_color, (n, lanes), inputs, [measured.evidence], device)
+
+    @staticmethod
+    def _noise(measured: Measured) -> ColorNoise:
+        config = measured.color
         noise = ColorNoise()
         noise.sigma = config.sigma
         noise.cutoff = config.cutoff_sigma
         noise.lateral_px = config.lateral_px
         noise.shared_px2 = config.shared_px2
-        noise.spacing_px = view.settings.surface_stride_px
+        noise.spacing_px = measured.view.settings.surface_stride_px
         noise.hidden_m = config.occlusion_m
-        samples = [view.surface, view.surface_count]
-        where = [poses.R.array, poses.t.array]
-        images = [frame.params, frame.color.array, frame.depth.array]
-        lanes = num_lanes(frame.device)
-        self.measure = [
-            record(
-                fit_light, n, [*samples, *where, *images, noise, enabled, refit], [self.lights], frame.device
-            )
-            for refit in (0, 1)
-        ]
-        self.accumulate = record(
-            accumulate_color,
-            (n, lanes),
-            [*samples, self.lights, *where, poses.active, *images, view.cameras, noise, lanes],
-            [sums],
-            frame.device,
-        )
+        return noise
+
+    def launches(self, stage: StageConfig) -> TermLaunches:
+        """Launches that fit the light and add rows, in stages whose outlines are measured finely."""
+        if stage.lines != "step" or not self._has_pattern:
+            return TermLaunches()
+        return TermLaunches(measure=self._measure, rows=[self._rows])
+
+
+TERMS: tuple[type[Term], ...] = (DepthTerm, OutlineTerm, ColorTerm)
+"""Every modality, in the order of `dr_perception.measure.modalities.MODALITIES`."""
+
+
+def stage_launches(terms: Sequence[Term], stage: StageConfig) -> tuple[list[Launch], list[Launch]]:
+    """What some terms do in a stage: launches before its steps, and launches of every step."""
+    pair: list[Launch] = []
+    measure: list[Launch] = []
+    rows: list[Launch] = []
+    for term in terms:
+        part = term.launches(stage)
+        pair += part.pair
+        measure += part.measure
+        rows += part.rows
+    return ([*pair, *measure], rows) if stage.pair_once else (measure, [*pair, *rows])

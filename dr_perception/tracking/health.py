@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.device import normal_equations as ne
+from dr_perception.device.evidence import GAIN
 from dr_perception.hypothesis.rank import OUTLINES
 
 BOTH = (-2.8, 1.4, 0.94)
@@ -55,7 +55,7 @@ class Agreement:
         return f"{depth} and {outline} ({self.support:.0f} samples)"
 
 
-def evidence(sums: NDArray[np.float32]) -> float:
+def gain(evidence: NDArray[np.float32]) -> float:
     """Logarithm of how much better a pose explains the images than no object would.
 
     A row at the cut-off is as well explained by something else (that is what the cut-off means), so a row
@@ -64,6 +64,6 @@ def evidence(sums: NDArray[np.float32]) -> float:
     this one does not is then held against it.
 
     Args:
-        sums: Row sums and counts at the pose (`NUM_SUMS`,).
+        evidence: Of every modality at the pose (M, `NUM_SUMS`).
     """
-    return 0.5 * float(sums[int(ne.EVIDENCE)])
+    return 0.5 * float(evidence[:, int(GAIN)].sum())

@@ -5,17 +5,11 @@ Like the kernels of `dr_perception.tracking.belief` these serve one object and a
 
 import warp as wp
 
-from dr_perception.device.normal_equations import (
-    DEPTH_BEYOND,
-    DEPTH_HIDDEN,
-    DEPTH_INLIERS,
-    DEPTH_ROWS,
-    LINE_HIDDEN,
-    LINE_INLIERS,
-)
+from dr_perception.device.evidence import CONTRADICTED, HIDDEN, INLIERS, ROWS, joint_sums
 from dr_perception.device.spd import inverse_spd
 from dr_perception.estimate.information import about_origin, credible, orthonormal, unpacked
 from dr_perception.estimate.levenberg_marquardt import PosePrior
+from dr_perception.measure.modalities import DEPTH, OUTLINE
 from dr_perception.tracking.belief import Belief, Interval, Motion, displacement, eye_of
 
 wp.set_module_options({"max_unroll": 1})
@@ -125,26 +119,26 @@ def log_odds(share: wp.float64) -> wp.float64:
 
 
 @wp.func
-def agreement(judge: Judge, sums: wp.array2d[float], counts: wp.array2d[int], has_color: int) -> Figures:
+def agreement(judge: Judge, evidence: wp.array3d[float], counts: wp.array2d[int], has_color: int) -> Figures:
     """Shares that agree, and the score: a logistic model of their log odds.
 
     Log odds carry over from sensor to sensor where shares do not: from 99 to 97 % of the depth says as much
     as from 75 to 50.
     """
     f = Figures()
-    rows = wp.float64(sums[0, DEPTH_ROWS])
-    inliers = wp.float64(sums[0, DEPTH_INLIERS])
-    line_inliers = wp.float64(sums[0, LINE_INLIERS])
+    rows = wp.float64(evidence[0, DEPTH, ROWS])
+    inliers = wp.float64(evidence[0, DEPTH, INLIERS])
+    line_inliers = wp.float64(evidence[0, OUTLINE, INLIERS])
     one = wp.float64(1.0)
     f[VISIBLE] = one
     f[DEPTH_SHARE] = -one
     f[LINE_SHARE] = -one
     if rows > wp.float64(0.0):
-        f[VISIBLE] = one - wp.float64(sums[0, DEPTH_HIDDEN]) / rows
-        f[DEPTH_SHARE] = smoothed_share(inliers, wp.float64(sums[0, DEPTH_BEYOND]))
+        f[VISIBLE] = one - wp.float64(evidence[0, DEPTH, HIDDEN]) / rows
+        f[DEPTH_SHARE] = smoothed_share(inliers, wp.float64(evidence[0, DEPTH, CONTRADICTED]))
     if has_color != 0:
         lines = wp.float64(wp.min(counts[1, 0], judge.max_lines))
-        unhidden = wp.max(lines - wp.float64(sums[0, LINE_HIDDEN]), wp.float64(0.0))
+        unhidden = wp.max(lines - wp.float64(evidence[0, OUTLINE, HIDDEN]), wp.float64(0.0))
         f[LINE_SHARE] = smoothed_share(line_inliers, wp.max(unhidden - line_inliers, wp.float64(0.0)))
     f[SUPPORT] = inliers + line_inliers
     f[SAMPLES] = wp.float64(counts[0, 0])
@@ -167,7 +161,7 @@ def judge_pose(
     priors: wp.array[PosePrior],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    sums: wp.array2d[float],
+    evidence: wp.array3d[float],
     counts: wp.array2d[int],
     # output
     measurements: wp.array[Measurement],
@@ -184,7 +178,7 @@ def judge_pose(
             m.T[i, j] = m.R[i, j]
         m.T[i, 3] = origin[i]
     m.T[3, 3] = wp.float64(1.0)
-    m.information = credible(judge.spread, judge.direction_error_rad, m.R, unpacked(sums, 0))
+    m.information = credible(judge.spread, judge.direction_error_rad, m.R, unpacked(joint_sums(evidence, 0)))
     estimated = inverse_spd(m.information + wp.spatial_matrixd(priors[0].information))
     # Without the floor: with it the gain would exceed one and the velocity run away.
     m.observed = estimated * m.information
@@ -192,7 +186,7 @@ def judge_pose(
     for i in range(6):
         m.posterior[i, i] = m.posterior[i, i] + judge.floor[i]
     m.origin_covariance = about_origin(lever, m.posterior)
-    m.figures = agreement(judge, sums, counts, conditions[0].has_color)
+    m.figures = agreement(judge, evidence, counts, conditions[0].has_color)
     m.figures[CERTAINTY] = probability_right(judge, m.R, m.posterior)
     u = displacement(beliefs[0].predicted_R, beliefs[0].predicted_t, m.R, m.t)
     m.figures[SHIFT_M] = wp.length(wp.vec3d(u[0], u[1], u[2])) + judge.reach_m * wp.length(

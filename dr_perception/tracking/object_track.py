@@ -17,7 +17,7 @@ from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
-from dr_perception.tracking.health import Agreement, evidence
+from dr_perception.tracking.health import Agreement, gain
 from dr_perception.tracking.result import ObjectState, Status
 from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
@@ -225,7 +225,7 @@ class ObjectTrack:
         self, agreement: Agreement
     ) -> tuple[Agreement, tuple[bool, float], NDArray[np.void], NDArray[np.float64]]:
         """What was measured last: agreement, its rank among others, the measurement and its pose (4, 4)."""
-        value = evidence(self.refiner.solver.best.host[0])
+        value = gain(self.refiner.solver.best.host[0])
         rank = (self._is_good(agreement), value)
         return agreement, rank, self._estimator.measurement(), self.measured_pose
 

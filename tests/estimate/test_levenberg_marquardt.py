@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import warp as wp
 
-from dr_perception.device.normal_equations import COST, NUM_SUMS, Sums, add_row, add_sums
+from dr_perception.device.evidence import COST, NUM_SUMS, Sums, add_row, add_sums
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import record
 from dr_perception.estimate.levenberg_marquardt import PosePrior, mat66d, prior_residual, solve_damped, vec6d
@@ -48,7 +48,7 @@ def accumulate_points(
     sigma: float,
     cutoff: float,
     # output
-    total: wp.array2d(dtype=float),
+    total: wp.array3d(dtype=float),
 ):
     """Rows for the distance of points from targets along the last ``axes`` axes."""
     problem = wp.tid()
@@ -66,7 +66,7 @@ def accumulate_points(
             sums[COST] += tukey_rho(s, cutoff * cutoff)
             weight = tukey_weight(s, cutoff * cutoff)
             sums = add_row(sums, direction, arm, residual, weight / (sigma * sigma))
-    add_sums(problem, sums, total)
+    add_sums(problem, 1, sums, total)
 
 
 SIGMA, CUTOFF = 0.01, 6.0
@@ -80,7 +80,7 @@ class PointProblem:
         n = len(start)
         self.points, self.targets, self.axes = points, targets, axes
         self.poses = PoseArrays(n, "cpu")
-        self.solver = PoseSolver(self.poses, n, "cpu")
+        self.solver = PoseSolver(self.poses, n, 2, "cpu")
         inputs = [
             wp.array(points.astype(np.float32), dtype=wp.vec3, device="cpu"),
             wp.array(targets.astype(np.float32), dtype=wp.vec3, device="cpu"),
@@ -192,7 +192,7 @@ def test_a_batch_converges_to_the_true_poses_despite_outliers(problem: PointProb
         assert np.abs(xi[:3]).max() < 1e-5 and np.abs(xi[3:]).max() < 1e-4
     assert (state["step"] < 3.0e-5).all()
     assert not problem.poses.active.numpy().any()
-    np.testing.assert_allclose(sums[:, 0], 35 / SIGMA**2, rtol=1e-3)
+    np.testing.assert_allclose(sums[:, 1, 0], 35 / SIGMA**2, rtol=1e-3)
 
 
 def test_more_steps_never_raise_the_true_objective(problem: PointProblem) -> None:
@@ -251,4 +251,5 @@ def test_what_no_row_observes_stays_put() -> None:
     np.testing.assert_allclose(
         transform_points(T[0], points)[:, 2], transform_points(truth, points)[:, 2], atol=1e-5
     )
-    assert sums.shape == (1, NUM_SUMS)
+    assert sums.shape == (1, 2, NUM_SUMS)
+    assert not sums[:, 0].any() and sums[:, 1].any()

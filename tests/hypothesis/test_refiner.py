@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import warp as wp
 
-from dr_perception.device.normal_equations import NUM_SUMS
+from dr_perception.device.evidence import NUM_SUMS
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.estimate.report import PoseReport, report_poses
 from dr_perception.geometry import Camera, Mesh, ObjectModel, invert, local, make_transform, retract
@@ -139,8 +139,8 @@ def test_covariance_of_the_origin_is_that_of_the_centre_moved_there() -> None:
     poses = PoseArrays(1, "cpu")
     shift = make_transform(np.eye(3), model.center)
     poses.set((T @ shift)[None])
-    sums = np.zeros((1, NUM_SUMS), np.float32)
-    sums[0, :21] = information[np.triu_indices(6)]
+    sums = np.zeros((1, 2, NUM_SUMS), np.float32)
+    sums[0, 1, :21] = information[np.triu_indices(6)]
     reports = wp.zeros(1, dtype=PoseReport, device="cpu")
     inputs = [reporter, poses.R.array, poses.t.array, wp.array(sums, device="cpu")]
     wp.launch(report_poses, 1, inputs=inputs, outputs=[reports], device="cpu")
@@ -175,7 +175,7 @@ def test_counts_tell_how_many_samples_were_seen() -> None:
     result = refine(make_refiner("box"), T[None])
     assert result.surface_samples[0] > 100 and result.contour_samples[0] > 50
     assert result.cost[0] >= 0.0 and result.last_step[0] < 1e-3
-    assert result.sums.shape[0] == 1
+    assert result.evidence.shape[0] == 1
 
 
 def test_a_frame_without_colour_teaches_no_colours() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import warp as wp
 
-from dr_perception.device import normal_equations as ne
+from dr_perception.device import evidence as ne
 from dr_perception.geometry import Camera, make_transform, retract, transform_points
 from dr_perception.geometry.camera_warp import camera_params
 from dr_perception.geometry.se3 import exp_so3
@@ -49,7 +49,7 @@ def pose_arrays(T):
 
 def unpack(total):
     """(H, g, sums) of the only problem."""
-    sums = total.numpy()[0].astype(np.float64)
+    sums = total.numpy()[0, 0].astype(np.float64)
     H = np.zeros((6, 6))
     H[np.triu_indices(6)] = sums[:21]
     return H + np.triu(H, 1).T, sums[21:27], sums
@@ -72,7 +72,7 @@ def render_camera(fx):
 
 def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, zoom=1.0, T_paired=None):
     """Sums at a pose ``T`` of samples paired with depths at ``T_paired``, at ``T`` itself if None."""
-    total = wp.zeros((1, ne.NUM_SUMS), dtype=float, device="cpu")
+    total = wp.zeros((1, 1, ne.NUM_SUMS), dtype=float, device="cpu")
     samples = structs(SurfaceSample, point=points, normal=normals)
     count = wp.array([len(points)], dtype=int, device="cpu")
     pairs = wp.zeros(samples.shape, dtype=DepthPoint, device="cpu")
@@ -87,7 +87,7 @@ def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, 
         device="cpu",
     )
     inputs = [samples, count, pairs, *pose_arrays(T), params, render_camera(zoom * camera.fx)]
-    wp.launch(accumulate_depth, (1, lanes), [*inputs, noise, every, lanes], [total], device="cpu")
+    wp.launch(accumulate_depth, (1, lanes), [*inputs, noise, every, lanes, 0], [total], device="cpu")
     return unpack(total)
 
 
@@ -131,8 +131,8 @@ def test_depth_row_is_the_derivative_of_the_distance_from_the_tangent_plane(
     scale = 1.0 / (2.0 * variance)
     np.testing.assert_allclose(H, scale * np.outer(J, J), rtol=5e-4, atol=1e-4 * scale * J.max() ** 2)
     np.testing.assert_allclose(g, scale * J * offset_m, rtol=2e-3, atol=2e-6 * scale)
-    assert sums[int(ne.DEPTH_ROWS)] == 1
-    assert sums[int(ne.DEPTH_CHI2)] == pytest.approx(offset_m**2 / variance, rel=5e-3, abs=1e-3)
+    assert sums[int(ne.ROWS)] == 1
+    assert sums[int(ne.CHI2)] == pytest.approx(offset_m**2 / variance, rel=5e-3, abs=1e-3)
     assert sums[int(ne.COST)] == pytest.approx(offset_m**2 * scale, rel=5e-3, abs=1e-3)
 
 
@@ -181,7 +181,7 @@ def test_a_nearer_measurement_hides_and_a_farther_one_contradicts() -> None:
     H, g, sums = depth_rows(
         camera, depth, points, np.tile([0.0, 0.0, -1.0], (len(points), 1)), depth_noise(cutoff=4.0), T
     )
-    counts = [sums[int(k)] for k in (ne.DEPTH_ROWS, ne.DEPTH_INLIERS, ne.DEPTH_HIDDEN, ne.DEPTH_BEYOND)]
+    counts = [sums[int(k)] for k in (ne.ROWS, ne.INLIERS, ne.HIDDEN, ne.CONTRADICTED)]
     assert counts == [7, 3, 2, 2]
     one, _, _ = depth_rows(
         camera, np.full((120, 160), 0.5), points[-3:], [[0, 0, -1.0]] * 3, depth_noise(), T
@@ -229,7 +229,7 @@ def test_evidence_counts_what_is_explained_and_free_space_against() -> None:
     def evidence(count: int, measured_m: float) -> float:
         image = np.full((120, 160), measured_m)
         _, _, sums = depth_rows(camera, image, points[:count], normals[:count], noise, T)
-        return sums[int(ne.EVIDENCE)]
+        return sums[int(ne.GAIN)]
 
     worst = 4.0**2 / (3.0 * 2.0)
     assert evidence(6, 0.5) == pytest.approx(6 * worst, rel=1e-5)
@@ -242,7 +242,7 @@ def test_evidence_counts_what_is_explained_and_free_space_against() -> None:
 def line_rows(
     camera, points, centers, normals, offsets, variances, cutoff=NO_CUTOFF, shared_px=1.0, zoom=1.0
 ):
-    total = wp.zeros((1, ne.NUM_SUMS), dtype=float, device="cpu")
+    total = wp.zeros((1, 1, ne.NUM_SUMS), dtype=float, device="cpu")
     n = len(points)
     samples = structs(ContourSample, point=points, outward=np.tile([1.0, 0.0, 0.0], (n, 1)), kind=np.zeros(n))
     lines = structs(ContourLine, center=centers, normal=normals, offset=offsets, variance=variances)
@@ -256,7 +256,7 @@ def line_rows(
     ]
     noise = LineNoise()
     noise.cutoff, noise.shared_px, noise.spacing_px = cutoff, shared_px, 1.0
-    wp.launch(accumulate_lines, (1, 1), [*inputs, noise, 1], [total], device="cpu")
+    wp.launch(accumulate_lines, (1, 1), [*inputs, noise, 1, 0], [total], device="cpu")
     return unpack(total)
 
 
@@ -275,8 +275,8 @@ def test_line_row_is_the_derivative_of_the_distance_along_the_normal(camera: Cam
     scale = 1.0 / (2.0 * variance)
     np.testing.assert_allclose(H, scale * np.outer(J, J), rtol=5e-3, atol=2e-5 * scale * np.abs(J).max() ** 2)
     np.testing.assert_allclose(g, scale * J * residual(POSE), rtol=5e-3, atol=2e-4 * scale * np.abs(J).max())
-    assert sums[int(ne.LINE_ROWS)] == sums[int(ne.LINE_INLIERS)] == 1
-    assert sums[int(ne.LINE_CHI2)] == pytest.approx(residual(POSE) ** 2 / variance, rel=1e-3)
+    assert sums[int(ne.ROWS)] == sums[int(ne.INLIERS)] == 1
+    assert sums[int(ne.CHI2)] == pytest.approx(residual(POSE) ** 2 / variance, rel=1e-3)
 
 
 def test_lines_that_were_not_measured_or_are_hidden_do_not_pull() -> None:
@@ -288,5 +288,5 @@ def test_lines_that_were_not_measured_or_are_hidden_do_not_pull() -> None:
         camera, [point] * 3, [center] * 3, [[1.0, 0.0]] * 3, [5.0, 5.0, 50.0], variances, cutoff=3.0
     )
     assert not H.any() and not g.any()
-    assert sums[int(ne.LINE_ROWS)] == 1 and sums[int(ne.LINE_INLIERS)] == 0 and sums[int(ne.LINE_HIDDEN)] == 1
+    assert sums[int(ne.ROWS)] == 1 and sums[int(ne.INLIERS)] == 0 and sums[int(ne.HIDDEN)] == 1
     assert sums[int(ne.COST)] == pytest.approx(3.0**2 / 3.0)

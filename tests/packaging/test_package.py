@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.metadata
 import os
 import re
@@ -59,38 +58,6 @@ def test_heavy_packages_are_not_imported_with_the_package() -> None:
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     heavy = {"open3d", "matplotlib", "rosbags", "cv2", "torch", "rclpy", "warp", "scipy"}
     assert not heavy & set(output.split())
-
-
-def test_rooms_import_only_what_stands_below_them() -> None:
-    """Imports point down the list of rooms: ROS, files and reports know the core, not the reverse."""
-    order = [
-        "geometry",
-        "render",
-        "measure",
-        "estimate",
-        "hypothesis",
-        "view",
-        "raster",
-        "body",
-        "device",
-        "fitting",
-        "tracking",
-        "data",
-        "evaluation",
-        "viz",
-        "ros",
-    ]
-    core = order[:6]
-    wrong = []
-    for room in core:
-        above = set(order[order.index(room) + 1 :]) | {"cli", "config"}
-        for path in (ROOT / "dr_perception" / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dr_perception."):
-                    imported = node.module.split(".")[1]  # type: ignore[union-attr]
-                    if imported in above:
-                        wrong.append(f"{path.relative_to(ROOT)} imports {node.module}")
-    assert not wrong
 
 
 def test_mypy_is_lenient_with_the_modules_that_define_warp_kernels_and_no_others() -> None:

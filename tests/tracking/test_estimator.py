@@ -9,7 +9,7 @@ import pytest
 from scipy.special import erf
 from synthetic import CAMERA, make_model
 
-from dr_perception.device.normal_equations import NUM_SUMS
+from dr_perception.device.evidence import NUM_SUMS
 from dr_perception.estimate.information import DIRECTION_ERROR_RAD
 from dr_perception.geometry.se3 import (
     covariance_about,
@@ -20,6 +20,7 @@ from dr_perception.geometry.se3 import (
     retract,
 )
 from dr_perception.measure.frame_buffers import FrameBuffers
+from dr_perception.measure.modalities import MODALITIES
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import BOTH, DEPTH_ONLY
@@ -64,10 +65,11 @@ def _measure(track: ObjectTrack, T_center: np.ndarray, sums: np.ndarray) -> None
 
 
 def _sums(H: np.ndarray) -> np.ndarray:
-    sums = np.zeros(NUM_SUMS, dtype=np.float32)
-    sums[:21] = H[np.triu_indices(6)]
-    sums[28:32] = 400.0, 300.0, 60.0, 40.0  # depth rows, inliers, hidden, beyond
-    sums[32:34], sums[39] = (90.0, 70.0), 10.0  # lines, their inliers; hidden lines
+    sums = np.zeros((len(MODALITIES), NUM_SUMS), dtype=np.float32)
+    sums[0, :21] = 0.75 * H[np.triu_indices(6)]
+    sums[1, :21] = 0.25 * H[np.triu_indices(6)]
+    sums[0, 28:32] = 400.0, 300.0, 60.0, 40.0  # depth rows, inliers, hidden, contradicted
+    sums[1, 28:31] = 90.0, 70.0, 10.0  # lines, inliers, hidden
     return sums
 
 
