@@ -12,6 +12,8 @@ from typing import Any
 
 import warp as wp
 
+from dr_perception.device.threads import WARP_LOCK, separate_threads
+
 Launch = Callable[[], None]
 """A recorded launch or sequence: call it to run it again."""
 
@@ -24,9 +26,11 @@ def record(
     device: wp.DeviceLike,
 ) -> Launch:
     """Record a launch without running it. Arrays are bound by reference, numbers and structs by value."""
-    command = wp.launch(
-        kernel, dim=dim, inputs=list(inputs), outputs=list(outputs), device=device, record_cmd=True
-    )
+    separate_threads()
+    with WARP_LOCK:
+        command = wp.launch(
+            kernel, dim=dim, inputs=list(inputs), outputs=list(outputs), device=device, record_cmd=True
+        )
     launch: Launch = command.launch
     return launch
 
@@ -39,14 +43,16 @@ def fill(array: wp.array, value: int) -> Launch:
 def capture(launches: Sequence[Launch], device: wp.DeviceLike) -> Launch:
     """Capture a sequence without running it; arrays must stay alive as long as the result is used.
 
-    No other thread may launch kernels on the device meanwhile.
+    Other threads may launch meanwhile, and wait to capture; on CUDA they must not launch either.
     """
-    wp.capture_begin(device=device)
-    try:
-        for launch in launches:
-            launch()
-    finally:
-        graph = wp.capture_end(device=device)
+    separate_threads()
+    with WARP_LOCK:
+        wp.capture_begin(device=device)
+        try:
+            for launch in launches:
+                launch()
+        finally:
+            graph = wp.capture_end(device=device)
     # The launches own the arrays that the graph points into.
     kept = tuple(launches)
     return lambda: _replay(graph, kept)

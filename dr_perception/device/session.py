@@ -1,0 +1,75 @@
+"""`Session`: the scratch that calls of one thread work with."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+KEPT_PER_OWNER = 4
+"""Pieces of scratch of one kind that a session keeps for one owner: as many as a fit that ends late needs
+(one start, several starts, both with and without colour); 5 to 10 MB each for images of 640 x 480."""
+
+
+class Session:
+    """Buffers that work on one thing at a time, kept from call to call.
+
+    Whoever works with them holds the session (``with session:``), so that two threads that were given the
+    same one take turns. What was computed with a piece of scratch before must not show in what is computed
+    next: who takes a piece sets all that it reads.
+
+    Scratch goes when its owner (a model) goes, so it must not refer to the owner; of each kind the longest
+    unused goes beyond `KEPT_PER_OWNER`.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self._lock = threading.RLock()
+        self._kept: weakref.WeakKeyDictionary[object, dict[str, OrderedDict[Hashable, object]]]
+        self._kept = weakref.WeakKeyDictionary()
+
+    def __enter__(self) -> Session:
+        """Wait until no other thread works with it."""
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others work with it."""
+        self._lock.release()
+
+    def scratch(self, owner: object, kind: str, key: Hashable, make: Callable[[], T]) -> T:
+        """The scratch of an owner under a key, made if it is not there.
+
+        Args:
+            owner: What it lives as long as.
+            kind: What it is for; at most `KEPT_PER_OWNER` of a kind are kept for an owner.
+            key: Everything besides the owner that determines it.
+            make: Makes it.
+        """
+        with self._lock:
+            kept = self._kept.setdefault(owner, {}).setdefault(kind, OrderedDict())
+            if key not in kept:
+                kept[key] = make()
+                while len(kept) > KEPT_PER_OWNER:
+                    kept.popitem(last=False)
+            kept.move_to_end(key)
+            return cast("T", kept[key])
+
+
+class _OwnSession(threading.local):
+    """A session of every thread that asks; it goes with the thread."""
+
+    def __init__(self) -> None:
+        self.session = Session()
+
+
+_own = _OwnSession()
+
+
+def thread_session() -> Session:
+    """The session of the calling thread, for calls that were given none."""
+    return _own.session
