@@ -137,7 +137,7 @@ def looks_right(scene: SceneData, index: int, key: str, track: ObjectTrack) -> b
     if not track.refiner.buffers.has_texture:
         model = track.model
         shift = make_transform(np.eye(3), model.center)
-        twins = search_model(model, track.config.refiner.sampling.mesh_error, wp.get_device("cpu")).twins
+        twins = search_model(model, track.config.body.mesh_error, wp.get_device("cpu")).twins
         poses += list(T @ shift @ twins @ invert(shift))
     return any(scene.row(index, key, pose, "", 0.0).right for pose in poses)
 

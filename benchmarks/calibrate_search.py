@@ -31,7 +31,7 @@ from dr_perception.data.models import load_models
 from dr_perception.evaluation.consistency import reliability
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import invert, make_transform
-from dr_perception.hypothesis.config import RefinerConfig
+from dr_perception.hypothesis.config import BodyConfig
 from dr_perception.hypothesis.rank import WEIGHTS
 from dr_perception.hypothesis.search import finalists
 from dr_perception.hypothesis.tables import search_model
@@ -81,7 +81,7 @@ def searched(name: str, case: Case, model: ObjectModel, mask: bool, there: list[
     if len(poses) < 2:
         return None
     points, limit = evaluation_points(model), 0.1 * model.diameter_m
-    known = search_model(model, RefinerConfig().sampling.mesh_error, wp.get_device("cpu"))
+    known = search_model(model, BodyConfig().mesh_error, wp.get_device("cpu"))
     shift = make_transform(np.eye(3), model.center)
     twins = np.zeros((0, 4, 4)) if known.has_colors else shift @ known.twins @ invert(shift)
     alike = [other @ twin for other in there for twin in (np.eye(4), *twins)]

@@ -30,7 +30,6 @@ from dr_perception.evaluation.consistency import consistency, nees, observable_b
 from dr_perception.evaluation.metrics import add_symmetric
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import local, perturb
-from dr_perception.hypothesis.search_config import FitConfig
 from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 Array = NDArray[np.float64]
@@ -98,7 +97,7 @@ def simulate(model: ObjectModel, count: int, color: bool, seed: int) -> list[Tri
     """Fits of one model to simulated frames, two thirds of them from near."""
     rng = np.random.default_rng(seed)
     noise = Noise()
-    config = FitConfig(refiner=noise.refiner_config())
+    config = noise.fit_config()
     simulator, surface, points = (
         Simulator(model, noise, rng),
         SurfaceUncertainty(model),

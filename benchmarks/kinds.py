@@ -128,7 +128,7 @@ def follow(
     model: drp.ObjectModel, truth: drp.ObjectModel, poses: list[Array], frames: list[drp.Frame], learn: bool
 ) -> dict[str, float]:
     """Errors of one run; ``truth`` is the model that was drawn."""
-    config = drp.load_config(overrides=[f"tracker.refiner.color.learn={str(learn).lower()}"]).tracker
+    config = drp.load_config(overrides=[f"tracker.learn_brightness={str(learn).lower()}"]).tracker
     tracker = drp.Tracker({model.name: model}, config)
     tracker.start(frames[0], {model.name: poses[0]})
     points = evaluation_points(truth)

@@ -4,7 +4,7 @@
 
 Outlines of simulated frames (`simulate.py`) are measured at the true pose, so that what is left is their
 error. Prints its variance as a share of what the rows claim, and the integral of its autocorrelation along
-the outline in pixels, in units of the claimed variance: the setting `refiner.contour.shared_px` with which
+the outline in pixels, in units of the claimed variance: the setting `sensor.contour.shared_px` with which
 covariances of poses are true.
 """
 
@@ -24,7 +24,6 @@ from simulate import CAMERA, Noise, Simulator
 
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.batch import BatchRefiner, batch_refiner
-from dr_perception.hypothesis.search_config import FitConfig
 from dr_perception.measure.modalities import OUTLINE
 from dr_perception.measure.terms import OutlineTerm
 
@@ -45,7 +44,7 @@ def measured_lines(batch: BatchRefiner, T: Array) -> NDArray[np.void]:
         measure()
     lines = outline.lines.numpy()[0, : int(refiner.view.contour_count.numpy()[0])]
     lines = lines[lines["variance"] > 0.0]
-    return lines[lines["offset"] ** 2 < refiner.config.contour.cutoff_sigma**2 * lines["variance"]]
+    return lines[lines["offset"] ** 2 < refiner.config.sensor.contour.cutoff_sigma**2 * lines["variance"]]
 
 
 def shared_noise(model: ObjectModel, frames: int, seed: int) -> tuple[float, Array]:
@@ -53,7 +52,7 @@ def shared_noise(model: ObjectModel, frames: int, seed: int) -> tuple[float, Arr
     rng = np.random.default_rng(seed)
     noise = Noise()
     simulator = Simulator(model, noise, rng)
-    config = FitConfig(refiner=noise.refiner_config())
+    config = noise.fit_config()
     batch = batch_refiner(model, CAMERA, config.refiner, config.stages, 1, wp.get_device("cpu"))
     products, weights = np.zeros(len(_DISTANCES_PX) - 1), np.zeros(len(_DISTANCES_PX) - 1)
     variance = []

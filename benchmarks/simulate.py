@@ -21,8 +21,15 @@ from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import make_transform, random_rotation
-from dr_perception.hypothesis.config import RefinerConfig, UncertaintyConfig
-from dr_perception.measure.config import ContourConfig, DepthConfig
+from dr_perception.hypothesis.config import BodyConfig
+from dr_perception.hypothesis.search_config import FitConfig
+from dr_perception.measure.config import (
+    ColorConfig,
+    ContourConfig,
+    DepthConfig,
+    RegistrationConfig,
+    SensorConfig,
+)
 
 Array = NDArray[np.float64]
 CAMERA = Camera(width=640, height=480, fx=600.0, fy=600.0, cx=319.5, cy=239.5)
@@ -54,15 +61,15 @@ class Noise:
         """Pixels that carry the information of one independent depth: the integral of the autocorrelation."""
         return self.white_share + (1.0 - self.white_share) * 4.0 * np.pi * self.correlation_px**2
 
-    def refiner_config(self) -> RefinerConfig:
-        """Settings of a refiner that was told this noise, and that the model has no errors."""
-        return RefinerConfig(
-            depth=DepthConfig(
-                sigma_per_m2=self.sigma_per_m2, lateral_px=self.lateral_px, shared_px2=self.shared_px2
-            ),
-            contour=ContourConfig(color_sigma=self.color_sigma, shared_px=_OUTLINE_SHARED_PX),
-            uncertainty=UncertaintyConfig(floor_m=0.0, floor_rad=0.0),
+    def fit_config(self) -> FitConfig:
+        """Settings of a fit that was told this noise, and that the model has no errors."""
+        sensor = SensorConfig(
+            depth=DepthConfig(sigma_per_m2=self.sigma_per_m2, shared_px2=self.shared_px2),
+            registration=RegistrationConfig(lateral_px=self.lateral_px),
+            contour=ContourConfig(shared_px=_OUTLINE_SHARED_PX),
+            color=ColorConfig(channel_sigma=self.color_sigma),
         )
+        return FitConfig(sensor=sensor, body=BodyConfig(floor_m=0.0, floor_rad=0.0))
 
 
 class Simulator:

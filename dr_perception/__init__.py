@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dr_perception.fitting.fit_pose import fit_pose
     from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, Symmetries
     from dr_perception.hypothesis.result import PoseEstimate
+    from dr_perception.hypothesis.search_config import FitConfig
+    from dr_perception.measure.config import SensorConfig
     from dr_perception.render import Images, Renderer, Scene, render
     from dr_perception.tracking import ObjectState, Status, Tracker, TrackerConfig, TrackResult
     from dr_perception.tracking.multi_camera import MultiCameraTracker
@@ -34,6 +36,8 @@ _MODULE_OF = {
     "open_sequence": "dr_perception.data.source",
     "fit_pose": "dr_perception.fitting.fit_pose",
     "PoseEstimate": "dr_perception.hypothesis.result",
+    "FitConfig": "dr_perception.hypothesis.search_config",
+    "SensorConfig": "dr_perception.measure.config",
     "Camera": "dr_perception.geometry",
     "Frame": "dr_perception.geometry",
     "Mesh": "dr_perception.geometry",
@@ -54,6 +58,7 @@ _MODULE_OF = {
 __all__ = [
     "Camera",
     "Config",
+    "FitConfig",
     "Frame",
     "FrameSource",
     "Images",
@@ -64,6 +69,7 @@ __all__ = [
     "PoseEstimate",
     "Renderer",
     "Scene",
+    "SensorConfig",
     "Status",
     "Symmetries",
     "TrackResult",

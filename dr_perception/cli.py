@@ -108,7 +108,8 @@ def replay(
     from dr_perception.evaluation.replay import replay_sequence, write_poses
     from dr_perception.evaluation.report import write_report
 
-    config, models, source = _inputs(config_file, overrides, models_dir, unit, sequence)
+    config = _config("replay", config_file, overrides)
+    models, source = _inputs(config, models_dir, unit, sequence, overrides)
     out.mkdir(parents=True, exist_ok=True)
     with _progress(f"tracking {source.name}") as progress:
         run = replay_sequence(
@@ -144,11 +145,12 @@ def evaluate(poses: Path, sequence: Path, models_dir: Path, unit: str | None, ou
 
     POSES is a trajectory.csv of the replay or of the node's recorder, or a BOP result file.
     """
+    from dr_perception.config import Config
     from dr_perception.evaluation.bop_records import read_poses
     from dr_perception.evaluation.report import write_report
     from dr_perception.evaluation.scoring import evaluate as score
 
-    _, models, source = _inputs(None, (), models_dir, unit, sequence)
+    models, source = _inputs(Config(), models_dir, unit, sequence)
     metrics = score(read_poses(poses, source.stamps_ns, source), source, models)
     _print_table(metrics)
     if out is not None:
@@ -182,7 +184,8 @@ def track(
     from dr_perception.tracking.tracker import Tracker
     from dr_perception.viz.stream import make_visualizer
 
-    config, models, source = _inputs(config_file, overrides, models_dir, unit, sequence)
+    config = _config("track", config_file, overrides)
+    models, source = _inputs(config, models_dir, unit, sequence, overrides)
     poses = starting_poses(source, models, init)
     tracked = instances(poses, models)
     tracker = Tracker(tracked, config=config.tracker)
@@ -216,6 +219,7 @@ def track(
     "--guess", metavar="X Y Z QX QY QZ QW", help="First pose [m]; without it the image is searched."
 )
 @click.option("--mask", type=path_type, help="Picture that is not black where the object is.")
+@_with_config
 @click.option("--overlay", type=path_type, help="Write a picture of the fitted model over the image.")
 def fit(
     model: Path,
@@ -224,6 +228,8 @@ def fit(
     unit: str | None,
     guess: str | None,
     mask: Path | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
     overlay: Path | None,
 ) -> None:
     """Fit the pose of one CAD model to one RGB-D frame and print it."""
@@ -232,12 +238,14 @@ def fit(
     import dr_perception as drp
 
     _quiet_warp()
+    config = _config("fit", config_file, overrides)
     loaded = drp.load_model(model, unit=unit)
-    frame = next(islice(iter(drp.open_sequence(sequence)), index, None), None)
+    frame = next(islice(iter(_opened(sequence, config, overrides)), index, None), None)
     if frame is None:
         raise ValueError(f"{sequence} has no frame {index}")
     start = None if guess is None else _parse_pose(guess)
-    estimate = drp.fit_pose(loaded, frame, T_cam_obj=start, mask=None if mask is None else _read_mask(mask))
+    pixels = None if mask is None else _read_mask(mask)
+    estimate = drp.fit_pose(loaded, frame, T_cam_obj=start, mask=pixels, config=config.fit)
     _print_estimate(loaded.name, estimate)
     if overlay is not None:
         from dr_perception.evaluation.pictures import background
@@ -312,24 +320,40 @@ def demo(out: Path) -> None:
     run_demo(out)
 
 
+def _config(program: str, config_file: Path | None, overrides: tuple[str, ...]) -> Config:
+    """The configuration of a command; settings made by hand that it would ignore are refused."""
+    from dr_perception.config import load_config, parse_assignment, require_used
+
+    config = load_config(config_file, overrides)
+    require_used(dict(map(parse_assignment, overrides)), program)
+    return config
+
+
 def _inputs(
-    config_file: Path | None, overrides: tuple[str, ...], models_dir: Path, unit: str | None, sequence: Path
-) -> tuple[Config, dict[str, ObjectModel], FrameSource]:
-    """Configuration, models and sequence of a command; mistakes show before anything is computed."""
-    from dr_perception.config import load_config
+    config: Config, models_dir: Path, unit: str | None, sequence: Path, overrides: tuple[str, ...] = ()
+) -> tuple[dict[str, ObjectModel], FrameSource]:
+    """Models and sequence of a command; mistakes show before anything is computed."""
     from dr_perception.data.models import load_models
-    from dr_perception.data.source import open_sequence
 
     _quiet_warp()
-    config = load_config(config_file, overrides)
-    source = open_sequence(sequence)
+    source = _opened(sequence, config, overrides)
+    unit = unit or config.models.unit or None
     models = load_models(models_dir, **({} if unit is None else {"unit": unit}))
     if config.models.names:
         missing = sorted(set(config.models.names) - set(models))
         if missing:
             raise ValueError(f"{models_dir} has no models {missing}; it has {sorted(models)}")
         models = {name: models[name] for name in config.models.names}
-    return config, models, source
+    return models, source
+
+
+def _opened(sequence: Path, config: Config, overrides: tuple[str, ...]) -> FrameSource:
+    """The sequence, its depths in the unit that was asked for: by hand, or other than the default."""
+    from dr_perception.config import CameraConfig
+    from dr_perception.data.source import open_sequence
+
+    asked = config.camera != CameraConfig() or any(text.startswith("camera") for text in overrides)
+    return open_sequence(sequence, depth_scale_m=config.camera.depth_scale_m if asked else None)
 
 
 def _quiet_warp() -> None:

@@ -4,46 +4,58 @@ The groups have the same names everywhere: attribute path here, nesting in a YAM
 ``dr-perception replay --set``, dotted ROS parameter. Values in a file override the defaults below, and
 explicit overrides win over the file. A key that does not exist is an error that names the key, where it
 stands and what was probably meant.
+
+Every fact has one place: ``sensor`` and ``body`` hold for the tracker, the search and the fit, and ``search``
+for the tracker and the fit, which are handed them.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from dr_perception.hypothesis.config import SHARED, BodyConfig, handed_down
+from dr_perception.hypothesis.search_config import FitConfig, SearchConfig
+from dr_perception.measure.config import SensorConfig, Settings
 from dr_perception.tracking.config import TrackerConfig
 
 __all__ = [
+    "USED_BY",
     "CameraConfig",
     "Config",
     "InitConfig",
     "ModelsConfig",
     "NodeConfig",
+    "is_used",
+    "leaves",
     "load_config",
     "parse_assignment",
+    "require_used",
 ]
 
 ROS_PARAMETERS = "ros__parameters"
 
+USED_BY = {
+    "tracker_node": ("sensor", "body", "search", "tracker", "camera", "models", "init.poses", "node"),
+    "replay": ("sensor", "body", "search", "tracker", "camera", "models.names", "models.unit", "init.method"),
+    "track": ("sensor", "body", "search", "tracker", "camera", "models.names", "models.unit"),
+    "fit": ("sensor", "body", "search", "fit", "camera"),
+}
+"""Settings and groups that the programs use; a file may hold those of several, an override may not."""
 
-class _Group(BaseModel):
-    """Base of every group: immutable, and strict about unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CameraConfig(_Group):
+class CameraConfig(Settings):
     """How images become measurements."""
 
     depth_scale_m: float = Field(0.001, gt=0.0, description="Metres per unit of an integer depth image.")
 
 
-class ModelsConfig(_Group):
+class ModelsConfig(Settings):
     """Which CAD models are tracked."""
 
     directory: str = Field("", description="Folder of meshes, or BOP model folder with models_info.json.")
@@ -53,7 +65,7 @@ class ModelsConfig(_Group):
     )
 
 
-class InitConfig(_Group):
+class InitConfig(Settings):
     """How the first pose is found."""
 
     method: Literal["ground-truth", "search"] = Field(
@@ -66,7 +78,7 @@ class InitConfig(_Group):
     )
 
 
-class NodeConfig(_Group):
+class NodeConfig(Settings):
     """The ROS 2 node: transport, synchronisation and what is published."""
 
     compressed_color: bool = Field(False, description="Subscribe to sensor_msgs/CompressedImage colour.")
@@ -85,14 +97,65 @@ class NodeConfig(_Group):
     auto_start: bool = Field(True, description="Start on the first frame instead of waiting for ~/start.")
 
 
-class Config(_Group):
-    """The whole configuration; ``Config()`` works with no file at all."""
+class Config(Settings):
+    """The whole configuration; ``Config()`` works with no file at all.
 
+    ``tracker``, ``search`` and ``fit`` hold the shared groups too, so that each can be handed on alone.
+    """
+
+    sensor: SensorConfig = Field(default_factory=SensorConfig)
+    body: BodyConfig = Field(default_factory=BodyConfig)
+    search: SearchConfig = Field(default_factory=SearchConfig)
+    fit: FitConfig = Field(default_factory=FitConfig)
     tracker: TrackerConfig = Field(default_factory=TrackerConfig)
     camera: CameraConfig = Field(default_factory=CameraConfig)
     models: ModelsConfig = Field(default_factory=ModelsConfig)
     init: InitConfig = Field(default_factory=InitConfig)
     node: NodeConfig = Field(default_factory=NodeConfig)
+
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        """Hand what is shared down to those that use it."""
+        object.__setattr__(self, "search", handed_down(self.search, self))
+        for name in ("tracker", "fit"):
+            job = handed_down(getattr(self, name), self, (*SHARED, "search"))
+            object.__setattr__(self, name, job)
+        return self
+
+
+def leaves(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Settings of a tree as (dotted name, value, description), each at its one place; mappings are opened."""
+    for name, field in type(group).model_fields.items():
+        if field.exclude:
+            continue
+        value, path = getattr(group, name), f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            yield from leaves(value, f"{path}.")
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                yield f"{path}.{key}", item, field.description or ""
+        else:
+            yield path, value, field.description or ""
+
+
+def is_used(key: str, program: str) -> bool:
+    """Whether a program of `USED_BY` uses a setting, named by its dotted key."""
+    return any(key == name or key.startswith(f"{name}.") for name in USED_BY[program])
+
+
+def require_used(overrides: Mapping[str, Any], program: str) -> None:
+    """Check that a program of `USED_BY` uses everything that was set for it by hand.
+
+    Raises:
+        ValueError: It would ignore a setting.
+    """
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            require_used({f"{key}.{name}": item for name, item in value.items()}, program)
+        elif not is_used(key, program):
+            raise ValueError(
+                f"{program} does not use the setting '{key}'; it uses {', '.join(USED_BY[program])}"
+            )
 
 
 def load_config(
@@ -104,8 +167,8 @@ def load_config(
     Args:
         path: YAML file, either the bare tree or its ROS form (``/**: ros__parameters: ...``); None for
             defaults.
-        overrides: Dotted keys with values, ``{"tracker.depth.sigma_m": 0.002}``, or assignments as they are
-            typed on a command line, ``["tracker.depth.sigma_m=0.002"]``.
+        overrides: Dotted keys with values, ``{"sensor.depth.sigma_m": 0.002}``, or assignments as they are
+            typed on a command line, ``["sensor.depth.sigma_m=0.002"]``.
 
     Returns:
         The validated, immutable tree.
@@ -122,6 +185,7 @@ def load_config(
         for key, value in items:
             _assign(tree, key, value)
         source += " with overrides"
+    _refuse_copies(tree)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -188,6 +252,17 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
     tree[leaf] = value
 
 
+def _refuse_copies(tree: Mapping[str, Any]) -> None:
+    """Check that no job's group brings its own copy of what all jobs share."""
+    for name, group in tree.items():
+        if name not in Config.model_fields or not isinstance(group, Mapping):
+            continue
+        fields = _group_at([name]).model_fields
+        for key in group:
+            if key in fields and fields[key].exclude:
+                raise ValueError(f"'{name}.{key}' stands at the top level, once for all: use '{key}'")
+
+
 def _explain(error: ValidationError, source: str) -> str:
     return f"configuration from {source}: " + "; ".join(
         _unknown_key(e["loc"]) if e["type"] == "extra_forbidden" else _bad_value(e) for e in error.errors()
@@ -201,15 +276,15 @@ def _bad_value(detail: Any) -> str:
 
 def _unknown_key(location: tuple[int | str, ...]) -> str:
     *groups, key = map(str, location)
-    known = _fields_at(groups)
+    known = sorted(name for name, field in _group_at(groups).model_fields.items() if not field.exclude)
     place = f"group '{'.'.join(groups)}'" if groups else "the top level"
     close = difflib.get_close_matches(key, known, n=3, cutoff=0.65)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known there: {', '.join(known)}"
     return f"unknown key '{key}' in {place}; {hint}"
 
 
-def _fields_at(groups: list[str]) -> list[str]:
-    """Names of the fields of the group at a path; discriminator segments of unions are skipped."""
+def _group_at(groups: list[str]) -> type[BaseModel]:
+    """The class of the group at a path; discriminator segments of unions are skipped."""
     model: type[BaseModel] = Config
     for group in groups:
         if group not in model.model_fields:
@@ -217,4 +292,4 @@ def _fields_at(groups: list[str]) -> list[str]:
         annotation = model.model_fields[group].annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
-    return sorted(model.model_fields)
+    return model

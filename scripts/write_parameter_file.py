@@ -1,4 +1,4 @@
-"""Write config/tracker.yaml from the configuration tree, so that file, node and API cannot drift apart.
+"""Write config/tracker.yaml, what the node uses of the tree, so that file, node and API cannot drift apart.
 
 `make params` runs it after a change of a default; a test compares the file with the tree.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from dr_perception.config import Config
+from dr_perception.config import Config, is_used
 
 TARGET = Path(__file__).resolve().parent.parent / "config" / "tracker.yaml"
 HEAD = """\
@@ -26,14 +26,18 @@ HEAD = """\
 WIDTH = 105
 
 
-def lines(group: BaseModel, indent: int) -> Iterator[str]:
+def lines(group: BaseModel, indent: int, path: str = "") -> Iterator[str]:
     """YAML lines of a group, with the descriptions as comments."""
     blank = " " * indent
     for name, field in type(group).model_fields.items():
-        value = getattr(group, name)
+        value, key = getattr(group, name), f"{path}.{name}".lstrip(".")
+        if field.exclude:
+            continue
         if isinstance(value, BaseModel):
-            yield f"{blank}{name}:"
-            yield from lines(value, indent + 2)
+            inner = list(lines(value, indent + 2, key))
+            yield from [f"{blank}{name}:", *inner] if inner else []
+            continue
+        if not is_used(key, "tracker_node"):
             continue
         if field.description:
             yield from textwrap.wrap(
@@ -59,13 +63,12 @@ def scalar(value: Any) -> str:
 def parameter_file() -> str:
     """The whole file as text."""
     groups = Config()
-    # Groups without any setting would be empty mappings, which ROS does not read.
-    filled = [n for n in type(groups).model_fields if any(True for _ in lines(getattr(groups, n), 0))]
     body = []
-    for name in filled:
-        group = list(lines(getattr(groups, name), 6))
+    for name in type(groups).model_fields:
+        group = list(lines(getattr(groups, name), 6, name))
+        # A group without any setting would be an empty mapping, which ROS does not read.
         commented = all(line.lstrip().startswith("#") for line in group)
-        body += [f"    {'# ' if commented else ''}{name}:", *group]
+        body += [f"    {'# ' if commented else ''}{name}:", *group] if group else []
     return HEAD + "\n".join(body) + "\n"
 
 

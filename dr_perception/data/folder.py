@@ -45,23 +45,30 @@ class FolderSource:
 
     scene_id = 0
 
-    def __init__(self, path: str | Path, rate_hz: float | None = None) -> None:
+    def __init__(
+        self, path: str | Path, rate_hz: float | None = None, depth_scale_m: float | None = None
+    ) -> None:
         """Find the images and read calibration and poses; images are read while iterating.
 
         Args:
             path: The folder.
             rate_hz: Frame rate; None: that of the camera file, otherwise 30.
+            depth_scale_m: Metres per unit of integer depths where the camera file states none; None: 0.001.
 
         Raises:
             FileNotFoundError: The folder has no camera file.
-            ValueError: A file is not valid, there are no images, or two images have one number.
+            ValueError: A file is not valid, there are no images, two images have one number, or the camera
+                file states another unit of depth.
         """
         self.path = Path(path)
         file = next((self.path / name for name in _CAMERA_FILES if (self.path / name).is_file()), None)
         if file is None:
             raise FileNotFoundError(f"folder {self.path} has none of {', '.join(_CAMERA_FILES)}")
         self._camera, other = read_camera_file(file)
-        self._depth_scale_m = float(other.get("depth_scale_m", 0.001))
+        asked = 0.001 if depth_scale_m is None else depth_scale_m
+        self._depth_scale_m = float(other.get("depth_scale_m", asked))
+        if depth_scale_m is not None and self._depth_scale_m != depth_scale_m:
+            raise ValueError(f"{file} states depth_scale_m {self._depth_scale_m}, not {depth_scale_m}")
         rate_hz = float(other.get("rate_hz", 30.0)) if rate_hz is None else rate_hz
         if not rate_hz > 0.0:
             raise ValueError(f"rate_hz of {self.path} must be positive, got {rate_hz}")

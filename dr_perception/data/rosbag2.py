@@ -66,6 +66,7 @@ class RosbagSource:
         tolerance_s: float = 0.005,
         rectified: bool | None = None,
         ground_truth_topics: Sequence[str] | None = None,
+        depth_scale_m: float | None = None,
     ) -> None:
         """Read stamps, calibrations and poses; images are read while iterating.
 
@@ -78,6 +79,7 @@ class RosbagSource:
             rectified: Whether the images are rectified, so that P and no distortion holds; None: if the
                 topic's name has ``rect``.
             ground_truth_topics: Topics of reference poses; None: all pose topics below ``/ground_truth/``.
+            depth_scale_m: Metres per unit of an integer depth image; None: a millimetre (REP 118).
 
         Raises:
             FileNotFoundError: The path does not exist.
@@ -86,7 +88,10 @@ class RosbagSource:
         self.path = Path(path)
         if not tolerance_s >= 0.0:
             raise ValueError(f"tolerance_s must not be negative, got {tolerance_s}")
+        if depth_scale_m is not None and not depth_scale_m > 0.0:
+            raise ValueError(f"depth_scale_m must be positive, got {depth_scale_m}")
         self._tolerance_ns = round(1e9 * tolerance_s)
+        self._depth_scale_m = depth_scale_m
         self._bag = BagMessages(self.path)
         self.topics: ImageTopics = self._choose(color_topic, depth_topic, info_topic)
         """The topics in use."""
@@ -180,6 +185,8 @@ class RosbagSource:
             if plan.depth is not None:
                 topic = self.topics.depth
                 depth = self._decode_depth(raw[topic])
+                if self._depth_scale_m is not None and depth.values.dtype == np.uint16:
+                    depth = depth._replace(scale_m=self._depth_scale_m)
             return Frame(
                 color=color,
                 depth=depth.values,

@@ -74,11 +74,13 @@ class FrameSource(Protocol):
         """
 
 
-def open_sequence(path: str | Path, **options: Any) -> FrameSource:
+def open_sequence(path: str | Path, *, depth_scale_m: float | None = None, **options: Any) -> FrameSource:
     """Open a recorded sequence; the kind is recognised by what the path holds.
 
     Args:
         path: A BOP scene folder, a rosbag2 folder or single ``.mcap``/``.db3`` file, or a plain folder.
+        depth_scale_m: Metres per unit of integer depth images; for recordings, which do not state it (None:
+            millimetres). Others state their own, which this must not contradict.
         **options: Passed to `BopScene`, `RosbagSource` or `FolderSource`.
 
     Returns:
@@ -86,7 +88,8 @@ def open_sequence(path: str | Path, **options: Any) -> FrameSource:
 
     Raises:
         FileNotFoundError: The path does not exist.
-        ValueError: The path is none of these kinds, or what it holds is not valid.
+        ValueError: The path is none of these kinds, what it holds is not valid, or its depths are in another
+            unit than asked for.
         TypeError: An option is not known to this kind of sequence.
     """
     path = Path(path)
@@ -97,11 +100,17 @@ def open_sequence(path: str | Path, **options: Any) -> FrameSource:
     if path.is_file():
         if path.suffix not in _BAG_SUFFIXES:
             raise ValueError(f"sequence {path} is not recognised: expected {_EXPECTED}")
-        return _open_bag(path, options)
+        return _open_bag(path, {"depth_scale_m": depth_scale_m, **options})
     if (path / "scene_camera.json").is_file():
         from dr_perception.data.bop import BopScene
 
+        if depth_scale_m is not None:
+            raise ValueError(
+                f"scene {path} states the unit of its depths itself (depth_scale in scene_camera.json): "
+                f"depth_scale_m = {depth_scale_m} would be ignored"
+            )
         return BopScene(path, **options)
+    options = {"depth_scale_m": depth_scale_m, **options}
     if (path / "metadata.yaml").is_file() or any(p.suffix in _BAG_SUFFIXES for p in path.iterdir()):
         return _open_bag(path, options)
     if any((path / name).is_file() for name in ("camera.json", "camera.yaml", "camera.yml")):

@@ -52,12 +52,12 @@ class FitJob:
     @cached_property
     def search(self) -> SearchModel:
         """Tables of the model."""
-        return search_model(self.model, self.config.refiner.sampling.mesh_error, self.device)
+        return search_model(self.model, self.config.body.mesh_error, self.device)
 
     @cached_property
     def buffers(self) -> ModelBuffers:
         """The model on the device."""
-        return model_buffers(self.model, self.config.refiner.sampling.mesh_error, self.device)
+        return model_buffers(self.model, self.config.body.mesh_error, self.device)
 
     def centred(self, T_cam_obj: NDArray[np.float64]) -> NDArray[np.float64]:
         """Poses (..., 4, 4) of the centre from those of the model's frame."""

@@ -94,6 +94,6 @@ def _stages_in_reach(
 ) -> tuple[StageConfig, ...]:
     """Stages whose lines are not longer than the object is wide: longer ones meet its other side."""
     z = float((T[:3, :3] @ model.center + T[:3, 3])[2])
-    limit = _LINE_SHARE * model.radius_m * frame.camera.fx / z / config.refiner.contour.reach_px
+    limit = _LINE_SHARE * model.radius_m * frame.camera.fx / z / config.sensor.contour.reach_px
     kept = tuple(s for s in config.color_stages if s.lines != "region" or s.line_step_px <= max(limit, 1.0))
     return tuple(s.model_copy(update={"render": True}) for s in kept)

@@ -49,7 +49,7 @@ class BatchRefiner:
     ) -> None:
         """Allocate."""
         self.frame = FrameBuffers(camera, device)
-        buffers = model_buffers(model, config.sampling.mesh_error, device)
+        buffers = model_buffers(model, config.body.mesh_error, device)
         self.refiner = PoseRefiner(model, self.frame, config, num_problems=num_problems, buffers=buffers)
         self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in stages]
         self._repeated = self.refiner.record_stage(stages[-1].model_copy(update={"render": False}))

@@ -5,18 +5,19 @@ Lengths are metres, image distances pixels; every field has a working default.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from dr_perception.measure.config import ColorConfig, ContourConfig, DepthConfig, StageConfig
+from dr_perception.measure.config import SensorConfig, Settings, StageConfig
 
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+_Job = TypeVar("_Job", bound=BaseModel)
 
 
-class SamplingConfig(_Settings):
+class SamplingConfig(Settings):
     """How a model is rendered and sampled."""
 
     render_size_px: int = Field(128, ge=32, le=1024, description="Size of the render that holds the object.")
@@ -25,9 +26,6 @@ class SamplingConfig(_Settings):
         2.0, gt=0.0, description="Distance of contour samples in rendered pixels."
     )
     max_contour_samples: int = Field(320, ge=16, description="Room for contour samples.")
-    mesh_error: float = Field(
-        1.0e-3, gt=0.0, description="Error of the simplified mesh, as a share of the diameter."
-    )
 
 
 TRACKING_STAGES = (
@@ -50,9 +48,12 @@ WIDE_STAGES = (
 """From a pose some centimetres or tens of degrees off."""
 
 
-class UncertaintyConfig(_Settings):
-    """What a reported covariance holds besides the noise of the images."""
+class BodyConfig(Settings):
+    """How true the models are: what a reported covariance holds besides the noise of the images."""
 
+    mesh_error: float = Field(
+        1.0e-3, gt=0.0, description="Error of the simplified mesh, as a share of the diameter."
+    )
     floor_m: float = Field(
         6.0e-5, ge=0.0, description="Standard deviation of the model's own errors, translation."
     )
@@ -66,15 +67,46 @@ class UncertaintyConfig(_Settings):
         return np.repeat([self.floor_m, self.floor_rad], 3) ** 2
 
 
-class RefinerConfig(_Settings):
-    """Settings of the refinement of one model in one frame."""
+class RefinerConfig(Settings):
+    """What the refinement of one model in one frame is told; put together from the tree, not a part of it."""
 
     sampling: SamplingConfig = SamplingConfig()
-    depth: DepthConfig = DepthConfig()
-    contour: ContourConfig = ContourConfig()
-    color: ColorConfig = ColorConfig()
-    uncertainty: UncertaintyConfig = UncertaintyConfig()
+    sensor: SensorConfig = SensorConfig()
+    body: BodyConfig = BodyConfig()
 
 
-TRACKING_REFINER = RefinerConfig(sampling=SamplingConfig(contour_spacing_px=3.0))
-"""Fewer lines: neighbouring ones say nearly the same."""
+class JobConfig(Settings):
+    """Settings of what refines poses.
+
+    ``sensor`` and ``body`` are facts that all such jobs share: they are no leaves of a job's own group.
+    """
+
+    sensor: SensorConfig = Field(SensorConfig(), exclude=True)
+    body: BodyConfig = Field(BodyConfig(), exclude=True)
+    sampling: SamplingConfig = SamplingConfig()
+
+    @property
+    def refiner(self) -> RefinerConfig:
+        """What a refiner of this job is told."""
+        return RefinerConfig(sampling=self.sampling, sensor=self.sensor, body=self.body)
+
+
+SHARED = ("sensor", "body")
+"""Names of the facts that all jobs share."""
+
+
+def handed_down(job: _Job, owner: BaseModel, names: Sequence[str] = SHARED) -> _Job:
+    """A job's settings with what it shares taken from the group that it stands in.
+
+    Raises:
+        ValueError: The job was given another value of its own: which one holds?
+    """
+    for name in names:
+        if name in job.model_fields_set and getattr(job, name) != getattr(owner, name):
+            raise ValueError(
+                f"'{name}' is given twice, in {type(owner).__name__} and differently in "
+                f"{type(job).__name__}: give it to {type(owner).__name__} alone"
+            )
+    shared = job.model_copy(update={name: getattr(owner, name) for name in names})
+    shared.model_fields_set.difference_update(names)
+    return shared

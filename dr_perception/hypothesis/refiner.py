@@ -23,7 +23,7 @@ from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
-from dr_perception.hypothesis.config import RefinerConfig, UncertaintyConfig
+from dr_perception.hypothesis.config import BodyConfig, RefinerConfig
 from dr_perception.measure.color_histogram import ColorHistograms
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
@@ -136,9 +136,9 @@ class PoseRefiner:
         self.config = config
         self.num_problems = num_problems
         self.frame = frame
-        self.buffers = buffers or prepare_buffers(model, config.sampling.mesh_error, frame.device)
+        self.buffers = buffers or prepare_buffers(model, config.body.mesh_error, frame.device)
         self.poses = PoseArrays(num_problems, frame.device)
-        sampling = config.sampling
+        sampling, sensor = config.sampling, config.sensor
         settings = ViewSettings(
             size_px=sampling.render_size_px,
             surface_stride_px=sampling.surface_stride_px,
@@ -146,7 +146,7 @@ class PoseRefiner:
             max_contour_samples=sampling.max_contour_samples,
         )
         texels = None
-        if learns and not self.buffers.has_texture and config.color.enabled and config.color.learn:
+        if learns and not self.buffers.has_texture and sensor.color.enabled:
             texels = BrightnessTexels(self.buffers, model.diameter_m)
         self.view = ModelView(
             self.buffers,
@@ -161,7 +161,7 @@ class PoseRefiner:
         self.histograms = ColorHistograms(self.view, self.poses, frame, num_problems)
         self.learned: LearnedBrightness | None = None
         if texels is not None:
-            limits = [config.color.occlusion_m, config.color.least_contrast]
+            limits = [sensor.depth.occlusion_m, sensor.color.least_contrast]
             self.learned = LearnedBrightness(texels, self.view, self.poses, frame, *limits)
         measured = Measured(
             self.view,
@@ -169,18 +169,16 @@ class PoseRefiner:
             frame,
             self.histograms,
             self.solver.sums.array,
-            config.depth,
-            config.contour,
-            config.color,
+            sensor,
             patterned=None if self.learned is None else self.learned.enabled,
-            has_pattern=config.color.enabled and (self.buffers.has_texture or self.learned is not None),
+            has_pattern=sensor.color.enabled and (self.buffers.has_texture or self.learned is not None),
         )
         self.terms: tuple[Term, ...] = tuple(term(measured) for term in TERMS)
         self._center = np.eye(4)
         self._center[:3, 3] = model.center
         self._reports = SharedArray(num_problems, PoseReport, frame.device)
         ended = [self.poses.R.array, self.poses.t.array, self.solver.best.array]
-        inputs = [reporter_of(model, spread, config.uncertainty), *ended]
+        inputs = [reporter_of(model, spread, config.body), *ended]
         self._report = record(report_poses, num_problems, inputs, [self._reports.array], frame.device)
 
     def record_stage(self, stage: StageConfig) -> RecordedStage:
@@ -309,12 +307,12 @@ class PoseRefiner:
         return Refinement(T, sums.copy(), problems.copy(), counts, information, covariance)
 
 
-def reporter_of(model: ObjectModel, spread: NDArray[np.float64], uncertainty: UncertaintyConfig) -> Reporter:
+def reporter_of(model: ObjectModel, spread: NDArray[np.float64], body: BodyConfig) -> Reporter:
     """What the reporting kernel knows of a model whose surface has second moments ``spread`` (3, 3) [m^2]."""
     reporter = Reporter()
     reporter.center = wp.vec3d(*model.center)
     reporter.spread = wp.mat33d(*spread.ravel())
     reporter.direction_error_rad = DIRECTION_ERROR_RAD
     reporter.unknown = wp.spatial_vectord(*np.repeat([model.diameter_m**-2, np.pi**-2], 3))
-    reporter.floor = wp.spatial_vectord(*uncertainty.variances)
+    reporter.floor = wp.spatial_vectord(*body.variances)
     return reporter

@@ -161,7 +161,7 @@ def prepare_search(
     """Make everything that a search for a model keeps, so that the first search is as fast as the next."""
     config = config or SearchConfig()
     where = wp.get_device(device)
-    search_model(model, config.refiner.sampling.mesh_error, where)
+    search_model(model, config.body.mesh_error, where)
     pair_model(model, where)
     batch_refiner(model, camera, config.refiner, config.stages, max(config.finalists, 2), where)
 
@@ -183,8 +183,8 @@ class _Job:
 def _prepared(
     model: ObjectModel, frame: Frame, region: Region, config: SearchConfig, device: wp.Device
 ) -> _Job:
-    scene = prepare_scene(model, frame, region, config.refiner.depth, device)
-    search = search_model(model, config.refiner.sampling.mesh_error, device)
+    scene = prepare_scene(model, frame, region, config.sensor.depth, device)
+    search = search_model(model, config.body.mesh_error, device)
     judge = Judge(search, scene.images, scene.object_points, device)
     return _Job(model, search, frame, region, config, scene, judge, device)
 

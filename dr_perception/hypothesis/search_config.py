@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
 
-from dr_perception.hypothesis.config import WIDE_STAGES, RefinerConfig
+from pydantic import Field, model_validator
+
+from dr_perception.hypothesis.config import WIDE_STAGES, JobConfig, handed_down
 from dr_perception.measure.config import StageConfig
 
 SEARCH_STAGES = (
@@ -26,12 +28,9 @@ FIT_STAGES = (
 """From a pose that was aligned to the depth."""
 
 
-class SearchConfig(BaseModel):
+class SearchConfig(JobConfig):
     """Settings of a search."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    refiner: RefinerConfig = RefinerConfig()
     stages: tuple[StageConfig, ...] = Field(
         SEARCH_STAGES, min_length=2, description="Refinement of the finalists."
     )
@@ -54,12 +53,9 @@ class SearchConfig(BaseModel):
     seed: int = Field(0, description="Seed of the random choices.")
 
 
-class FitConfig(BaseModel):
+class FitConfig(JobConfig):
     """Settings of a fit from a guess; without one, those of the search hold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    refiner: RefinerConfig = RefinerConfig()
     stages: tuple[StageConfig, ...] = Field(
         FIT_STAGES, min_length=2, description="Refinement of the best starts."
     )
@@ -75,5 +71,11 @@ class FitConfig(BaseModel):
         0.95, ge=0.0, description="Probability of a refined pose above which no other is tried."
     )
     tolerance_m: float = Field(0.006, gt=0.0, description="Distance within which an aligned pose agrees.")
-    search: SearchConfig = SearchConfig()
+    search: SearchConfig = Field(SearchConfig(), exclude=True)
     device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")
+
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        """Search with the same sensor and bodies."""
+        object.__setattr__(self, "search", handed_down(self.search, self))
+        return self

@@ -1,4 +1,7 @@
-"""Settings of how images are measured: metres, and pixels for image distances; every field has a default."""
+"""Settings of how images are measured: metres, and pixels for image distances; every field has a default.
+
+`SensorConfig` holds each fact about the camera once; the tracker, the search and the fit are handed it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """Base of every group of settings: immutable, and strict about unknown keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DepthConfig(_Settings):
+class DepthConfig(Settings):
     """Noise of the depth sensor and how depth rows use it."""
 
     sigma_m: float = Field(
@@ -20,7 +25,6 @@ class DepthConfig(_Settings):
     sigma_per_m2: float = Field(
         0.0035, ge=0.0, description="Part of it that grows with the square of the depth."
     )
-    lateral_px: float = Field(0.8, ge=0.0, description="Uncertainty of the pixel that a depth belongs to.")
     cutoff_sigma: float = Field(
         4.0, gt=0.0, description="Standard deviations beyond which a measurement does not pull."
     )
@@ -29,9 +33,18 @@ class DepthConfig(_Settings):
         ge=1.0,
         description="Pixels whose depths carry the information of one independent measurement.",
     )
+    occlusion_m: float = Field(
+        0.02, gt=0.0, description="Something nearer by this much hides what the colour image would show."
+    )
 
 
-class ContourConfig(_Settings):
+class RegistrationConfig(Settings):
+    """How well depth and colour belong together."""
+
+    lateral_px: float = Field(0.8, ge=0.0, description="Uncertainty of the pixel that a depth belongs to.")
+
+
+class ContourConfig(Settings):
     """How outlines are measured in the colour image."""
 
     reach_px: int = Field(
@@ -54,10 +67,6 @@ class ContourConfig(_Settings):
     level_width_px: int = Field(
         3, ge=1, le=8, description="Pixels beyond the window that give the step's two levels."
     )
-    color_sigma: float = Field(6.0, gt=0.0, description="Noise of a colour channel in grey levels of 255.")
-    occlusion_m: float = Field(
-        0.02, gt=0.0, description="Something nearer by this much hides a contour point."
-    )
     cutoff_sigma: float = Field(
         3.0, gt=0.0, description="Standard deviations beyond which a line does not pull."
     )
@@ -66,31 +75,44 @@ class ContourConfig(_Settings):
     )
 
 
-class ColorConfig(_Settings):
-    """How the pattern on an object is compared with the image."""
+class ColorConfig(Settings):
+    """Noise of the colour image, and how the pattern on an object is compared with it."""
+
+    channel_sigma: float = Field(6.0, gt=0.0, description="Noise of a colour channel in grey levels of 255.")
 
     enabled: bool = Field(True, description="Use the model's colours where it has some that vary.")
-    learn: bool = Field(
-        True,
-        description="Learn the brightness of the surface while tracking where the model has no colours.",
-    )
     least_contrast: float = Field(
         8.0,
         gt=0.0,
         description="Learned brightness is used where it scatters by more than this beyond shading, of 255.",
     )
-    sigma: float = Field(12.0, gt=0.0, description="Standard deviation of brightness in grey levels of 255.")
-    lateral_px: float = Field(0.5, ge=0.0, description="Error of the place of a pattern on the surface.")
+    pattern_sigma: float = Field(
+        12.0,
+        gt=0.0,
+        description="Standard deviation of a pattern's brightness, noise and light together, of 255.",
+    )
+    pattern_px: float = Field(0.5, ge=0.0, description="Error of the place of a pattern on the surface.")
     cutoff_sigma: float = Field(
         3.0, gt=0.0, description="Standard deviations beyond which a sample does not pull."
     )
     shared_px2: float = Field(
         18.0, ge=1.0, description="Pixels that carry the information of one independent sample."
     )
-    occlusion_m: float = Field(0.02, gt=0.0, description="Something nearer by this much hides a sample.")
 
 
-class StageConfig(_Settings):
+class SensorConfig(Settings):
+    """The camera: noise of its depth and colour, how they belong together, and how outlines are read.
+
+    The one place of these facts, for tracker, search, fit, node and replay.
+    """
+
+    depth: DepthConfig = DepthConfig()
+    registration: RegistrationConfig = RegistrationConfig()
+    contour: ContourConfig = ContourConfig()
+    color: ColorConfig = ColorConfig()
+
+
+class StageConfig(Settings):
     """One stage of a refinement: measure lines once, then take steps."""
 
     lines: Literal["region", "step", "none"] = Field("step", description="How outlines are measured.")

@@ -13,7 +13,7 @@ from dr_perception.device.recording import Launch, record
 from dr_perception.measure.brightness import Light
 from dr_perception.measure.color import ColorNoise, accumulate_color, fit_light
 from dr_perception.measure.color_histogram import ColorHistograms
-from dr_perception.measure.config import ColorConfig, ContourConfig, DepthConfig, StageConfig
+from dr_perception.measure.config import SensorConfig, StageConfig
 from dr_perception.measure.contour_lines import (
     ContourLine,
     LineNoise,
@@ -45,9 +45,7 @@ class Measured:
     histograms: ColorHistograms
     evidence: wp.array
     """Where rows are added (P, M, `NUM_SUMS`)."""
-    depth: DepthConfig
-    contour: ContourConfig
-    color: ColorConfig
+    sensor: SensorConfig
     patterned: wp.array | None = None
     """Whether to compare colours (P,), as kernels decide; always if None."""
     has_pattern: bool = False
@@ -91,11 +89,11 @@ class DepthTerm:
 
     def noise(self, extra_sigma_m: float = 0.0) -> DepthNoise:
         """The sensor's noise for kernels, with a constant part added."""
-        config = self._m.depth
+        config = self._m.sensor.depth
         noise = DepthNoise()
         noise.sigma_m = config.sigma_m + extra_sigma_m
         noise.sigma_per_m2 = config.sigma_per_m2
-        noise.lateral_px = config.lateral_px
+        noise.lateral_px = self._m.sensor.registration.lateral_px
         noise.cutoff = config.cutoff_sigma
         noise.shared_px2 = config.shared_px2
         noise.spacing_px = self._m.view.settings.surface_stride_px
@@ -147,8 +145,8 @@ class OutlineTerm:
     def noise(self) -> LineNoise:
         """How rows are weighed, for kernels."""
         noise = LineNoise()
-        noise.cutoff = self._m.contour.cutoff_sigma
-        noise.shared_px = self._m.contour.shared_px
+        noise.cutoff = self._m.sensor.contour.cutoff_sigma
+        noise.shared_px = self._m.sensor.contour.shared_px
         noise.spacing_px = self._m.view.settings.contour_spacing_px
         return noise
 
@@ -156,14 +154,15 @@ class OutlineTerm:
         """Launches that measure the lines as a stage wants them and add their rows."""
         if stage.lines == "none":
             return TermLaunches()
-        c, frame = self._m.contour, self._m.frame
+        sensor, frame = self._m.sensor, self._m.frame
+        c = sensor.contour
         search = LineSearch()
         search.reach = c.reach_px
         search.step_px = stage.line_step_px
         search.sharpness = c.sharpness
         search.prior_sigma_px = c.prior_sigma_px * stage.line_step_px
-        search.occlusion_m = c.occlusion_m + 2.0 * stage.depth_sigma_m
-        search.color_sigma = c.color_sigma
+        search.occlusion_m = sensor.depth.occlusion_m + 2.0 * stage.depth_sigma_m
+        search.color_sigma = sensor.color.channel_sigma
         images = [frame.params, frame.color.array, frame.depth.array]
         if stage.lines == "region":
             search.floor_px = c.region_floor_px * stage.line_step_px
@@ -205,14 +204,14 @@ class ColorTerm:
 
     @staticmethod
     def _noise(measured: Measured) -> ColorNoise:
-        config = measured.color
+        config = measured.sensor.color
         noise = ColorNoise()
-        noise.sigma = config.sigma
+        noise.sigma = config.pattern_sigma
         noise.cutoff = config.cutoff_sigma
-        noise.lateral_px = config.lateral_px
+        noise.lateral_px = config.pattern_px
         noise.shared_px2 = config.shared_px2
         noise.spacing_px = measured.view.settings.surface_stride_px
-        noise.hidden_m = config.occlusion_m
+        noise.hidden_m = measured.sensor.depth.occlusion_m
         return noise
 
     def launches(self, stage: StageConfig) -> TermLaunches:

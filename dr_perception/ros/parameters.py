@@ -1,14 +1,13 @@
 """ROS parameters, declared from the one configuration tree.
 
-Every leaf of `dr_perception.config.Config` is a read-only parameter with its dotted path as name, so a
-parameter file has the groups of the tree (config/tracker.yaml). What a file or the command line gives is
-validated by the tree itself; an unknown name ends the node with a sentence that says what was probably
-meant.
+Every leaf of `dr_perception.config.Config` that the node uses is a read-only parameter with its dotted path
+as name, so a parameter file has the groups of the tree (config/tracker.yaml). What a file or the command line
+gives is validated by the tree itself; an unknown name, or one that the node would ignore, ends the node with
+a sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -17,9 +16,9 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from dr_perception.config import Config, load_config
+from dr_perception.config import Config, is_used, leaves, load_config, require_used
 
-__all__ = ["declare_config", "flatten", "ros_value"]
+__all__ = ["declare_config", "node_leaves", "ros_value"]
 
 FOREIGN_PREFIXES = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 """Parameters that rclpy itself reads."""
@@ -40,23 +39,16 @@ def declare_config(node: Node) -> Config:
         if not name.startswith(FOREIGN_PREFIXES)
     }
     config = load_config(None, overrides)
-    for name, value, description in flatten(config):
+    require_used(overrides, "tracker_node")
+    for name, value, description in node_leaves(config):
         descriptor = ParameterDescriptor(description=description, read_only=True, dynamic_typing=True)
         node.declare_parameter(name, ros_value(name, value), descriptor, ignore_override=True)
     return config
 
 
-def flatten(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Leaves of a tree of models as (dotted name, value, description); mappings are opened up too."""
-    for name, field in type(group).model_fields.items():
-        value, path = getattr(group, name), f"{prefix}{name}"
-        if isinstance(value, BaseModel):
-            yield from flatten(value, f"{path}.")
-        elif isinstance(value, Mapping):
-            for key, item in value.items():
-                yield f"{path}.{key}", item, field.description or ""
-        else:
-            yield path, value, field.description or ""
+def node_leaves(config: Config) -> list[tuple[str, Any, str]]:
+    """Leaves of the tree that the node uses, as (dotted name, value, description)."""
+    return [leaf for leaf in leaves(config) if is_used(leaf[0], "tracker_node")]
 
 
 def _tree_value(value: Any) -> Any:

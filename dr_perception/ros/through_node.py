@@ -125,12 +125,12 @@ def node_parameters(
 
 def _parameter_tree(config: Config) -> dict[str, object]:
     """Flat parameters that differ from the defaults, as a ROS parameter file takes them."""
-    from dr_perception.ros.parameters import flatten, ros_value
+    from dr_perception.ros.parameters import node_leaves, ros_value
 
-    defaults = {name: value for name, value, _ in flatten(Config())}
+    defaults = {name: value for name, value, _ in node_leaves(Config())}
     return {
         name: ros_value(name, value)
-        for name, value, _ in flatten(config)
+        for name, value, _ in node_leaves(config)
         if name not in defaults or value != defaults[name]
     }
 

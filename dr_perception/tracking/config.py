@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
-from dr_perception.hypothesis.config import TRACKING_REFINER, TRACKING_STAGES, WIDE_STAGES, RefinerConfig
+from dr_perception.hypothesis.config import (
+    TRACKING_STAGES,
+    WIDE_STAGES,
+    JobConfig,
+    SamplingConfig,
+    handed_down,
+)
 from dr_perception.hypothesis.search_config import SearchConfig
-from dr_perception.measure.config import StageConfig
+from dr_perception.measure.config import Settings, StageConfig
+
+TRACKING_SAMPLING = SamplingConfig(contour_spacing_px=3.0)
+"""Fewer lines: neighbouring ones say nearly the same."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MotionConfig(_Settings):
+class MotionConfig(Settings):
     """Constant-velocity motion model."""
 
     translation_sigma_m: float = Field(
@@ -35,7 +40,7 @@ class MotionConfig(_Settings):
     )
 
 
-class HealthConfig(_Settings):
+class HealthConfig(Settings):
     """When an object counts as occluded or lost."""
 
     min_visible_fraction: float = Field(
@@ -73,7 +78,7 @@ class HealthConfig(_Settings):
     )
 
 
-class RecoveryConfig(_Settings):
+class RecoveryConfig(Settings):
     """How lost objects are found again."""
 
     search: bool = Field(True, description="Search the whole frame for a lost object.")
@@ -85,7 +90,7 @@ class RecoveryConfig(_Settings):
     )
 
 
-class CameraConfig(_Settings):
+class CameraConfig(Settings):
     """What is known of the camera's motion."""
 
     mode: Literal["fixed", "static_objects", "both"] = Field(
@@ -121,10 +126,10 @@ class CameraConfig(_Settings):
     )
 
 
-class TrackerConfig(_Settings):
-    """Settings of the tracker."""
+class TrackerConfig(JobConfig):
+    """Settings of the tracker, with those of the sensor, the bodies and the search that it works with."""
 
-    refiner: RefinerConfig = TRACKING_REFINER
+    sampling: SamplingConfig = TRACKING_SAMPLING
     stages: tuple[StageConfig, ...] = Field(TRACKING_STAGES, description="Stages run in every frame.")
     wide_stages: tuple[StageConfig, ...] = Field(
         WIDE_STAGES, description="Stages run when the first do not agree."
@@ -132,8 +137,12 @@ class TrackerConfig(_Settings):
     motion: MotionConfig = MotionConfig()
     health: HealthConfig = HealthConfig()
     recovery: RecoveryConfig = RecoveryConfig()
-    search: SearchConfig = SearchConfig()
+    search: SearchConfig = Field(SearchConfig(), exclude=True)
     camera: CameraConfig = CameraConfig()
+    learn_brightness: bool = Field(
+        True,
+        description="Learn the brightness of the surface while tracking where the model has no colours.",
+    )
     color_learning_rate: float = Field(0.4, gt=0.0, le=1.0, description="Weight of the newest colours.")
     color_learning_interval: int = Field(
         3, ge=1, description="Tracked frames from one learning of colours to the next."
@@ -147,3 +156,9 @@ class TrackerConfig(_Settings):
     wide_margin_px: float = Field(60.0, ge=0.0, description="The same for the wide stages.")
     threads: int = Field(2, ge=1, description="Objects that are worked on at once.")
     device: str = Field("cpu", description="Warp device: cpu, cuda:0, ...")
+
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        """Search with the same sensor and bodies."""
+        object.__setattr__(self, "search", handed_down(self.search, self))
+        return self

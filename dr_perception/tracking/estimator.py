@@ -45,7 +45,7 @@ def judge_of(refiner: PoseRefiner) -> Judge:
     judge.reach_m = model.radius_m
     judge.limit_m = surface.limit_m
     judge.direction_error_rad = DIRECTION_ERROR_RAD
-    judge.floor = wp.spatial_vectord(*refiner.config.uncertainty.variances)
+    judge.floor = wp.spatial_vectord(*refiner.config.body.variances)
     judge.max_lines = refiner.view.settings.max_contour_samples
     judge.both, judge.depth_only, judge.line_only = (wp.vec3d(*w) for w in (BOTH, DEPTH_ONLY, OUTLINE_ONLY))
     return judge

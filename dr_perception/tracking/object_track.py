@@ -52,8 +52,9 @@ class ObjectTrack:
         """Prepare the model and record every stage."""
         self.model = model
         self.config = config
-        buffers = model_buffers(model, config.refiner.sampling.mesh_error, frame.device)
-        self.refiner = PoseRefiner(model, frame, config.refiner, buffers=buffers, learns=True)
+        buffers = model_buffers(model, config.body.mesh_error, frame.device)
+        learns = config.learn_brightness
+        self.refiner = PoseRefiner(model, frame, config.refiner, buffers=buffers, learns=learns)
         self.stages = self.refiner.record_sequence(config.stages)
         self.wide_stages = self.refiner.record_sequence(config.wide_stages)
         self._estimator = Estimator(self.refiner, config)

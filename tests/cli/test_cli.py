@@ -67,6 +67,8 @@ def test_help_imports_nothing_heavy():
         (["replay", ".", "--models", "m", "--out", "o", "--set", "nod.x=1"], "unknown key 'nod'"),
         (["replay", ".", "--models", "m", "--out", "o", "--set", "node"], "expected an assignment"),
         (["replay", ".", "--models", "m", "--out", "o", "--config", "no.yaml"], "no.yaml does not exist"),
+        (["fit", "m.obj", ".", "--set", "node.queue_depth=3"], "fit does not use the setting 'node.queue"),
+        (["track", ".", "--models", "m", "--set", "init.method=search"], "track does not use the setting"),
         (["evaluate", "p.csv", "/no/such", "--models", "m"], "sequence /no/such does not exist"),
         (["fit", "/no/mesh.obj", ".", "--unit", "m"], "/no/mesh.obj"),
         (["render", "/no/mesh.obj", "--out", "a.png", "--size", "big"], "expected a size like 640x480"),
@@ -76,6 +78,12 @@ def test_mistakes_are_one_sentence_and_status_2(arguments, sentence):
     text = run(*arguments, code=2)
     assert sentence in text and "Traceback" not in text
     assert text.startswith("dr-perception: ") and text.count("\n") == 1
+
+
+def test_a_unit_of_depth_that_a_sequence_would_ignore_is_refused(tmp_path):
+    (tmp_path / "scene_camera.json").write_text("{}")
+    arguments = ["replay", tmp_path, "--models", "m", "--out", "o", "--set", "camera.depth_scale_m=0.001"]
+    assert "states the unit of its depths itself" in run(*arguments, code=2)
 
 
 def test_debug_shows_where_it_happened():
@@ -126,8 +134,8 @@ def test_track_prints_one_json_object_a_frame():
 def test_fit_hands_over_guess_and_mask_and_prints_the_pose(tmp_path, monkeypatch):
     seen = {}
 
-    def fake_fit(model, frame, T_cam_obj=None, mask=None):
-        seen.update(name=model.name, stamp=frame.stamp_ns, guess=T_cam_obj, mask=mask)
+    def fake_fit(model, frame, T_cam_obj=None, mask=None, config=None):
+        seen.update(name=model.name, stamp=frame.stamp_ns, guess=T_cam_obj, mask=mask, config=config)
         return PoseEstimate(T_cam_obj, 1e-6 * np.eye(6), 0.75, True, 12, 1.0)
 
     monkeypatch.setitem(vars(drp), "fit_pose", fake_fit)
@@ -144,10 +152,13 @@ def test_fit_hands_over_guess_and_mask_and_prints_the_pose(tmp_path, monkeypatch
         picture,
         "--frame",
         2,
+        "--set",
+        "sensor.depth.sigma_per_m2=0.002",
     ]
     text = run("fit", mesh, SEQUENCE, *options)
     assert "mug: 0.000000 0.000000 0.700000 0.000000 0.000000 0.000000 1.000000" in text
     assert "sigma 1.00 1.00 1.00 mm" in text and "score 0.75, 12 iterations" in text
+    assert seen["config"].sensor.depth.sigma_per_m2 == 0.002
     assert seen["mask"].sum() == 10_000 and seen["stamp"] > 0
     assert cv2.imread(str(picture)).shape == (480, 640, 3)
     assert "seven numbers" in run("fit", mesh, SEQUENCE, "--guess", "1 2 3", code=2)

@@ -59,6 +59,7 @@ def test_written_frames_are_read_back(
     frame = next(iter(source))
     assert frame.depth is not None
     assert (frame.depth.dtype, frame.depth_scale_m) == (np.uint16, 0.001)
+    assert next(iter(open_sequence(source.path, depth_scale_m=0.0002))).depth_scale_m == 0.0002
 
 
 @pytest.mark.parametrize("storage", STORAGES)

@@ -70,6 +70,10 @@ def test_depth_scale_rate_and_matrix_come_from_a_yaml_file(folder: Path) -> None
     source = FolderSource(folder)
     *_, last = source
     assert (source.camera.fx, last.depth_scale_m, last.stamp_ns) == (10.0, 0.0001, 1_000_000_000)
+    with pytest.raises(ValueError, match=r"states depth_scale_m 0\.0001, not 0\.0002"):
+        open_sequence(folder, depth_scale_m=0.0002)
+    (folder / "camera.yaml").write_text(text)
+    assert [frame.depth_scale_m for frame in open_sequence(folder, depth_scale_m=0.0002)][-1] == 0.0002
 
 
 def test_ground_truth_from_poses_csv(folder: Path) -> None:

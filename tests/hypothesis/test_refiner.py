@@ -15,7 +15,7 @@ from dr_perception.device.evidence import NUM_SUMS
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.estimate.report import PoseReport, report_poses
 from dr_perception.geometry import Camera, Mesh, ObjectModel, invert, local, make_transform, retract
-from dr_perception.hypothesis.config import WIDE_STAGES, RefinerConfig, UncertaintyConfig
+from dr_perception.hypothesis.config import WIDE_STAGES, BodyConfig, RefinerConfig
 from dr_perception.hypothesis.refiner import PoseRefiner, reporter_of
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import FrameBuffers
@@ -134,7 +134,7 @@ def test_covariance_of_the_origin_is_that_of_the_centre_moved_there() -> None:
     model = ObjectModel("off", Mesh(mug.mesh.vertices + np.array([0.3, -0.2, 0.1]), mug.mesh.faces))
     A = np.random.default_rng(0).normal(size=(6, 6))
     information = 1.0e6 * (A @ A.T + np.eye(6))
-    uncertainty = UncertaintyConfig(floor_m=1.0e-4, floor_rad=3.0e-4)
+    uncertainty = BodyConfig(floor_m=1.0e-4, floor_rad=3.0e-4)
     reporter = reporter_of(model, np.zeros((3, 3)), uncertainty)
     poses = PoseArrays(1, "cpu")
     shift = make_transform(np.eye(3), model.center)

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from dr_perception.config import Config
-from dr_perception.ros.parameters import declare_config, flatten
+from dr_perception.ros.parameters import declare_config, node_leaves
 from dr_perception.ros.publishers import topic_names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,12 +36,20 @@ def node_with(context: Context, **options: object) -> Node:
 def test_every_leaf_of_the_tree_is_a_described_read_only_parameter(context: Context) -> None:
     node = node_with(context)
     assert declare_config(node) == Config()
-    for name, _, description in flatten(Config()):
+    for name, _, description in node_leaves(Config()):
         descriptor = node.describe_parameter(name)
         assert descriptor.read_only, name
         assert descriptor.description == description
     assert not node.set_parameters([Parameter("node.queue_depth", value=3)])[0].successful
     node.destroy_node()
+
+
+def test_settings_that_the_node_would_ignore_are_refused(context: Context) -> None:
+    for name, value in (("fit.starts", 3), ("init.method", "search")):
+        node = node_with(context, parameter_overrides=[Parameter(name, value=value)])
+        with pytest.raises(ValueError, match=f"tracker_node does not use the setting '{name}'"):
+            declare_config(node)
+        node.destroy_node()
 
 
 def test_overrides_reach_the_tree(context: Context) -> None:

@@ -19,9 +19,7 @@ DEGREES_A_FRAME = 2.5
 
 def config(learn: bool) -> TrackerConfig:
     """Tracking alone, with or without learning."""
-    base = TrackerConfig(recovery={"search": False}, threads=1)
-    color = base.refiner.color.model_copy(update={"learn": learn})
-    return base.model_copy(update={"refiner": base.refiner.model_copy(update={"color": color})})
+    return TrackerConfig(recovery={"search": False}, threads=1, learn_brightness=learn)
 
 
 def can_poses() -> list[np.ndarray]:
