@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dr_perception.config import Config, load_config
     from dr_perception.data.models import load_model, load_models
     from dr_perception.data.source import FrameSource, open_sequence
+    from dr_perception.estimate.finding import Finding
     from dr_perception.fitting.fit_pose import fit_pose
     from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, Symmetries
     from dr_perception.hypothesis.result import PoseEstimate
@@ -34,6 +35,7 @@ _MODULE_OF = {
     "load_models": "dr_perception.data.models",
     "FrameSource": "dr_perception.data.source",
     "open_sequence": "dr_perception.data.source",
+    "Finding": "dr_perception.estimate.finding",
     "fit_pose": "dr_perception.fitting.fit_pose",
     "PoseEstimate": "dr_perception.hypothesis.result",
     "FitConfig": "dr_perception.hypothesis.search_config",
@@ -58,6 +60,7 @@ _MODULE_OF = {
 __all__ = [
     "Camera",
     "Config",
+    "Finding",
     "FitConfig",
     "Frame",
     "FrameSource",

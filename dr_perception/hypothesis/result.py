@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.estimate.finding import Finding
+
 
 @dataclass(frozen=True)
 class PoseEstimate:
@@ -28,3 +30,5 @@ class PoseEstimate:
     """Share of the model's visible side that no nearer thing hides, 0 to 1."""
     reason: str = ""
     """Why the fit stopped or why it should not be trusted; empty when all is well."""
+    findings: tuple[Finding, ...] = ()
+    """What is significantly wrong with the model, the calibration or the images."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.estimate.finding import Finding
+
 
 class Status(enum.Enum):
     """Health of one tracked object."""
@@ -56,3 +58,5 @@ class TrackResult:
     """Milliseconds spent in each part of the step; ``"total"`` is their sum."""
     camera_covariance: NDArray[np.float64] | None = None
     """Covariance of ``T_world_cam`` where it is estimated, shape (6, 6), along the axes of the world."""
+    diagnosis: tuple[Finding, ...] = ()
+    """What is significantly wrong with models, calibration or the stream, as long as it is; one of a kind."""
