@@ -62,11 +62,37 @@ def groups(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
         found.setdefault(t.reference + ("" if t.is_truth else " *"), []).append(t)
     found["all"] = list(trials)
     found["all, ground truth"] = [t for t in trials if t.is_truth]
-    ways = {(t.level, t.masked) for t in trials}
-    for level, masked in sorted(ways) if len(ways) > 1 else ():
+    ways = dict.fromkeys((t.level, t.masked) for t in trials)
+    for level, masked in ways if len(ways) > 1 else ():
         chosen = [t for t in trials if (t.level, t.masked) == (level, masked)]
         found[f"all from {level}{', mask' if masked else ''}"] = chosen
     return {name: chosen for name, chosen in found.items() if chosen}
+
+
+def mean_of_references(trials: Sequence[Trial]) -> dict[str, float]:
+    """Shares [%] and calibration error, every reference with the same weight, however many trials it has."""
+    parts = [figures([t for t in trials if t.reference == r]) for r in {t.reference for t in trials}]
+    return {
+        "right_percent": float(np.mean([f["right_percent"] for f in parts])),
+        "calibration_error": float(np.mean([f["calibration_error"] for f in parts])),
+        "right_doubted_percent": _mean_share(parts, "right_doubted", "right"),
+        "wrong_believed_percent": _mean_share(parts, "wrong_believed", "wrong"),
+    }
+
+
+def _mean_share(parts: Sequence[dict[str, float]], some: str, every: str) -> float:
+    """Mean share [%] over the parts that have any."""
+    found = [100.0 * f[some] / f[every] for f in parts if f[every]]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def shares(f: dict[str, float]) -> str:
+    """The line of `mean_of_references`."""
+    return (
+        f"  references weighted alike: right {f['right_percent']:.1f} %, calibration error"
+        f" {f['calibration_error']:.3f}, of the right below 0.5 {f['right_doubted_percent']:.1f} %, of the"
+        f" wrong above 0.5 {f['wrong_believed_percent']:.1f} %"
+    )
 
 
 def show(trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
@@ -80,5 +106,7 @@ def show(trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
         for name, group in groups(judged).items():
             lines[f"{part}, {name}"] = figures(group)
             print(line(name, lines[f"{part}, {name}"]))
+        lines[f"{part}, mean"] = mean_of_references(judged)
+        print(shares(lines[f"{part}, mean"]))
     print("  * reference by ICP, not ground truth")
     return lines

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from faults import blank
 from scenes import SceneData, restamped, there_and_back
 
 import dr_perception as drp
@@ -41,12 +42,6 @@ class Interruption:
     for a wrong one that is reported as tracking with a score above one half."""
     bystanders: str = ""
     """The same for the objects of the scene that were not interrupted, one after the other; given once."""
-
-
-def blank(frame: Frame) -> Frame:
-    """The frame with nothing in it."""
-    color = None if frame.color is None else np.zeros_like(frame.color)
-    return replace(frame, color=color, depth=None if frame.depth is None else np.zeros_like(frame.depth))
 
 
 def hide(frame: Frame, scene: SceneData, index: int, name: str, rng: np.random.Generator) -> Frame:
