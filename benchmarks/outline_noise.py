@@ -23,7 +23,7 @@ from scenes import ROOT, write_report
 from simulate import CAMERA, Noise, Simulator
 
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.hypothesis.batch import BatchRefiner, batch_refiner
+from dr_perception.hypothesis.batch import BatchRefiner, BatchSettings, batch_refiner
 from dr_perception.measure.modalities import OUTLINE
 from dr_perception.measure.terms import OutlineTerm
 
@@ -53,7 +53,7 @@ def shared_noise(model: ObjectModel, frames: int, seed: int) -> tuple[float, Arr
     noise = Noise()
     simulator = Simulator(model, noise, rng)
     config = noise.fit_config()
-    batch = batch_refiner(model, CAMERA, config.refiner, config.stages, 1, wp.get_device("cpu"))
+    batch = batch_refiner(model, BatchSettings(CAMERA, config.refiner, config.stages, 1))
     products, weights = np.zeros(len(_DISTANCES_PX) - 1), np.zeros(len(_DISTANCES_PX) - 1)
     variance = []
     for _ in range(frames):

@@ -18,11 +18,11 @@ KEPT_PER_OWNER = 4
 class Session:
     """Buffers that work on one thing at a time, kept from call to call.
 
-    Whoever works with them holds the session (``with session:``), so that two threads that were given the
-    same one take turns. What was computed with a piece of scratch before must not show in what is computed
-    next: who takes a piece sets all that it reads.
+    Whoever works with one enters it (``with session:``): what is called inside takes its scratch there
+    (`current_session`), and two threads that were given the same session take turns. What was computed with a
+    piece of scratch before must not show in what is computed next: who takes a piece sets all that it reads.
 
-    Scratch goes when its owner (a model) goes, so it must not refer to the owner; of each kind the longest
+    Scratch goes when its owner (a mesh) goes, so it must not refer to the owner; of each kind the longest
     unused goes beyond `KEPT_PER_OWNER`.
     """
 
@@ -33,12 +33,14 @@ class Session:
         self._kept = weakref.WeakKeyDictionary()
 
     def __enter__(self) -> Session:
-        """Wait until no other thread works with it."""
+        """Wait until no other thread works with it; then it is the calling thread's current one."""
         self._lock.acquire()
+        _of_thread.entered.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Let others work with it."""
+        _of_thread.entered.pop()
         self._lock.release()
 
     def scratch(self, owner: object, kind: str, key: Hashable, make: Callable[[], T]) -> T:
@@ -60,16 +62,17 @@ class Session:
             return cast("T", kept[key])
 
 
-class _OwnSession(threading.local):
-    """A session of every thread that asks; it goes with the thread."""
+class _OfThread(threading.local):
+    """A session of every thread that asks, which goes with it, and those that the thread has entered."""
 
     def __init__(self) -> None:
-        self.session = Session()
+        self.own = Session()
+        self.entered: list[Session] = []
 
 
-_own = _OwnSession()
+_of_thread = _OfThread()
 
 
-def thread_session() -> Session:
-    """The session of the calling thread, for calls that were given none."""
-    return _own.session
+def current_session() -> Session:
+    """The session that the calling thread entered last, or the one that every thread has of its own."""
+    return _of_thread.entered[-1] if _of_thread.entered else _of_thread.own

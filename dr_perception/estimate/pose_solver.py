@@ -66,6 +66,12 @@ class PoseSolver:
             for last in (0, 1)
         )
 
+    def forget(self) -> None:
+        """Have no priors and no sums of rows, as at first."""
+        for shared in (self.sums, self.best, self.priors):
+            shared.array.zero_()
+            shared.pull()
+
     def set_prior(self, T: NDArray[np.float64], information: NDArray[np.float64]) -> None:
         """Set the prior of every problem: means (P, 4, 4) and information matrices (P, 6, 6) or (6, 6)."""
         host = self.priors.host

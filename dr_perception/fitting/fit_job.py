@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +10,11 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.body.model_buffers import ModelBuffers
+from dr_perception.device.session import current_session
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
-from dr_perception.hypothesis.batch import BatchRefiner, batch_refiner
+from dr_perception.hypothesis.batch import BatchRefiner, BatchSettings, batch_refiner
 from dr_perception.hypothesis.judge_kernels import SearchImages
 from dr_perception.hypothesis.pool import Judge
 from dr_perception.hypothesis.rank import Shares, summarise
@@ -29,8 +29,6 @@ _HOLD = 0.175
 """Standard deviation of the prior that holds a refinement where it starts, of the reach of a fit."""
 _BELIEF = 4.0
 """What a distance from the guess of one reach counts, in units of `rank`."""
-
-_judges: weakref.WeakKeyDictionary[BatchRefiner, tuple[SearchImages, Judge]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,11 @@ class FitJob:
             ValueError: The guess is outside the image, or hardly any depth is measured around it.
         """
         config = self.config
-        batch = batch_refiner(
-            self.model, self.frame.camera, config.refiner, config.stages, num_problems, self.device
+        settings = BatchSettings(
+            self.frame.camera, config.refiner, config.stages, num_problems, str(self.device)
         )
-        box = box_around(batch, self.guess, config)
+        batch = batch_refiner(self.model, settings)
+        box = box_around(self.model, batch, self.guess, config)
         batch.load(self.frame, box)
         _check_depth(self.model, batch, box)
         return batch
@@ -92,16 +91,10 @@ class FitJob:
 
     def judge(self, batch: BatchRefiner) -> Judge:
         """A judge that looks at the refiner's own images and the labels of the mask."""
-        if batch not in _judges:
-            shape = (batch.frame.camera.height, batch.frame.camera.width)
-            images = SearchImages()
-            images.camera = batch.frame.params
-            images.depth = batch.frame.depth.array
-            images.color = batch.frame.color.array
-            images.normal = wp.zeros(shape, dtype=wp.vec3, device=batch.frame.device)
-            images.label = wp.zeros(shape, dtype=wp.uint8, device=batch.frame.device)
-            _judges[batch] = images, Judge(self.search, images, np.zeros((0, 3)), self.device)
-        images, judge = _judges[batch]
+        search = self.search
+        images, judge = current_session().scratch(
+            batch, "judge", self.model.symmetries, lambda: _judge_of(search, batch)
+        )
         if self.mask is None:
             images.label.zero_()
         else:
@@ -137,7 +130,19 @@ class FitJob:
         return _BELIEF * self.reaches(poses)
 
 
-def box_around(batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -> Box:
+def _judge_of(search: SearchModel, batch: BatchRefiner) -> tuple[SearchImages, Judge]:
+    """A judge of the tables of a model against the images of a refiner, and those images."""
+    shape, device = (batch.frame.camera.height, batch.frame.camera.width), batch.frame.device
+    images = SearchImages()
+    images.camera = batch.frame.params
+    images.depth = batch.frame.depth.array
+    images.color = batch.frame.color.array
+    images.normal = wp.zeros(shape, dtype=wp.vec3, device=device)
+    images.label = wp.zeros(shape, dtype=wp.uint8, device=device)
+    return images, Judge(search, images, np.zeros((0, 3)), device)
+
+
+def box_around(model: ObjectModel, batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -> Box:
     """Pixels that the object may cover when a guess (4, 4) is off as far as it may be.
 
     Raises:
@@ -147,9 +152,7 @@ def box_around(batch: BatchRefiner, T: NDArray[np.float64], config: FitConfig) -
     z = max(float(T[2, 3]), 0.05)
     box = batch.refiner.image_box(T, config.reach_m * max(camera.fx, camera.fy) / z + _MARGIN_PX)
     if box[2] <= box[0] or box[3] <= box[1]:
-        raise ValueError(
-            f"at the guess {batch.refiner.model.name!r} lies outside the image: T_cam_obj = {T.tolist()}"
-        )
+        raise ValueError(f"at the guess {model.name!r} lies outside the image: T_cam_obj = {T.tolist()}")
     return box
 
 

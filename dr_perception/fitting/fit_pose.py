@@ -6,12 +6,13 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.device.session import current_session
 from dr_perception.fitting.fit_depth import DepthFit
 from dr_perception.fitting.fit_job import FitJob, box_around, check_guess
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
-from dr_perception.hypothesis.batch import Refined, batch_refiner
+from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner
 from dr_perception.hypothesis.rank import probability_of_outlines
 from dr_perception.hypothesis.region import check_mask, check_size
 from dr_perception.hypothesis.result import PoseEstimate
@@ -35,7 +36,8 @@ def fit_pose(
     learned where the depth put it, so that a guess some centimetres and tens of degrees off does not spoil
     what is learned. Where the images then disagree, poses along what that one leaves open and a few other
     starts are refined as well.
-    What is prepared for a model (a few seconds) is kept as long as the model lives.
+    What is prepared for a model (a few seconds) is kept as long as its mesh lives. Fits in several threads
+    give what they give alone, each in its thread's current `dr_perception.device.session.Session`.
 
     Args:
         model: The object.
@@ -65,9 +67,10 @@ def fit_pose(
         return found[0]
     T = check_transform(T_cam_obj, "T_cam_obj")
     check_guess(model, T)
-    if frame.depth is None:
-        return _fit_color(model, frame, T, config)
-    return DepthFit(FitJob(model, frame, T, mask, config)).run()
+    with current_session():
+        if frame.depth is None:
+            return _fit_color(model, frame, T, config)
+        return DepthFit(FitJob(model, frame, T, mask, config)).run()
 
 
 def _fit_color(model: ObjectModel, frame: Frame, T: NDArray[np.float64], config: FitConfig) -> PoseEstimate:
@@ -75,10 +78,10 @@ def _fit_color(model: ObjectModel, frame: Frame, T: NDArray[np.float64], config:
 
     Outlines leave the distance nearly open, so the guess is kept as a weak prior.
     """
-    device = wp.get_device(config.device)
     stages = _stages_in_reach(model, frame, T, config)
-    batch = batch_refiner(model, frame.camera, config.refiner, stages, 1, device)
-    batch.load(frame, box_around(batch, T, config))
+    device = str(wp.get_device(config.device))
+    batch = batch_refiner(model, BatchSettings(frame.camera, config.refiner, stages, 1, device))
+    batch.load(frame, box_around(model, batch, T, config))
     belief = np.diag([4.0 / config.reach_m**2] * 3 + [4.0 / config.reach_rad**2] * 3)
     batch.refiner.set_prior(T[None], belief)
     batch.start(T[None])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +9,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.device.evidence import CONTRADICTED, HIDDEN, INLIERS, ROWS
+from dr_perception.device.session import current_session
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -26,41 +24,45 @@ from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.measure.modalities import DEPTH, OUTLINE
 
-_KEPT_PER_MODEL = 4
 _CONVERGED_STEP = 1.0e-3
 _VIEW_CHANGE_RAD = 0.01
 """Turn of the viewpoint about an object up to which visible points and outlines are still those drawn."""
 
-_refiners: weakref.WeakKeyDictionary[ObjectModel, OrderedDict[tuple[object, ...], BatchRefiner]]
-_refiners = weakref.WeakKeyDictionary()
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Everything besides the model that determines a `BatchRefiner`."""
+
+    camera: Camera
+    config: RefinerConfig
+    stages: tuple[StageConfig, ...]
+    num_problems: int
+    device: str = "cpu"
 
 
 class BatchRefiner:
     """A refiner with its frame buffers and stages, for any frame of one camera."""
 
-    def __init__(
-        self,
-        model: ObjectModel,
-        camera: Camera,
-        config: RefinerConfig,
-        stages: Sequence[StageConfig],
-        num_problems: int,
-        device: wp.Device,
-    ) -> None:
+    def __init__(self, model: ObjectModel, settings: BatchSettings) -> None:
         """Allocate."""
-        self.frame = FrameBuffers(camera, device)
-        buffers = model_buffers(model, config.body.mesh_error, device)
+        config, num_problems, device = settings.config, settings.num_problems, settings.device
+        self.frame = FrameBuffers(settings.camera, device)
+        buffers = model_buffers(model, config.body.mesh_error, self.frame.device)
         self.refiner = PoseRefiner(model, self.frame, config, num_problems=num_problems, buffers=buffers)
-        self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in stages]
-        self._repeated = self.refiner.record_stage(stages[-1].model_copy(update={"render": False}))
+        self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in settings.stages]
+        repeated = settings.stages[-1].model_copy(update={"render": False})
+        self._repeated = self.refiner.record_stage(repeated)
         self._drawn_from = np.zeros((num_problems, 3), np.float32)
         self.num_problems = num_problems
-        self.iterations = sum(stage.steps for stage in stages)
+        self.iterations = sum(stage.steps for stage in settings.stages)
 
     def load(self, frame: Frame, box: Box) -> None:
-        """Upload what is in a box of a frame."""
+        """Upload what is in a box of a frame, and forget all that was known of earlier ones."""
+        self.frame.clear()
         self.frame.begin(frame)
         self.frame.upload(box)
+        self.refiner.forget()
+        self.forget_view()
 
     def start(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Set poses (P, 4, 4), P at most the number of problems; the rest repeats the first."""
@@ -90,23 +92,15 @@ class BatchRefiner:
             self.refiner.histograms.learn(1.0)
 
 
-def batch_refiner(
-    model: ObjectModel,
-    camera: Camera,
-    config: RefinerConfig,
-    stages: Sequence[StageConfig],
-    num_problems: int,
-    device: wp.Device,
-) -> BatchRefiner:
-    """A refiner from the few that are kept of every model, or a new one in place of the longest unused."""
-    kept = _refiners.setdefault(model, OrderedDict())
-    key = (camera, config, tuple(stages), num_problems, str(device))
-    if key not in kept:
-        kept[key] = BatchRefiner(model, camera, config, stages, num_problems, device)
-        while len(kept) > _KEPT_PER_MODEL:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key]
+def batch_refiner(model: ObjectModel, settings: BatchSettings, kind: str = "refine") -> BatchRefiner:
+    """A refiner of the current session, which keeps a few for every mesh; `BatchRefiner.load` comes first.
+
+    Args:
+        model: What is refined.
+        settings: How.
+        kind: What for; one that is used over several frames must not be taken for something else meanwhile.
+    """
+    return current_session().scratch(model.mesh, kind, settings, lambda: BatchRefiner(model, settings))
 
 
 @dataclass(frozen=True)
@@ -176,12 +170,13 @@ def refine_batch(
     Depth first, then colours learned there and outlines.
     """
     T = move_origin(T_cam_center, -model.center)
-    batch = batch_refiner(
-        model, frame.camera, config.refiner, config.stages, max(len(T), config.finalists), device
-    )
-    batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
-    batch.start(T)
-    batch.refiner.refine(batch.stages[:1])
-    batch.learn_colors()
-    batch.refiner.refine(batch.stages[1:])
-    return Refined(batch.refiner.result(), batch.iterations, len(T))
+    count = max(len(T), config.finalists)
+    settings = BatchSettings(frame.camera, config.refiner, config.stages, count, str(device))
+    with current_session():
+        batch = batch_refiner(model, settings)
+        batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
+        batch.start(T)
+        batch.refiner.refine(batch.stages[:1])
+        batch.learn_colors()
+        batch.refiner.refine(batch.stages[1:])
+        return Refined(batch.refiner.result(), batch.iterations, len(T))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.device.shared_tables import SharedTables
+from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.pair_kernels import (
@@ -26,8 +27,6 @@ _REACH = 0.9
 _PEAKS = 4
 _BATCH = 128
 
-_tables: weakref.WeakKeyDictionary[ObjectModel, dict[str, PairModel]] = weakref.WeakKeyDictionary()
-
 
 @dataclass(frozen=True)
 class PairModel:
@@ -36,15 +35,14 @@ class PairModel:
     points: NDArray[np.float64]
     normals: NDArray[np.float64]
     table: PairTable
-    votes: wp.array
+
+
+_tables: SharedTables[Mesh, PairModel] = SharedTables()
 
 
 def pair_model(model: ObjectModel, device: wp.Device) -> PairModel:
-    """Pair table of a model; made once, kept as long as the model lives."""
-    kept = _tables.setdefault(model, {})
-    if str(device) not in kept:
-        kept[str(device)] = _build(model, device)
-    return kept[str(device)]
+    """Pair table of a model; made once, kept as long as the mesh lives."""
+    return _tables.get(model.mesh, str(device), lambda: _build(model, device))
 
 
 def _build(model: ObjectModel, device: wp.Device) -> PairModel:
@@ -68,7 +66,7 @@ def _build(model: ObjectModel, device: wp.Device) -> PairModel:
     table.point = wp.array((kept // n).astype(np.int32), dtype=int, device=device)
     table.turn = wp.array(turns.numpy().ravel()[kept], dtype=float, device=device)
     table.reach_m = reach
-    return PairModel(points, normals, table, wp.zeros((_BATCH, n, NUM_ANGLES), dtype=float, device=device))
+    return PairModel(points, normals, table)
 
 
 def farthest_points(points: NDArray[np.float64], count: int) -> NDArray[np.int64]:
@@ -109,14 +107,15 @@ def vote_poses(
         wp.array(np.ascontiguousarray(normals, np.float32), dtype=wp.vec3, device=device),
         wp.array(usable.astype(np.uint8), dtype=wp.uint8, device=device),
     ]
+    votes = wp.zeros((_BATCH, len(pairs.points), NUM_ANGLES), dtype=float, device=device)
     found = []
     for start in range(0, len(references), _BATCH):
         batch = references[start : start + _BATCH]
         where = wp.array(np.ascontiguousarray(batch, np.int32), dtype=wp.vec2i, device=device)
         peaks = wp.zeros((len(batch), _PEAKS), dtype=wp.vec3i, device=device)
         inputs = [*arrays, where, float(cells_per_tangent), pairs.table]
-        wp.launch(vote, len(batch), inputs=inputs, outputs=[pairs.votes], device=device)
-        wp.launch(find_peaks, len(batch), inputs=[_PEAKS], outputs=[pairs.votes, peaks], device=device)
+        wp.launch(vote, len(batch), inputs=inputs, outputs=[votes], device=device)
+        wp.launch(find_peaks, len(batch), inputs=[_PEAKS], outputs=[votes, peaks], device=device)
         found.append(peaks.numpy().copy())
     if not found:
         return np.zeros((0, 4, 4)), np.zeros(0)

@@ -132,7 +132,8 @@ class PoseRefiner:
 
         With ``learns`` the brightness of the surface can be learned (`learned`) if the model has none.
         """
-        self.model = model
+        # Not the model itself: what is kept for a mesh must not keep the mesh.
+        self.center, self.radius_m = model.center, model.radius_m
         self.config = config
         self.num_problems = num_problems
         self.frame = frame
@@ -207,6 +208,12 @@ class PoseRefiner:
             work.append([*sample, *self.solver.launches(rows, stage.steps, measure)])
         return draw, work[0], work[1]
 
+    def forget(self) -> None:
+        """Forget priors, colours and samples of earlier frames."""
+        self.solver.forget()
+        self.histograms.forget()
+        self.view.counts.array.zero_()
+
     def set_poses(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Set the poses (P, 4, 4) that the next refinement starts from."""
         self.poses.set(T_cam_obj @ self._center)
@@ -217,7 +224,7 @@ class PoseRefiner:
 
     def image_box(self, T_cam_obj: NDArray[np.float64], margin_px: float) -> Box:
         """Pixels that hold the bounding sphere at a pose (4, 4), with a margin; may be empty."""
-        center = T_cam_obj[:3, :3] @ self.model.center + T_cam_obj[:3, 3]
+        center = T_cam_obj[:3, :3] @ self.center + T_cam_obj[:3, 3]
         return self.image_box_around(center.tolist(), margin_px)
 
     def image_box_around(self, center_cam: Sequence[float], margin_px: float) -> Box:
@@ -225,7 +232,7 @@ class PoseRefiner:
         camera = self.frame.camera
         whole = (0, 0, camera.width, camera.height)
         x, y, z = center_cam
-        r = self.model.radius_m
+        r = self.radius_m
         if z <= 1.1 * r:
             return whole
         if camera.has_distortion:
@@ -276,7 +283,7 @@ class PoseRefiner:
 
     def poses_of_model(self) -> NDArray[np.float64]:
         """Poses (P, 4, 4) of the model's frame, rounded to single precision; waits for the device."""
-        return move_origin(self.poses.get(), -self.model.center)
+        return move_origin(self.poses.get(), -self.center)
 
     def viewpoints(self) -> NDArray[np.float32]:
         """Directions (P, 3) from the model's centre to the camera, in its frame; waits for the device."""

@@ -14,11 +14,12 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.device.session import current_session
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
-from dr_perception.hypothesis.batch import Refined, batch_refiner, refine_batch
+from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch
 from dr_perception.hypothesis.instances import different_instances, explained_pixels
 from dr_perception.hypothesis.pairs import pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
@@ -163,7 +164,9 @@ def prepare_search(
     where = wp.get_device(device)
     search_model(model, config.body.mesh_error, where)
     pair_model(model, where)
-    batch_refiner(model, camera, config.refiner, config.stages, max(config.finalists, 2), where)
+    count = max(config.finalists, 2)
+    with current_session():
+        batch_refiner(model, BatchSettings(camera, config.refiner, config.stages, count, str(where)))
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,10 @@ def from_ball(
 def _motions(reach_m: float, reach_rad: float, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Shifts (count, 3) and the rows of the rotations (3 count, 3) of `from_ball`."""
     balls = _unit_balls(count)
-    return reach_m * balls[:, :3], exp_so3(reach_rad * balls[:, 3:]).reshape(-1, 3)
+    shifts, turns = reach_m * balls[:, :3], exp_so3(reach_rad * balls[:, 3:]).reshape(-1, 3)
+    for table in (shifts, turns):
+        table.flags.writeable = False
+    return shifts, turns
 
 
 @lru_cache(maxsize=8)
@@ -178,4 +181,5 @@ def _unit_balls(count: int) -> NDArray[np.float64]:
     inside = (np.linalg.norm(cube[:, :3], axis=1) < 1.0) & (np.linalg.norm(cube[:, 3:], axis=1) < 1.0)
     xi = cube[inside][:count]
     xi[0] = 0.0
+    xi.flags.writeable = False
     return xi

@@ -5,7 +5,6 @@ Views from all around, a distance field and colours.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from scipy.ndimage import map_coordinates
 
 from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.device.shared_tables import SharedTables
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
@@ -40,10 +40,8 @@ _TWIN_POINTS = 3000
 _TWIN_STEPS = 24
 _TWIN_DISTANCE = 0.035
 
-_buffers: weakref.WeakKeyDictionary[ObjectModel, dict[tuple[float, str], ModelBuffers]] = (
-    weakref.WeakKeyDictionary()
-)
-_models: weakref.WeakKeyDictionary[ObjectModel, dict[str, SearchModel]] = weakref.WeakKeyDictionary()
+_buffers: SharedTables[Mesh, ModelBuffers] = SharedTables()
+_models: SharedTables[Mesh, SearchModel] = SharedTables()
 
 
 @dataclass(frozen=True)
@@ -71,20 +69,15 @@ class SearchModel:
 
 
 def model_buffers(model: ObjectModel, mesh_error: float, device: wp.Device) -> ModelBuffers:
-    """Simplified mesh of a model on a device; made once, kept as long as the model lives."""
-    kept = _buffers.setdefault(model, {})
+    """Simplified mesh of a model on a device; made once, kept as long as the mesh lives."""
     key = (mesh_error, str(device))
-    if key not in kept:
-        kept[key] = refiner.prepare_buffers(model, mesh_error, device)
-    return kept[key]
+    return _buffers.get(model.mesh, key, lambda: refiner.prepare_buffers(model, mesh_error, device))
 
 
 def search_model(model: ObjectModel, mesh_error: float, device: wp.Device) -> SearchModel:
-    """Tables of a model; made once (about a second), kept as long as the model lives."""
-    kept = _models.setdefault(model, {})
-    if str(device) not in kept:
-        kept[str(device)] = _build(model, model_buffers(model, mesh_error, device))
-    return kept[str(device)]
+    """Tables of a model; made once (about a second), kept as long as the mesh lives."""
+    key = (model.symmetries, mesh_error, str(device))
+    return _models.get(model.mesh, key, lambda: _build(model, model_buffers(model, mesh_error, device)))
 
 
 def sphere_directions(count: int) -> NDArray[np.float64]:

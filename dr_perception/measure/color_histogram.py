@@ -115,8 +115,9 @@ def blend(
     f = new_object[problem, k]
     b = new_background[problem, k]
     if old_f + old_b + f + b > 0.0:
-        f = old_f + r * (f / wp.max(totals[0, problem], 1.0) - old_f)
-        b = old_b + r * (b / wp.max(totals[1, problem], 1.0) - old_b)
+        # With a rate of 1 exactly the new shares, whatever was there before.
+        f = (1.0 - r) * old_f + r * f / wp.max(totals[0, problem], 1.0)
+        b = (1.0 - r) * old_b + r * b / wp.max(totals[1, problem], 1.0)
         mean_object[problem, k] = f
         mean_background[problem, k] = b
         new_object[problem, k] = 0.0
@@ -161,6 +162,11 @@ class ColorHistograms:
             record(blend, shape, [self._rate.array], [*new, totals, *self._means, self.log_ratio], device),
         ]
         self._launch = capture(launches, device)
+
+    def forget(self) -> None:
+        """Know no colours."""
+        for array in (*self._means, self.log_ratio):
+            array.zero_()
 
     def learn(self, rate: float) -> None:
         """Blend the colours at the current poses in; a weight of 1 starts afresh, less follows changes.

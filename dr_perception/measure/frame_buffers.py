@@ -18,7 +18,7 @@ class FrameBuffers:
     """Colour (H, W) of `wp.vec3ub` and depth (H, W) in metres of one camera. Depth 0 means no measurement.
 
     On CUDA whole images are copied; on the CPU only the boxes are, and what lies outside of them is left over
-    from earlier frames.
+    from earlier frames until it is cleared.
     """
 
     def __init__(self, camera: Camera, device: wp.DeviceLike = "cpu") -> None:
@@ -30,6 +30,17 @@ class FrameBuffers:
         self.depth = SharedArray((camera.height, camera.width), float, device)
         self.has_color = False
         self.has_depth = False
+        self._filled: Box | None = None
+
+    def clear(self) -> None:
+        """Take out the pixels of earlier frames: black, and no depth."""
+        if self._filled is None:
+            return
+        x0, y0, x1, y1 = self._filled
+        self._filled = None
+        for image in (self.color, self.depth):
+            image.host[y0:y1, x0:x1] = 0
+            image.push()
 
     def begin(self, frame: Frame) -> None:
         """Announce the frame that boxes are uploaded from.
@@ -58,3 +69,5 @@ class FrameBuffers:
             np.multiply(source, np.float32(self._frame.depth_scale_m), out=target, casting="unsafe")
         self.color.push()
         self.depth.push()
+        x = self._filled or box
+        self._filled = (min(x[0], x0), min(x[1], y0), max(x[2], x1), max(x[3], y1))

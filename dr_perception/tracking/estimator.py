@@ -35,9 +35,9 @@ def motion_of(config: MotionConfig) -> Motion:
     return motion
 
 
-def judge_of(refiner: PoseRefiner) -> Judge:
+def judge_of(model: ObjectModel, refiner: PoseRefiner) -> Judge:
     """What the judging kernel knows of an object."""
-    model, surface = refiner.model, SurfaceUncertainty(refiner.model)
+    surface = SurfaceUncertainty(model)
     judge = Judge()
     judge.center = wp.vec3d(*model.center)
     judge.spread = wp.mat33d(*surface.spread.ravel())
@@ -68,17 +68,17 @@ class Estimator:
         covariance: Of the centre's pose (6, 6), along the camera's axes; a view that kernels write to.
     """
 
-    def __init__(self, refiner: PoseRefiner, config: TrackerConfig) -> None:
+    def __init__(self, model: ObjectModel, refiner: PoseRefiner, config: TrackerConfig) -> None:
         """Allocate and record."""
         self._refiner = refiner
-        self._center = refiner.model.center
+        self._center = model.center
         self.predicted = PoseArrays(1, refiner.frame.device)
         self._belief = SharedArray(1, Belief, "cpu")
         self._interval = SharedArray(1, Interval, "cpu")
         self._conditions = SharedArray(1, Conditions, "cpu")
         self._measurement = SharedArray(1, Measurement, "cpu")
         self._extent = SharedArray(1, wp.vec4, "cpu")
-        self._record(motion_of(config.motion), judge_of(refiner))
+        self._record(motion_of(config.motion), judge_of(model, refiner), shape_of(model))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
         host, seen = self._belief.host, self._measurement.host
         self._R, self._t = host["R"][0], host["t"][0]
@@ -92,7 +92,7 @@ class Estimator:
         poses = self._refiner.poses
         return [poses.R, poses.t, self._refiner.solver.priors]
 
-    def _record(self, motion: Motion, judge: Judge) -> None:
+    def _record(self, motion: Motion, judge: Judge, shape: Shape) -> None:
         start = [shared.staging for shared in self._start()]
         predicted = [self.predicted.R.staging, self.predicted.t.staging]
         belief, seen = self._belief.array, self._measurement.array
@@ -100,7 +100,6 @@ class Estimator:
             predict_belief, 1, [motion, self._interval.array], [belief, *predicted, *start], "cpu"
         )
         sums, counts = self._refiner.solver.best.staging, self._refiner.view.counts.staging
-        shape = shape_of(self._refiner.model)
         extent = record(
             image_extent, 1, [shape, self._refiner.frame.params, belief], [self._extent.array], "cpu"
         )

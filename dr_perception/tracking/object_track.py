@@ -57,7 +57,7 @@ class ObjectTrack:
         self.refiner = PoseRefiner(model, frame, config.refiner, buffers=buffers, learns=learns)
         self.stages = self.refiner.record_sequence(config.stages)
         self.wide_stages = self.refiner.record_sequence(config.wide_stages)
-        self._estimator = Estimator(self.refiner, config)
+        self._estimator = Estimator(model, self.refiner, config)
         self._resemblance = Resemblance(model, SurfaceUncertainty(model).spread)
         self._proposals: list[Proposal] = []
         self.confidence = Confidence()

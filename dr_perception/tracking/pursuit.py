@@ -16,7 +16,7 @@ from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import local, retract
-from dr_perception.hypothesis.batch import BatchRefiner, batch_refiner
+from dr_perception.hypothesis.batch import BatchRefiner, BatchSettings, batch_refiner
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import Prior, prepare_search, search_poses
 from dr_perception.hypothesis.search_config import SearchConfig
@@ -47,8 +47,9 @@ class Pursuer:
 
     def refiner(self, model: ObjectModel, camera: Camera) -> BatchRefiner:
         """Buffers that follow the candidates."""
-        device = wp.get_device(self.device)
-        return batch_refiner(model, camera, self.search.refiner, _STAGES, self.candidates, device)
+        device = str(wp.get_device(self.device))
+        settings = BatchSettings(camera, self.search.refiner, _STAGES, self.candidates, device)
+        return batch_refiner(model, settings, kind="pursue")
 
 
 class Pursuit:

@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from dr_perception.device.session import KEPT_PER_OWNER, Session, thread_session
+from dr_perception.device.session import KEPT_PER_OWNER, Session, current_session
 from dr_perception.device.shared_tables import SharedTables
 
 
@@ -47,12 +47,24 @@ def test_scratch_and_tables_go_with_their_owner() -> None:
 
 def test_every_thread_has_a_session_that_goes_with_it() -> None:
     seen: list[weakref.ref[Session]] = []
-    worker = threading.Thread(target=lambda: seen.append(weakref.ref(thread_session())))
+    worker = threading.Thread(target=lambda: seen.append(weakref.ref(current_session())))
     worker.start()
     worker.join()
     gc.collect()
     assert seen[0]() is None
-    assert thread_session() is thread_session()
+    assert current_session() is current_session()
+
+
+def test_the_current_session_is_the_one_entered_last() -> None:
+    own, a, b = current_session(), Session(), Session()
+    with a:
+        with b, pytest.raises(ValueError, match="inside"):
+            assert current_session() is b
+            with a:
+                assert current_session() is a
+                raise ValueError("inside")
+        assert current_session() is a
+    assert current_session() is own
 
 
 def test_two_threads_with_one_session_take_turns() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +13,7 @@ from dr_perception.device.recording import capture, fill, record
 from dr_perception.device.threads import SEPARATED, separate_threads, warp_runtime
 
 ROUNDS = 300
+Beside = Callable[..., list[object]]
 
 
 @wp.kernel
@@ -26,25 +26,6 @@ def add(values: wp.array[float], amount: float, out: wp.array[float]):
 def add_squares(values: wp.array[float], out: wp.array[float]):
     i = wp.tid()
     wp.atomic_add(out, 0, values[i] * values[i])
-
-
-def beside(*jobs: Callable[[], None]) -> None:
-    """Run jobs in threads of their own; the first exception of any of them is raised here."""
-    errors: list[BaseException] = []
-
-    def run(job: Callable[[], None]) -> None:
-        try:
-            job()
-        except BaseException as error:
-            errors.append(error)
-
-    workers = [threading.Thread(target=run, args=(job,)) for job in jobs]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if errors:
-        raise errors[0]
 
 
 def capture_often() -> None:
@@ -84,25 +65,29 @@ def differentiate_often() -> None:
 
 
 @pytest.mark.parametrize("other", [launch_often, capture_often, differentiate_often])
-def test_captures_and_tapes_hold_what_their_own_thread_launches(other: Callable[[], None]) -> None:
+def test_captures_and_tapes_hold_what_their_own_thread_launches(
+    beside: Beside, other: Callable[[], None]
+) -> None:
     separate_threads()
     beside(capture_often, differentiate_often, other)
 
 
-def test_another_thread_does_not_see_that_one_captures_or_records() -> None:
+def test_another_thread_does_not_see_that_one_captures_or_records(beside: Beside) -> None:
     separate_threads()
-    runtime, seen = warp_runtime(), []
+    runtime = warp_runtime()
     wp.capture_begin(device="cpu")
     try:
         with wp.Tape():
-            beside(lambda: seen.extend(getattr(runtime, name) for name in SEPARATED))
+            seen = beside(*(lambda name=name: getattr(runtime, name) for name in SEPARATED))
             assert all(getattr(runtime, name) is not None for name in SEPARATED)
     finally:
         wp.capture_end(device="cpu")
     assert seen == [None] * len(SEPARATED)
 
 
-def test_a_capture_under_way_stays_that_of_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_capture_under_way_stays_that_of_its_thread(
+    monkeypatch: pytest.MonkeyPatch, beside: Beside
+) -> None:
     class Older:
         """Warp's runtime before the threads are told apart, in the middle of a capture."""
 
@@ -112,8 +97,7 @@ def test_a_capture_under_way_stays_that_of_its_thread(monkeypatch: pytest.Monkey
     runtime = Older()
     monkeypatch.setattr(threads, "warp_runtime", lambda: runtime)
     separate_threads()
-    seen: list[object] = []
-    beside(lambda: seen.append(runtime._apic_capture))
+    seen = beside(lambda: runtime._apic_capture)
     assert (runtime._apic_capture, runtime._apic_graph, runtime.tape) == ("capture", "graph", None)
     assert seen == [None]
 
