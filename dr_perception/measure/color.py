@@ -69,7 +69,7 @@ def fit_light(
     count: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
     noise: ColorNoise,
@@ -84,6 +84,7 @@ def fit_light(
 
     All zero where too few samples are visible and known, or the problem is not ``enabled``: no rows then.
     """
+    camera = lens[0]
     problem = wp.tid()
     if enabled[problem] == 0:
         lights[problem] = Light()
@@ -140,7 +141,7 @@ def accumulate_color(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     active: wp.array[int],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
     cameras: wp.array[IdealCamera],
@@ -151,6 +152,7 @@ def accumulate_color(
     total: wp.array3d[float],
 ):
     """Add the colour rows of every visible sample under the fitted light."""
+    camera = lens[0]
     problem, lane = wp.tid()
     if active[problem] == 0:
         return

@@ -53,7 +53,7 @@ def count_object_colors(
     count: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
     # output
@@ -61,6 +61,7 @@ def count_object_colors(
     totals: wp.array[float],
 ):
     """Count colours at the surface samples that nothing hides."""
+    camera = lens[0]
     problem, i = wp.tid()
     if i < wp.min(count[problem], samples.shape[1]):
         p = R_cam_obj[problem, 0] * samples[problem, i].point + t_cam_obj[problem, 0]
@@ -74,7 +75,7 @@ def count_background_colors(
     count: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
     # output
@@ -82,6 +83,7 @@ def count_background_colors(
     totals: wp.array[float],
 ):
     """Count colours along lines that leave the outer contour."""
+    camera = lens[0]
     problem, i = wp.tid()
     if i < wp.min(count[problem], samples.shape[1]):
         sample = samples[problem, i]
@@ -142,7 +144,7 @@ class ColorHistograms:
         new = [wp.zeros(shape, dtype=float, device=device) for _ in range(2)]
         totals = wp.zeros((2, num_problems), dtype=float, device=device)
         self._rate = SharedArray(1, float, device)
-        where = [poses.R.array, poses.t.array, frame.params, frame.color.array, frame.depth.array]
+        where = [poses.R.array, poses.t.array, frame.lens.array, frame.color.array, frame.depth.array]
         launches = [
             fill(totals, 0),
             record(

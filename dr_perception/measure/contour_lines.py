@@ -179,7 +179,7 @@ def measure_lines_by_region(
     count: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
     log_ratio: wp.array2d[float],
@@ -191,6 +191,7 @@ def measure_lines_by_region(
 
     ``log_ratio[problem, bin] = log p(color | object) / p(color | background)``.
     """
+    camera = lens[0]
     problem, i = wp.tid()
     if i >= wp.min(count[problem], samples.shape[1]):
         return
@@ -267,7 +268,7 @@ def measure_lines_by_step(
     count: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
     half_window: int,
@@ -277,6 +278,7 @@ def measure_lines_by_step(
     lines: wp.array2d[ContourLine],
 ):
     """Sub-pixel offset of a step between the colours just outside a window around the contour point."""
+    camera = lens[0]
     problem, i = wp.tid()
     if i >= wp.min(count[problem], samples.shape[1]):
         return
@@ -360,7 +362,7 @@ def accumulate_lines(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     active: wp.array[int],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     cameras: wp.array[IdealCamera],
     noise: LineNoise,
     lanes: int,
@@ -369,6 +371,7 @@ def accumulate_lines(
     total: wp.array3d[float],
 ):
     """Add the rows of measured lines; ``cameras`` are those of the renders that they were sampled from."""
+    camera = lens[0]
     problem, lane = wp.tid()
     if active[problem] == 0:
         return

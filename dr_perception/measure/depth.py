@@ -103,7 +103,7 @@ def measure_depth(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     active: wp.array[int],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     depth: wp.array2d[float],
     noise: DepthNoise,
     every: int,
@@ -111,6 +111,7 @@ def measure_depth(
     points: wp.array2d[DepthPoint],
 ):
     """Pair every ``every``-th sample with what was measured there."""
+    camera = lens[0]
     problem, k = wp.tid()
     i = k * every
     if active[problem] == 0 or i >= wp.min(count[problem], samples.shape[1]):
@@ -128,7 +129,7 @@ def accumulate_depth(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     active: wp.array[int],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     cameras: wp.array[IdealCamera],
     noise: DepthNoise,
     every: int,
@@ -142,6 +143,7 @@ def accumulate_depth(
     A measurement nearer than the model beyond the cut-off is an occluder and does not pull; one farther says
     that the model stands in free space and costs the most a row can cost.
     """
+    camera = lens[0]
     problem, lane = wp.tid()
     if active[problem] == 0:
         return

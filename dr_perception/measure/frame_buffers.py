@@ -7,7 +7,7 @@ import warp as wp
 
 from dr_perception.device.device_array import SharedArray
 from dr_perception.geometry.camera import Camera
-from dr_perception.geometry.camera_warp import camera_params
+from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.frame import Frame
 
 Box = tuple[int, int, int, int]
@@ -17,15 +17,18 @@ Box = tuple[int, int, int, int]
 class FrameBuffers:
     """Colour (H, W) of `wp.vec3ub` and depth (H, W) in metres of one camera. Depth 0 means no measurement.
 
+    The calibration lies on the device (`lens`, one `CameraParams`), so that what was recorded goes on with
+    another one: autofocus changes it from frame to frame.
+
     On CUDA whole images are copied; on the CPU only the boxes are, and what lies outside of them is left over
     from earlier frames until it is cleared.
     """
 
     def __init__(self, camera: Camera, device: wp.DeviceLike = "cpu") -> None:
         """Allocate for the size of a camera's images."""
-        self.camera = camera
-        self.params = camera_params(camera)
         self.device = wp.get_device(device)
+        self.lens = SharedArray(1, CameraParams, device)
+        self._set_camera(camera)
         self.color = SharedArray((camera.height, camera.width), wp.vec3ub, device)
         self.depth = SharedArray((camera.height, camera.width), float, device)
         self.has_color = False
@@ -42,14 +45,30 @@ class FrameBuffers:
             image.host[y0:y1, x0:x1] = 0
             image.push()
 
+    def _set_camera(self, camera: Camera) -> None:
+        self.camera = camera
+        self.params = camera_params(camera)
+        self.lens.array.assign([self.params])
+        self.lens.pull()
+
+    def fits(self, camera: Camera) -> bool:
+        """Whether the images of a camera have the size of these."""
+        return (camera.width, camera.height) == (self.camera.width, self.camera.height)
+
     def begin(self, frame: Frame) -> None:
-        """Announce the frame that boxes are uploaded from.
+        """Announce the frame that boxes are uploaded from, and take its calibration over.
 
         Raises:
-            ValueError: If the frame's camera is not the one the buffers were made for.
+            ValueError: If the frame's images are of another size than the buffers.
         """
-        if frame.camera is not self.camera and frame.camera != self.camera:
-            raise ValueError(f"the frame's camera {frame.camera} differs from the tracker's {self.camera}")
+        camera = frame.camera
+        if camera is not self.camera and camera != self.camera:
+            if not self.fits(camera):
+                raise ValueError(
+                    f"the frame is {camera.width} x {camera.height} pixels large, the buffers "
+                    f"{self.camera.width} x {self.camera.height}"
+                )
+            self._set_camera(camera)
         self._frame = frame
         self.has_color = frame.color is not None
         self.has_depth = frame.depth is not None

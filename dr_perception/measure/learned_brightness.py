@@ -102,7 +102,7 @@ class LearnedBrightness:
         self._frame, self._texels, self._view = frame, texels, view
         self.enabled = wp.zeros(1, dtype=int, device=device)
         self._state = wp.zeros(1, dtype=Learning, device=device)
-        where = [poses.R.array, poses.t.array, frame.params, frame.color.array, frame.depth.array]
+        where = [poses.R.array, poses.t.array, frame.lens.array, frame.color.array, frame.depth.array]
         assess = record(
             assess_pattern,
             1,

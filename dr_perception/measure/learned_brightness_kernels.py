@@ -89,7 +89,7 @@ def assess_pattern(
     count: wp.array[int],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
     hidden_m: float,
@@ -105,6 +105,7 @@ def assess_pattern(
     square) and the pattern less than half of their variance. While nothing is known, the surface counts as
     one of even brightness, so that shade is not learned for pattern.
     """
+    camera = lens[0]
     R = R_cam_obj[0, 0]
     t = t_cam_obj[0, 0]
     A = LightSquare()
@@ -165,7 +166,7 @@ def assess_pattern(
 def learn_texels(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     depth: wp.array2d[float],
     margin_m: float,
@@ -179,6 +180,7 @@ def learn_texels(
 
     Of those that are known already, every ``parts``-th learns; none do while shading explains what is seen.
     """
+    camera = lens[0]
     i = wp.tid()
     if states[0].contrast < 0.5 * least_contrast * least_contrast:
         return

@@ -105,7 +105,7 @@ class DepthTerm:
         noise = self.noise(stage.depth_sigma_m)
         problems, room = view.surface.shape
         samples = [view.surface, view.surface_count]
-        where = [poses.R.array, poses.t.array, poses.active, frame.params]
+        where = [poses.R.array, poses.t.array, poses.active, frame.lens.array]
         pair = record(
             measure_depth,
             (problems, -(-room // every)),
@@ -137,7 +137,7 @@ class OutlineTerm:
         self._samples = [view.contour, view.contour_count]
         self._poses = [poses.R.array, poses.t.array]
         lanes = num_lanes(frame.device)
-        inputs = [*self._samples, self.lines, *self._poses, poses.active, frame.params, view.cameras]
+        inputs = [*self._samples, self.lines, *self._poses, poses.active, frame.lens.array, view.cameras]
         inputs += [self.noise(), lanes, OUTLINE]
         shape = (view.contour.shape[0], lanes)
         self._rows = record(accumulate_lines, shape, inputs, [measured.evidence], frame.device)
@@ -163,7 +163,7 @@ class OutlineTerm:
         search.prior_sigma_px = c.prior_sigma_px * stage.line_step_px
         search.occlusion_m = sensor.depth.occlusion_m + 2.0 * stage.depth_sigma_m
         search.color_sigma = sensor.color.channel_sigma
-        images = [frame.params, frame.color.array, frame.depth.array]
+        images = [frame.lens.array, frame.color.array, frame.depth.array]
         if stage.lines == "region":
             search.floor_px = c.region_floor_px * stage.line_step_px
             kernel, extra = measure_lines_by_region, [self._m.histograms.log_ratio]
@@ -193,7 +193,7 @@ class ColorTerm:
         noise = self._noise(measured)
         samples = [view.surface, view.surface_count]
         where = [poses.R.array, poses.t.array]
-        images = [frame.params, frame.color.array, frame.depth.array]
+        images = [frame.lens.array, frame.color.array, frame.depth.array]
         lanes = num_lanes(device)
         self._measure = [
             record(fit_light, n, [*samples, *where, *images, noise, enabled, refit], [self.lights], device)

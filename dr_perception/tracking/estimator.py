@@ -101,7 +101,7 @@ class Estimator:
         )
         sums, counts = self._refiner.solver.best.staging, self._refiner.view.counts.staging
         extent = record(
-            image_extent, 1, [shape, self._refiner.frame.params, belief], [self._extent.array], "cpu"
+            image_extent, 1, [shape, self._refiner.frame.lens.staging, belief], [self._extent.array], "cpu"
         )
         inputs = [judge, self._conditions.array, start[2], start[0], start[1], sums, counts]
         judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")

@@ -31,7 +31,7 @@ def _sphere_side(focal: float, center: float, x: float, z: float, side: float, r
 @wp.kernel(enable_backward=False)
 def image_extent(
     shape: Shape,
-    camera: CameraParams,
+    lens: wp.array[CameraParams],
     beliefs: wp.array[Belief],
     # output
     extents: wp.array[wp.vec4],
@@ -41,6 +41,7 @@ def image_extent(
     A box along the model's axes and the sphere both hold the surface; so does what they share. Far beyond the
     image where either comes close to the camera.
     """
+    camera = lens[0]
     R = wp.mat33(beliefs[0].predicted_R)
     t = wp.vec3(beliefs[0].predicted_t)
     extents[0] = _WHOLE

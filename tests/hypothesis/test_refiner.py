@@ -14,7 +14,7 @@ import warp as wp
 from dr_perception.device.evidence import NUM_SUMS
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.estimate.report import PoseReport, report_poses
-from dr_perception.geometry import Camera, Mesh, ObjectModel, invert, local, make_transform, retract
+from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, invert, local, make_transform, retract
 from dr_perception.hypothesis.config import WIDE_STAGES, BodyConfig, RefinerConfig
 from dr_perception.hypothesis.refiner import PoseRefiner, reporter_of
 from dr_perception.measure.config import StageConfig
@@ -210,8 +210,25 @@ def test_the_image_box_holds_the_projected_model(distortion: tuple[float, ...]) 
         assert (uv[inside] >= [x0 - 1.0, y0 - 1.0]).all() and (uv[inside] <= [x1 + 1.0, y1 + 1.0]).all()
 
 
-def test_a_frame_of_another_camera_is_refused() -> None:
-    _, _, frame = scene("box")
-    buffers = FrameBuffers(Camera(320, 240, 310.0, 301.0, 158.2, 121.3))
-    with pytest.raises(ValueError, match="camera"):
-        buffers.begin(frame)
+def test_another_calibration_is_taken_over_and_another_size_refused() -> None:
+    """A refiner recorded for one lens gives with another what one recorded for that gives."""
+    model, T, frame = scene("box")
+    start = retract(T, np.array([0.004, -0.003, 0.005, 0.02, -0.01, 0.03]))
+    changed = replace(frame, camera=Camera(320, 240, 310.0, 311.0, 155.0, 123.0, (-0.1, 0.02, 0.0, 0.0)))
+    found = []
+    for first in (frame, changed):
+        buffers = FrameBuffers(first.camera)
+        refiner = PoseRefiner(model, buffers, RefinerConfig())
+        stages = [refiner.record_stage(stage) for stage in WIDE_STAGES]
+        buffers.begin(changed)
+        buffers.upload((0, 0, 320, 240))
+        refiner.set_poses(start[None])
+        refiner.view.render()
+        refiner.histograms.learn(1.0)
+        refiner.refine(stages)
+        found.append(refiner.result().T_cam_obj[0])
+    np.testing.assert_array_equal(*found)
+    with pytest.raises(ValueError, match="160 x 120 pixels large, the buffers 320 x 240"):
+        FrameBuffers(frame.camera).begin(
+            Frame(None, np.ones((120, 160), np.float32), Camera(160, 120, 150.0, 150.0, 79.5, 59.5))
+        )

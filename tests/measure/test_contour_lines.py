@@ -6,7 +6,7 @@ import warp as wp
 from scipy.special import ndtr
 
 from dr_perception.geometry import Camera
-from dr_perception.geometry.camera_warp import camera_params
+from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.measure.contour_lines import (
     NUM_BINS,
     ContourLine,
@@ -64,7 +64,7 @@ def measure(kernel, image, angle, extra, settings, along=(0.0,), kind=0, depth=N
         wp.array([n], dtype=int, device="cpu"),
         wp.array(np.eye(3, dtype=np.float32)[None, None], dtype=wp.mat33, device="cpu"),
         wp.zeros((1, 1), dtype=wp.vec3, device="cpu"),
-        camera_params(CAMERA),
+        wp.array([camera_params(CAMERA)], dtype=CameraParams),
         wp.array(image, dtype=wp.vec3ub, device="cpu"),
         wp.array(depth.astype(np.float32), dtype=float, device="cpu"),
         *extra,

@@ -6,7 +6,7 @@ import warp as wp
 
 from dr_perception.device import evidence as ne
 from dr_perception.geometry import Camera, make_transform, retract, transform_points
-from dr_perception.geometry.camera_warp import camera_params
+from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.se3 import exp_so3
 from dr_perception.measure.contour_lines import ContourLine, LineNoise, accumulate_lines
 from dr_perception.measure.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
@@ -77,7 +77,7 @@ def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, 
     count = wp.array([len(points)], dtype=int, device="cpu")
     pairs = wp.zeros(samples.shape, dtype=DepthPoint, device="cpu")
     image = wp.array(depth.astype(np.float32), dtype=float, device="cpu")
-    params = camera_params(camera)
+    params = wp.array([camera_params(camera)], dtype=CameraParams)
     at = pose_arrays(T if T_paired is None else T_paired)
     wp.launch(
         measure_depth,
@@ -251,7 +251,7 @@ def line_rows(
         wp.array([n], dtype=int, device="cpu"),
         lines,
         *pose_arrays(POSE),
-        camera_params(camera),
+        wp.array([camera_params(camera)], dtype=CameraParams),
         render_camera(zoom * camera.fx),
     ]
     noise = LineNoise()

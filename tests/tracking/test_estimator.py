@@ -117,7 +117,7 @@ def _numpy_judgement(
     track: ObjectTrack, R: np.ndarray, H: np.ndarray, prior: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Information, posterior and certainty by NumPy's decompositions."""
-    surface, floor = SurfaceUncertainty(track.model), CONFIG.refiner.uncertainty
+    surface, floor = SurfaceUncertainty(track.model), CONFIG.body
     information = H.copy()
     excess = DIRECTION_ERROR_RAD**2 * np.trace(H[:3, :3])
     information[3:, 3:] -= excess * (R @ surface.spread @ R.T)
