@@ -12,8 +12,8 @@ from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import capture, fill, record
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
-from dr_perception.measure.contour_lines import NUM_BINS, color_bin
 from dr_perception.measure.frame_buffers import FrameBuffers
+from dr_perception.measure.region_lines import NUM_BINS, color_bin
 from dr_perception.view.contour import OUTER, ContourSample
 from dr_perception.view.model_view import ModelView
 from dr_perception.view.surface_samples import SurfaceSample

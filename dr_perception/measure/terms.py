@@ -13,18 +13,14 @@ from dr_perception.device.recording import Launch, record
 from dr_perception.measure.brightness import Light
 from dr_perception.measure.color import ColorNoise, accumulate_color, fit_light
 from dr_perception.measure.color_histogram import ColorHistograms
-from dr_perception.measure.config import SensorConfig, StageConfig
-from dr_perception.measure.contour_lines import (
-    ContourLine,
-    LineNoise,
-    LineSearch,
-    accumulate_lines,
-    measure_lines_by_region,
-    measure_lines_by_step,
-)
+from dr_perception.measure.config import ContourConfig, SensorConfig, StageConfig
+from dr_perception.measure.contour_lines import ContourLine, LineSearch
 from dr_perception.measure.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
 from dr_perception.measure.frame_buffers import FrameBuffers
+from dr_perception.measure.line_rows import LineNoise, accumulate_lines
 from dr_perception.measure.modalities import COLOR, DEPTH, OUTLINE
+from dr_perception.measure.region_lines import measure_lines_by_region
+from dr_perception.measure.step_lines import StepWindow, measure_lines_by_step
 from dr_perception.view.model_view import ModelView
 
 _CUDA_LANES = 128
@@ -124,6 +120,29 @@ class DepthTerm:
         return TermLaunches(pair=[pair], rows=[rows])
 
 
+def line_search(sensor: SensorConfig, stage: StageConfig) -> LineSearch:
+    """How a stage searches lines, for kernels."""
+    config = sensor.contour
+    search = LineSearch()
+    search.reach = config.reach_px
+    search.step_px = stage.line_step_px
+    search.sharpness = config.sharpness
+    search.prior_sigma_px = config.prior_sigma_px * stage.line_step_px
+    search.occlusion_m = sensor.depth.occlusion_m + 2.0 * stage.depth_sigma_m
+    search.color_sigma = sensor.color.channel_sigma
+    region = stage.lines == "region"
+    search.floor_px = config.region_floor_px * stage.line_step_px if region else config.step_floor_px
+    search.inner_floor_px = config.inner_floor_px
+    return search
+
+
+def step_window(config: ContourConfig) -> StepWindow:
+    """Where a step's levels are taken, for kernels."""
+    window = StepWindow()
+    window.half, window.level = config.half_window_px, config.level_width_px
+    return window
+
+
 class OutlineTerm:
     """Lines of one view: measured once a stage, then turned into rows at every step."""
 
@@ -154,24 +173,13 @@ class OutlineTerm:
         """Launches that measure the lines as a stage wants them and add their rows."""
         if stage.lines == "none":
             return TermLaunches()
-        sensor, frame = self._m.sensor, self._m.frame
-        c = sensor.contour
-        search = LineSearch()
-        search.reach = c.reach_px
-        search.step_px = stage.line_step_px
-        search.sharpness = c.sharpness
-        search.prior_sigma_px = c.prior_sigma_px * stage.line_step_px
-        search.occlusion_m = sensor.depth.occlusion_m + 2.0 * stage.depth_sigma_m
-        search.color_sigma = sensor.color.channel_sigma
+        frame = self._m.frame
         images = [frame.lens.array, frame.color.array, frame.depth.array]
         if stage.lines == "region":
-            search.floor_px = c.region_floor_px * stage.line_step_px
-            kernel, extra = measure_lines_by_region, [self._m.histograms.log_ratio]
+            kernel, extra = measure_lines_by_region, self._m.histograms.log_ratio
         else:
-            search.floor_px = c.step_floor_px
-            search.inner_floor_px = c.inner_floor_px
-            kernel, extra = measure_lines_by_step, [c.half_window_px, c.level_width_px]
-        inputs = [*self._samples, *self._poses, *images, *extra, search]
+            kernel, extra = measure_lines_by_step, step_window(self._m.sensor.contour)
+        inputs = [*self._samples, *self._poses, *images, extra, line_search(self._m.sensor, stage)]
         measure = record(kernel, self.lines.shape, inputs, [self.lines], frame.device)
         return TermLaunches(measure=[measure], rows=[self._rows])
 

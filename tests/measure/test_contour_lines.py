@@ -7,13 +7,9 @@ from scipy.special import ndtr
 
 from dr_perception.geometry import Camera
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
-from dr_perception.measure.contour_lines import (
-    NUM_BINS,
-    ContourLine,
-    LineSearch,
-    measure_lines_by_region,
-    measure_lines_by_step,
-)
+from dr_perception.measure.contour_lines import ContourLine, LineSearch
+from dr_perception.measure.region_lines import NUM_BINS, measure_lines_by_region
+from dr_perception.measure.step_lines import StepWindow, measure_lines_by_step, sharpen_lines
 from dr_perception.view import contour
 from dr_perception.view.contour import ContourSample
 
@@ -48,6 +44,12 @@ def search(**settings):
     return made
 
 
+def window(half, level):
+    made = StepWindow()
+    made.half, made.level = half, level
+    return made
+
+
 def measure(kernel, image, angle, extra, settings, along=(0.0,), kind=0, depth=None):
     """Lines of contour points at the middle, moved along the edge by pixels; the model is at 1 m."""
     n = len(along)
@@ -64,7 +66,7 @@ def measure(kernel, image, angle, extra, settings, along=(0.0,), kind=0, depth=N
         wp.array([n], dtype=int, device="cpu"),
         wp.array(np.eye(3, dtype=np.float32)[None, None], dtype=wp.mat33, device="cpu"),
         wp.zeros((1, 1), dtype=wp.vec3, device="cpu"),
-        wp.array([camera_params(CAMERA)], dtype=CameraParams),
+        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
         wp.array(image, dtype=wp.vec3ub, device="cpu"),
         wp.array(depth.astype(np.float32), dtype=float, device="cpu"),
         *extra,
@@ -74,6 +76,7 @@ def measure(kernel, image, angle, extra, settings, along=(0.0,), kind=0, depth=N
     return lines.numpy()[0]
 
 
+NARROW = window(1, 3)
 ALONG = np.linspace(-8.0, 8.0, 33)
 ANGLES = [0.0, 0.4, np.pi / 4, 1.2, np.pi / 2, 2.5, 4.0, 5.6]
 
@@ -83,7 +86,7 @@ ANGLES = [0.0, 0.4, np.pi / 4, 1.2, np.pi / 2, 2.5, 4.0, 5.6]
 def test_steps_are_found_without_bias(angle: float, half_window: int, blur: float, reach: float) -> None:
     for position in np.linspace(-reach, reach, 7):
         image = edge_image(angle, position, blur)
-        lines = measure(measure_lines_by_step, image, angle, [half_window, 3], search(), ALONG)
+        lines = measure(measure_lines_by_step, image, angle, [window(half_window, 3)], search(), ALONG)
         assert (lines["variance"] > 0.0).all()
         assert abs(lines["offset"].mean() - position) < 0.05
         assert np.abs(lines["offset"] - position).max() < 0.15
@@ -96,7 +99,7 @@ def test_the_result_does_not_depend_on_contrast_or_colours() -> None:
         if np.linalg.norm(inner - outer) < 40:
             continue
         image = edge_image(0.7, 0.3, 0.4, inner, outer)
-        lines = measure(measure_lines_by_step, image, 0.7, [2, 3], search(), ALONG)
+        lines = measure(measure_lines_by_step, image, 0.7, [window(2, 3)], search(), ALONG)
         assert abs(lines["offset"].mean() - 0.3) < 0.05
 
 
@@ -109,7 +112,7 @@ def test_reported_variance_is_true_to_the_error(noise: float, half_window: int) 
         image = edge_image(angle, position, 0.4, noise=noise, seed=seed)
         settings = search(color_sigma=noise)
         lines = measure(
-            measure_lines_by_step, image, angle, [half_window, 3], settings, np.linspace(-12, 12, 7)
+            measure_lines_by_step, image, angle, [window(half_window, 3)], settings, np.linspace(-12, 12, 7)
         )
         good = lines["variance"] > 0.0
         assert good.mean() > 0.8
@@ -130,7 +133,7 @@ def test_what_a_slope_of_the_background_shifts_is_in_the_variance(per_px: float)
     angle, inner, outer = 0.7, np.array([120.0, 120.0, 120.0]), np.array([60.0, 60.0, 60.0])
     even = edge_image(angle, 0.0, 0.4, inner, outer)
     level, sloped = (
-        measure(measure_lines_by_step, image, angle, [1, 3], search(), ALONG)
+        measure(measure_lines_by_step, image, angle, [window(1, 3)], search(), ALONG)
         for image in (even, ramped(even, angle, per_px))
     )
     shift = np.abs(sloped["offset"].mean())
@@ -142,7 +145,9 @@ def test_what_a_slope_of_the_background_shifts_is_in_the_variance(per_px: float)
 def test_edges_inside_the_outline_are_known_less_well() -> None:
     image = edge_image(0.7, 0.2, 0.4)
     outer, inner = (
-        measure(measure_lines_by_step, image, 0.7, [1, 3], search(inner_floor_px=0.5), ALONG, int(kind))
+        measure(
+            measure_lines_by_step, image, 0.7, [window(1, 3)], search(inner_floor_px=0.5), ALONG, int(kind)
+        )
         for kind in (contour.OUTER, contour.INNER)
     )
     np.testing.assert_allclose(inner["variance"], outer["variance"] + 0.25, rtol=1e-4)
@@ -153,7 +158,7 @@ def test_an_edge_beyond_the_window_or_too_faint_is_no_measurement() -> None:
     flat = edge_image(0.5, 0.0, inner=OUTER + 5.0)
     far = edge_image(0.5, 9.0)
     for image in (flat, far):
-        lines = measure(measure_lines_by_step, image, 0.5, [1, 3], search(color_sigma=6.0), ALONG)
+        lines = measure(measure_lines_by_step, image, 0.5, [window(1, 3)], search(color_sigma=6.0), ALONG)
         assert not lines["variance"].any()
 
 
@@ -162,7 +167,9 @@ def test_points_behind_something_nearer_are_marked_hidden(kernel) -> None:
     depth = np.full((SIZE, SIZE), 1.5)
     depth[32:] = 0.9
     extra = (
-        [1, 3] if kernel is measure_lines_by_step else [wp.zeros((1, NUM_BINS), dtype=float, device="cpu")]
+        [window(1, 3)]
+        if kernel is measure_lines_by_step
+        else [wp.zeros((1, NUM_BINS), dtype=float, device="cpu")]
     )
     lines = measure(kernel, edge_image(0.0, 0.0), 0.0, extra, search(), [-10.0, 10.0], depth=depth)
     assert lines["variance"][0] >= 0.0 and lines["variance"][1] < 0.0
@@ -203,3 +210,39 @@ def test_regions_are_not_measured_at_outlines_inside_the_model() -> None:
     extra = [learned(INNER, OUTER)]
     lines = measure(measure_lines_by_region, edge_image(0.3, 2.0), 0.3, extra, search(), ALONG, kind=1)
     assert not lines["variance"].any()
+
+
+@pytest.mark.parametrize("position", [-6.0, -2.5, 0.4, 3.7, 6.3])
+def test_lines_found_by_region_are_sharpened_where_they_were_found(position: float) -> None:
+    angle, noise = 0.4, 3.0
+    image = edge_image(angle, position, 0.4, noise=noise)
+    log_ratio = np.zeros((1, NUM_BINS), np.float32)
+    for color, sign in ((INNER, 1.0), (OUTER, -1.0)):
+        for around in np.stack(np.meshgrid(*[[-16, 0, 16]] * 3), axis=-1).reshape(-1, 3):
+            r, g, b = np.clip((color + around) // 16, 0, 15).astype(int)
+            log_ratio[0, (r * 16 + g) * 16 + b] = sign * 2.0
+    settings = search(color_sigma=noise, floor_px=0.1)
+    by_region = measure(
+        measure_lines_by_region,
+        image,
+        angle,
+        [wp.array(log_ratio, dtype=float, device="cpu")],
+        settings,
+        ALONG,
+    )
+    n = len(ALONG)
+    lines = wp.array(by_region[None], dtype=ContourLine, device="cpu")
+    inputs = [wp.zeros((1, n), dtype=ContourSample, device="cpu"), wp.array([n], dtype=int, device="cpu")]
+    inputs += [
+        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
+        wp.array(image, dtype=wp.vec3ub, device="cpu"),
+        window(2, 3),
+        settings,
+    ]
+    wp.launch(sharpen_lines, (1, n), inputs, [lines], device="cpu")
+    sharp = lines.numpy()[0]
+    good = sharp["variance"] > 0.0
+    assert good.mean() > 0.9
+    assert abs(np.mean(sharp["offset"][good]) - position) < 0.1
+    assert np.std(sharp["offset"][good]) < np.std(by_region["offset"][good])
+    assert (sharp["variance"][good] < by_region["variance"][good]).all()

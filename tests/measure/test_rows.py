@@ -8,8 +8,9 @@ from dr_perception.device import evidence as ne
 from dr_perception.geometry import Camera, make_transform, retract, transform_points
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.se3 import exp_so3
-from dr_perception.measure.contour_lines import ContourLine, LineNoise, accumulate_lines
+from dr_perception.measure.contour_lines import ContourLine
 from dr_perception.measure.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
+from dr_perception.measure.line_rows import LineNoise, accumulate_lines
 from dr_perception.raster.project import IdealCamera
 from dr_perception.view.contour import ContourSample
 from dr_perception.view.surface_samples import SurfaceSample
