@@ -31,6 +31,7 @@ from dr_perception.measure.learned_brightness import BrightnessTexels, LearnedBr
 from dr_perception.measure.modalities import MODALITIES
 from dr_perception.measure.terms import TERMS, Measured, Term, stage_launches
 from dr_perception.view.model_view import ModelView, ViewSettings
+from dr_perception.view.others import PosedBody
 
 
 @dataclass(frozen=True)
@@ -254,20 +255,20 @@ class PoseRefiner:
         x1, y1 = min(int(u1 + margin_px) + 2, camera.width), min(int(v1 + margin_px) + 2, camera.height)
         return (x0, y0, max(x1, x0), max(y1, y0))
 
-    def refine(self, stages: Sequence[RecordedStage], occluders: Sequence[Launch] = ()) -> None:
-        """Run stages on the frame that was uploaded; nothing waits for the device."""
+    def refine(self, stages: Sequence[RecordedStage], others: Sequence[PosedBody] = ()) -> None:
+        """Run stages on the frame that was uploaded, behind others; nothing waits for the device."""
         for stage in stages:
             if stage.draw is not None:
                 stage.draw()
-                for draw_occluder in occluders:
-                    draw_occluder()
+                if others:
+                    self.view.draw_others(others)
             if self.frame.has_color:
                 stage.work()
             else:
                 stage.work_without_color()
 
     def refine_sequence(
-        self, sequence: RecordedSequence, occluders: Sequence[Launch] = (), reuse: bool = False
+        self, sequence: RecordedSequence, others: Sequence[PosedBody] = (), reuse: bool = False
     ) -> None:
         """Run recorded stages, in one replay where no other models are drawn.
 
@@ -276,8 +277,8 @@ class PoseRefiner:
         has_color = self.frame.has_color
         if reuse:
             (sequence.reusing if has_color else sequence.reusing_without_color)()
-        elif occluders:
-            self.refine(sequence.stages, occluders)
+        elif others:
+            self.refine(sequence.stages, others)
         else:
             (sequence.whole if has_color else sequence.whole_without_color)()
 

@@ -257,7 +257,7 @@ def _triangle(a: wp.vec2, b: wp.vec2, c: wp.vec2, za: float, zb: float, zc: floa
 
 
 @wp.func
-def _draw(
+def draw_triangle(
     a: wp.vec2,
     b: wp.vec2,
     c: wp.vec2,
@@ -285,7 +285,7 @@ def _cut(inside: wp.vec3, outside: wp.vec3, near: float) -> wp.vec3:
 
 
 @wp.func
-def _fill_clipped(
+def fill_clipped(
     a: wp.vec3,
     b: wp.vec3,
     c: wp.vec3,
@@ -320,13 +320,13 @@ def _fill_clipped(
     if n == 1:
         pq = project_ideal(camera, _cut(p, q, near))
         pr = project_ideal(camera, _cut(p, r, near))
-        _draw(project_ideal(camera, p), pq, pr, p[2], near, near, face, view, viewport, cull, keys)
+        draw_triangle(project_ideal(camera, p), pq, pr, p[2], near, near, face, view, viewport, cull, keys)
     elif n == 2:
         pq = project_ideal(camera, _cut(q, p, near))
         pr = project_ideal(camera, _cut(r, p, near))
         s_r = project_ideal(camera, r)
-        _draw(pq, project_ideal(camera, q), s_r, near, q[2], r[2], face, view, viewport, cull, keys)
-        _draw(pq, s_r, pr, near, r[2], near, face, view, viewport, cull, keys)
+        draw_triangle(pq, project_ideal(camera, q), s_r, near, q[2], r[2], face, view, viewport, cull, keys)
+        draw_triangle(pq, s_r, pr, near, r[2], near, face, view, viewport, cull, keys)
 
 
 @wp.kernel(enable_backward=False)
@@ -357,12 +357,12 @@ def rasterize_pinhole(
         a = screen[view, face[0]]
         b = screen[view, face[1]]
         c = screen[view, face[2]]
-        _draw(a, b, c, za, zb, zc, f, view, viewports[view], cull, keys)
+        draw_triangle(a, b, c, za, zb, zc, f, view, viewports[view], cull, keys)
     elif za > near or zb > near or zc > near:
         p = p_cam[view, face[0]]
         q = p_cam[view, face[1]]
         r = p_cam[view, face[2]]
-        _fill_clipped(p, q, r, f, view, cameras[view], viewports[view], near, cull, keys)
+        fill_clipped(p, q, r, f, view, cameras[view], viewports[view], near, cull, keys)
 
 
 @wp.kernel(enable_backward=False)

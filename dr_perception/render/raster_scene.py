@@ -12,11 +12,11 @@ from dr_perception.raster.types import SUBPIXEL_BITS, Viewport
 from dr_perception.raster.zbuffer import (
     Triangle,
     _cross,
-    _fill_clipped,
     _fill_pinhole,
     _inverse_depth_plane,
     _inverse_z_at,
     _snap,
+    fill_clipped,
     pack_key,
 )
 
@@ -209,6 +209,6 @@ def rasterize_scene(
             q = p_cam[view, f[1]]
             r = p_cam[view, f[2]]
             if p[2] > near or q[2] > near or r[2] > near:
-                _fill_clipped(p, q, r, i, view, cameras[view], viewport, near, cull, keys)
+                fill_clipped(p, q, r, i, view, cameras[view], viewport, near, cull, keys)
         facing[view, i] = turned
         i += 1

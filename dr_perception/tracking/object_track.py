@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.device.pose_arrays import PoseArrays
-from dr_perception.device.recording import Launch
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between, covariance_about, local
 from dr_perception.hypothesis.refiner import PoseRefiner, RecordedSequence
@@ -20,6 +18,7 @@ from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import Agreement, gain
 from dr_perception.tracking.result import ObjectState, Status
 from dr_perception.tracking.uncertainty import SurfaceUncertainty
+from dr_perception.view.others import PosedBody
 
 _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
 _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
@@ -58,6 +57,7 @@ class ObjectTrack:
         self.stages = self.refiner.record_sequence(config.stages)
         self.wide_stages = self.refiner.record_sequence(config.wide_stages)
         self._estimator = Estimator(model, self.refiner, config)
+        self._posed = PosedBody(buffers, self._estimator.predicted)
         self._resemblance = Resemblance(model, SurfaceUncertainty(model).spread)
         self._proposals: list[Proposal] = []
         self.confidence = Confidence()
@@ -109,9 +109,9 @@ class ObjectTrack:
         self._estimator.expect(T_cam_obj)
 
     @property
-    def predicted_poses(self) -> PoseArrays:
-        """Predicted pose of the centre, for drawing the object into other objects' views."""
-        return self._estimator.predicted
+    def posed(self) -> PosedBody:
+        """The object at its predicted pose, once it was placed there, for other objects' views to draw."""
+        return self._posed
 
     @property
     def measured_information(self) -> NDArray[np.float64] | None:
@@ -145,25 +145,25 @@ class ObjectTrack:
         places = (self.predicted, *(T for T, _ in self._proposals))
         return [self.refiner.image_box(T, self.config.wide_margin_px) for T in places]
 
-    def step(self, occluders: Sequence[Launch]) -> bool:
+    def step(self, others: Sequence[PosedBody]) -> bool:
         """Measure the pose in the uploaded frame and judge it.
 
         Returns:
             Whether the judgement stands; if not, `step_wide` is to be called with its boxes uploaded.
         """
         self._is_measured = self._is_taken_over = False
-        alone = not occluders
+        alone = not others
         reuse = alone and self._drawn_alone and self._estimator.view_change < self.config.view_change_rad
         self._drawn_alone = alone
-        self.refiner.refine_sequence(self.stages, occluders, reuse)
+        self.refiner.refine_sequence(self.stages, others, reuse)
         self._agreement = self._estimator.judge(rendered=not reuse)
         health, shift_px = self.config.health, self._shift_px()
         if shift_px > health.repeat_shift_px:
             # Steps from far off end short of the optimum: go on from there.
-            self.refiner.refine_sequence(self.stages, occluders)
+            self.refiner.refine_sequence(self.stages, others)
             self._agreement = self._estimator.judge(rendered=True)
         if self._unexpected_turn() > health.unexpected_turn_rad:
-            self._try_expected_turn(occluders)
+            self._try_expected_turn(others)
         # The longer ago the last frame, the less the prediction excludes other optima.
         if shift_px > health.retry_shift_px / self._periods or self._is_doubtful(self._agreement):
             return False
@@ -176,7 +176,7 @@ class ObjectTrack:
             return 0.0
         return float(angle_between(self.predicted[:3, :3], self.measured_pose[:3, :3]))
 
-    def _try_expected_turn(self, occluders: Sequence[Launch]) -> None:
+    def _try_expected_turn(self, others: Sequence[PosedBody]) -> None:
         """Start again where the object was found, but turned as expected.
 
         A part with teeth or many equal sides looks the same a tooth farther: of orientations that explain the
@@ -188,14 +188,14 @@ class ObjectTrack:
         T[:3, :3] = self.predicted[:3, :3]
         T[:3, 3] = center - T[:3, :3] @ self.model.center
         self.refiner.set_poses(T[None])
-        self.refiner.refine_sequence(self.stages, occluders)
+        self.refiner.refine_sequence(self.stages, others)
         self._agreement = self._estimator.judge(rendered=True)
         as_good = _is_as_good(self._outcome(self._agreement)[1], first[1])
         if not as_good or self._unexpected_turn() > turn:
             self._agreement = first[0]
             self._estimator.restore(first[2])
 
-    def step_wide(self, occluders: Sequence[Launch]) -> None:
+    def step_wide(self, others: Sequence[PosedBody]) -> None:
         """Try the wide stages from the prediction and from proposals as well.
 
         Of the outcomes that agree with the images, the one that explains most of them is judged.
@@ -204,7 +204,7 @@ class ObjectTrack:
         tries += [(T, _FOUND_COVARIANCE) for T, _ in self._proposals]
         outcomes = [self._outcome(self._agreement)]
         for T, covariance in tries:
-            outcomes.append(self._outcome(self.measure(self.wide_stages, T, covariance, occluders)))
+            outcomes.append(self._outcome(self.measure(self.wide_stages, T, covariance, others)))
         chosen = max(range(len(outcomes)), key=lambda k: outcomes[k][1])
         if chosen == 1 and _is_as_good(outcomes[0][1], outcomes[1][1]):
             chosen = 0  # the wide stages jump farther, perhaps by a tooth
@@ -241,11 +241,11 @@ class ObjectTrack:
         stages: RecordedSequence,
         T_cam_obj: NDArray[np.float64],
         covariance: NDArray[np.float64],
-        occluders: Sequence[Launch] = (),
+        others: Sequence[PosedBody] = (),
     ) -> Agreement:
         """Refine from a pose (4, 4) with a covariance (6, 6) of its centre, without believing the outcome."""
         self._estimator.start_at(T_cam_obj, covariance)
-        self.refiner.refine_sequence(stages, occluders)
+        self.refiner.refine_sequence(stages, others)
         return self._estimator.judge(rendered=True)
 
     @property

@@ -12,7 +12,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.device.recording import Launch
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -25,6 +24,7 @@ from dr_perception.tracking.motion import elapsed_s
 from dr_perception.tracking.object_track import ObjectTrack
 from dr_perception.tracking.recovery import Recovery, Sought
 from dr_perception.tracking.result import Status, TrackResult
+from dr_perception.view.others import PosedBody
 
 _Outcome = TypeVar("_Outcome")
 
@@ -62,7 +62,6 @@ class Tracker:
         self.config = config or TrackerConfig()
         self._models = {n: m if m.name == n else m.with_name(n) for n, m in models.items()}
         self._tracks: dict[str, ObjectTrack] = {}
-        self._occluders: dict[tuple[str, str], Launch] = {}
         self._frame: FrameBuffers | None = None
         self._stamp_ns: int | None = None
         self._frame_number = 0
@@ -182,19 +181,10 @@ class Tracker:
 
     def _track(self, name: str, buffers: FrameBuffers) -> ObjectTrack:
         if name not in self._tracks:
-            self._recovery.prepare(self._models[name], buffers.camera)
-            track = ObjectTrack(self._models[name], buffers, self.config)
-            for other, other_track in self._tracks.items():
-                self._link(name, track, other, other_track)
-                self._link(other, other_track, name, track)
-            self._tracks[name] = track
+            body = self._models[name].body
+            self._recovery.prepare(body, buffers.camera)
+            self._tracks[name] = ObjectTrack(body, buffers, self.config)
         return self._tracks[name]
-
-    def _link(self, name: str, track: ObjectTrack, other: str, other_track: ObjectTrack) -> None:
-        """Prepare the drawing of another object at its predicted pose into an object's z-buffer."""
-        self._occluders[name, other] = track.refiner.view.add_occluder(
-            other_track.refiner.buffers, other_track.predicted_poses
-        )
 
     def _start_camera(self, names: list[str], frame: Frame) -> None:
         """Measure started objects in the frame they were started in.
@@ -239,7 +229,7 @@ class Tracker:
             doubted = track.status is Status.TRACKING and track.confidence.in_doubt
             if track.T_cam_obj is not None and (lost or doubted):
                 state = track.state()
-                sought[name] = Sought(self._models[name], state.T_cam_obj, state.covariance, doubted)
+                sought[name] = Sought(self._models[name].body, state.T_cam_obj, state.covariance, doubted)
             else:
                 self._recovery.forget(name)
         self._recovery.ask(sought, frame, self._frame_number)
@@ -263,9 +253,9 @@ class Tracker:
 
     def _each(
         self,
-        work: Callable[[ObjectTrack, list[Launch]], _Outcome],
+        work: Callable[[ObjectTrack, list[PosedBody]], _Outcome],
         tracks: Mapping[str, ObjectTrack],
-        jobs: Mapping[str, list[Launch]],
+        jobs: Mapping[str, list[PosedBody]],
     ) -> list[_Outcome]:
         """Do some work for every object, on all threads if there are several.
 
@@ -292,21 +282,21 @@ class Tracker:
                 future.result()
         return [outcomes[name] for name in tracks]
 
-    def _hiding(self, active: Mapping[str, ObjectTrack], margin_px: float) -> dict[str, list[Launch]]:
-        """Launches that draw the other objects whose boxes, with a margin, overlap an object's, by name."""
+    def _hiding(self, active: Mapping[str, ObjectTrack], margin_px: float) -> dict[str, list[PosedBody]]:
+        """The other objects whose boxes, with a margin, overlap an object's, by name."""
         boxes = {name: track.box(margin_px) for name, track in active.items()}
-        return {
-            name: [
-                self._occluders[name, other]
-                for other, other_box in boxes.items()
-                if other != name and _overlap(box, other_box)
-            ]
+        hiding = {
+            name: [other for other, other_box in boxes.items() if other != name and _overlap(box, other_box)]
             for name, box in boxes.items()
         }
+        for name in {other for others in hiding.values() for other in others}:
+            active[name].posed.place()
+        return {name: [active[other].posed for other in others] for name, others in hiding.items()}
 
     def _search(self, name: str, frame: Frame) -> NDArray[np.float64] | None:
+        self._recovery.cancel()  # it may be searching for another instance, with the same buffers
         found = search_poses(
-            self._models[name],
+            self._models[name].body,
             frame,
             mask=(frame.masks or {}).get(name),
             config=self.config.search,

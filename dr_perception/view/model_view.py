@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from dr_perception.body.appearance import BakedBrightness
 from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
-from dr_perception.device.recording import Launch, capture, fill, record
+from dr_perception.device.recording import Launch, fill, record
 from dr_perception.raster.project import IdealCamera, aim_cameras, transform_vertices
 from dr_perception.raster.types import DEFAULT_NEAR_M, EMPTY_KEY, Viewport
 from dr_perception.raster.zbuffer import rasterize_pinhole
 from dr_perception.view.contour import ContourSample, sample_contour
+from dr_perception.view.others import OtherBodies, PosedBody
 from dr_perception.view.surface_samples import SurfaceSample, sample_surface_grid
 
 _CONTOUR_STEP_PX = 1.5
@@ -97,10 +99,11 @@ class ModelView:
             device,
         )
         self._begin = [fill(self.keys, EMPTY_KEY), fill(self.counts.array, 0), aim]
-        self._draw = self._record_draw(buffers, poses, 0)
+        self._draw = self._record_draw(buffers, poses)
         self._sample = self._record_sampling(n, grid)
+        self._others = OtherBodies(self.keys, self.cameras, self._viewports.array, buffers.num_faces)
 
-    def _record_draw(self, buffers: ModelBuffers, poses: PoseArrays, first_face: int) -> list[Launch]:
+    def _record_draw(self, buffers: ModelBuffers, poses: PoseArrays) -> list[Launch]:
         n = self.keys.shape[0]
         p_cam = wp.zeros((n, buffers.num_vertices), dtype=wp.vec3, device=self.device)
         screen = wp.zeros((n, buffers.num_vertices), dtype=wp.vec2, device=self.device)
@@ -130,7 +133,7 @@ class ModelView:
                 self._viewports.array,
                 DEFAULT_NEAR_M,
                 cull,
-                first_face,
+                0,
             ],
             [self.keys],
             self.device,
@@ -177,9 +180,9 @@ class ModelView:
         )
         return [surface, contour]
 
-    def add_occluder(self, buffers: ModelBuffers, poses: PoseArrays) -> Launch:
-        """Return a captured launch that draws another model into this view's z-buffer."""
-        return capture(self._record_draw(buffers, poses, self.buffers.num_faces), self.device)
+    def draw_others(self, bodies: Sequence[PosedBody]) -> None:
+        """Draw other bodies, where they were placed, into the z-buffers."""
+        self._others.draw(bodies)
 
     def draw_launches(self) -> list[Launch]:
         """Launches that aim at the object and draw it into an empty z-buffer."""

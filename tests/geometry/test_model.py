@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from typing import Any
@@ -58,3 +59,14 @@ def test_importing_the_room_loads_nothing_heavy() -> None:
     ).stdout.split()
     assert "dr_perception.geometry.camera" in loaded
     assert not {"warp", "open3d", "scipy.spatial", "cv2", "matplotlib", "torch", "rclpy"} & set(loaded)
+
+
+def test_instances_share_their_body_and_its_sizes(box: Mesh) -> None:
+    model = ObjectModel("box", box)
+    second = model.with_name("box_2").with_name("box_3")
+    assert second.name == "box_3"
+    assert second.body is model and model.body is model
+    assert second.center is model.center
+    other = dataclasses.replace(second, mesh=Mesh(2.0 * box.vertices, box.faces))
+    assert other.body is other
+    assert other.diameter_m != model.diameter_m

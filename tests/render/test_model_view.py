@@ -10,6 +10,7 @@ from render_cases import box, torus
 from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.geometry import Mesh, bounding_sphere, make_transform, random_rotation, transform_points
 from dr_perception.view.model_view import ModelView, PoseArrays, ViewSettings
+from dr_perception.view.others import PosedBody
 
 MESHES = {"box": box(), "torus": torus(), "plate": box((0.12, 0.08, 0.003)), "rod": box((0.15, 0.008, 0.008))}
 
@@ -181,12 +182,13 @@ def test_samples_behind_another_object_are_left_out() -> None:
     view, _ = make_view(mesh, T[None])
     cover_poses = PoseArrays(1, "cpu")
     cover_poses.set(T_cover[None])
-    draw_cover = view.add_occluder(ModelBuffers(cover), cover_poses)
+    posed = PosedBody(ModelBuffers(cover), cover_poses)
     view.render()
     free = surface(view).copy()
     for launch in view.draw_launches():
         launch()
-    draw_cover()
+    posed.place()
+    view.draw_others([posed])
     for launch in view.sample_launches():
         launch()
     left = surface(view)
