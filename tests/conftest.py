@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# What tests prepare serves later ones of the same run, other processes too; the user's own stays as it is.
+_prepared = tempfile.TemporaryDirectory(prefix="dr_perception_tests_")
+os.environ["DR_PERCEPTION_CACHE"] = _prepared.name
 
 settings.register_profile(
     "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

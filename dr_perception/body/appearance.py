@@ -7,12 +7,16 @@ keeps no texture coordinates; each texel takes the colour of the nearest point o
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.body.nearest import Surface
+from dr_perception.body.surface_colors import has_colors, surface_colors
 from dr_perception.body.texel_gradient import gradient_stencil, tangents
 from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 
@@ -110,7 +114,7 @@ def bake(original: Mesh, simplified: Mesh, diameter_m: float) -> Appearance | No
         simplified: Mesh that stands for it, in the same frame.
         diameter_m: Size of the model, which sets the spacing of texels.
     """
-    if original.vertex_colors is None and original.texture is None:
+    if not has_colors(original):
         return None
     grid = lay_texels(simplified, diameter_m)
     brightness = np.zeros(len(grid.points), np.float32)
@@ -125,35 +129,20 @@ def _filtered_brightness(original: Mesh, grid: TexelGrid) -> NDArray[np.float32]
     """Brightness at the used texels, averaged over the surface that each stands for: images blur as much."""
     side, up = (_FILTER_RADIUS * grid.spacing_m * t for t in tangents(grid.normals[grid.used]))
     points = grid.points[grid.used]
-    total = 0.25 * surface_brightness(original, points)
+    surface = Surface(original)
+    total = 0.25 * _surface_brightness(original, surface, points)
     for angle in np.arange(6) * (np.pi / 3.0):
         ring = points + np.cos(angle) * side + np.sin(angle) * up
-        total += 0.125 * surface_brightness(original, ring)
+        total += 0.125 * _surface_brightness(original, surface, ring)
     return total
 
 
-def surface_brightness(mesh: Mesh, points: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Brightness (N,) of the surface nearest to points (N, 3)."""
-    import open3d as o3d
-
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(
-        o3d.core.Tensor(mesh.vertices.astype(np.float32)), o3d.core.Tensor(mesh.faces.astype(np.uint32))
-    )
-    near = scene.compute_closest_points(o3d.core.Tensor(points.astype(np.float32)))
-    face = near["primitive_ids"].numpy().astype(np.int64)
-    uv = near["primitive_uvs"].numpy().astype(np.float64)
-    weights = np.column_stack([1.0 - uv.sum(axis=1), uv])
-    if mesh.texture is not None and mesh.corner_uv is not None:
-        at = np.einsum("nk,nkc->nc", weights, mesh.corner_uv[face])
-        height, width = mesh.texture.shape[:2]
-        x = np.clip((at[:, 0] % 1.0) * width, 0, width - 1).astype(np.int64)
-        y = np.clip((1.0 - at[:, 1] % 1.0) * height, 0, height - 1).astype(np.int64)
-        color = mesh.texture[y, x].astype(np.float64)
-    else:
-        assert mesh.vertex_colors is not None
-        color = np.einsum("nk,nkc->nc", weights, mesh.vertex_colors[mesh.faces[face]].astype(np.float64))
-    return (color @ _LUMA).astype(np.float32)
+def _surface_brightness(mesh: Mesh, surface: Surface, points: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Brightness (N,) of the surface of a mesh nearest to points (N, 3)."""
+    near = surface.nearest(points)
+    colors = surface_colors(mesh, near.face, near.weights.astype(np.float64))
+    assert colors is not None
+    return (colors @ _LUMA).astype(np.float32)
 
 
 @wp.struct
@@ -167,11 +156,21 @@ class BakedBrightness:
 
 def upload(appearance: Appearance | None, device: wp.DeviceLike) -> BakedBrightness:
     """Copy an appearance to a device."""
-    baked = BakedBrightness()
+    return upload_baked({} if appearance is None else baked_arrays(appearance), device)
+
+
+def baked_arrays(appearance: Appearance) -> dict[str, NDArray[Any]]:
+    """Arrays of the fields of `BakedBrightness`."""
     a = appearance
-    layout = np.zeros((0, 4), np.int32) if a is None else a.grid.layout
-    brightness = np.zeros(0, np.float32) if a is None else a.brightness
-    gradient = np.zeros((0, 3), np.float32) if a is None else a.gradient
+    return {"layout": a.grid.layout, "brightness": a.brightness, "gradient": a.gradient}
+
+
+def upload_baked(arrays: Mapping[str, NDArray[Any]], device: wp.DeviceLike) -> BakedBrightness:
+    """Copy the arrays of `baked_arrays` to a device; empty ones without."""
+    baked = BakedBrightness()
+    layout = arrays.get("layout", np.zeros((0, 4), np.int32))
+    brightness = arrays.get("brightness", np.zeros(0, np.float32))
+    gradient = arrays.get("gradient", np.zeros((0, 3), np.float32))
     baked.layout = wp.array(layout, dtype=wp.vec4i, device=device)
     baked.brightness = wp.array(brightness, dtype=float, device=device)
     baked.gradient = wp.array(gradient, dtype=wp.vec3, device=device)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.body.appearance import Appearance, upload
+from dr_perception.body.appearance import Appearance, baked_arrays, upload_baked
 from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 from dr_perception.geometry.mesh_topology import edges
 
@@ -61,22 +64,41 @@ class ModelBuffers:
         self, mesh: Mesh, device: wp.DeviceLike = "cpu", appearance: Appearance | None = None
     ) -> None:
         """Upload a mesh in metres, with brightness baked onto its faces if it has any."""
-        self.baked = upload(appearance, device)
-        self.has_texture = appearance is not None
-        topology = edges(mesh)
-        normals = face_normals(mesh)
-        offsets = np.einsum("ij,ij->i", normals, mesh.vertices[mesh.faces[:, 0]])
-        self.num_vertices = len(mesh.vertices)
-        self.num_faces = len(mesh.faces)
-        self.num_edges = len(topology.vertices)
-        self.closed = bool((topology.faces >= 0).all())
+        self._upload(mesh_arrays(mesh, appearance), device)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], device: wp.DeviceLike) -> ModelBuffers:
+        """Upload what `mesh_arrays` made."""
+        buffers = cls.__new__(cls)
+        buffers._upload(arrays, device)
+        return buffers
+
+    def _upload(self, arrays: Mapping[str, NDArray[Any]], device: wp.DeviceLike) -> None:
+        self.baked = upload_baked(arrays, device)
+        self.has_texture = "brightness" in arrays
+        self.num_vertices = len(arrays["vertices"])
+        self.num_faces = len(arrays["faces"])
+        self.num_edges = len(arrays["edges"])
+        self.closed = bool((arrays["edges"][:, 3] >= 0).all())
         self.device = wp.get_device(device)
-        self.vertices = wp.array(mesh.vertices.astype(np.float32), dtype=wp.vec3, device=device)
-        self.faces = wp.array(mesh.faces.astype(np.int32), dtype=wp.vec3i, device=device)
+        self.vertices = wp.array(arrays["vertices"], dtype=wp.vec3, device=device)
+        self.faces = wp.array(arrays["faces"], dtype=wp.vec3i, device=device)
         self.vertex_instance = wp.zeros(self.num_vertices, dtype=int, device=device)
-        planes = np.column_stack([normals, offsets]).astype(np.float32)
-        self.planes = wp.array(planes, dtype=wp.vec4, device=device)
-        corners = corner_normals(mesh).reshape(-1, 3).astype(np.float32)
-        self.corner_normals = wp.array(corners, dtype=wp.vec3, device=device)
-        joined = np.column_stack([topology.vertices, topology.faces]).astype(np.int32)
-        self.edges = wp.array(joined, dtype=wp.vec4i, device=device)
+        self.planes = wp.array(arrays["planes"], dtype=wp.vec4, device=device)
+        self.corner_normals = wp.array(arrays["corner_normals"], dtype=wp.vec3, device=device)
+        self.edges = wp.array(arrays["edges"], dtype=wp.vec4i, device=device)
+
+
+def mesh_arrays(mesh: Mesh, appearance: Appearance | None = None) -> dict[str, NDArray[Any]]:
+    """What `ModelBuffers` uploads of a mesh in metres and of brightness baked onto its faces."""
+    topology = edges(mesh)
+    normals = face_normals(mesh)
+    offsets = np.einsum("ij,ij->i", normals, mesh.vertices[mesh.faces[:, 0]])
+    arrays: dict[str, NDArray[Any]] = {
+        "vertices": mesh.vertices.astype(np.float32),
+        "faces": mesh.faces.astype(np.int32),
+        "planes": np.column_stack([normals, offsets]).astype(np.float32),
+        "corner_normals": corner_normals(mesh).reshape(-1, 3).astype(np.float32),
+        "edges": np.column_stack([topology.vertices, topology.faces]).astype(np.int32),
+    }
+    return arrays if appearance is None else arrays | baked_arrays(appearance)

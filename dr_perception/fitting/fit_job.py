@@ -10,6 +10,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.body.model_buffers import ModelBuffers
+from dr_perception.body.prepared import model_buffers
 from dr_perception.device.session import current_session
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -20,7 +21,7 @@ from dr_perception.hypothesis.pool import Judge
 from dr_perception.hypothesis.rank import Shares, summarise
 from dr_perception.hypothesis.scene import Region, pixel_labels
 from dr_perception.hypothesis.search_config import FitConfig
-from dr_perception.hypothesis.tables import SearchModel, model_buffers, search_model
+from dr_perception.hypothesis.tables import SearchModel, search_model
 from dr_perception.measure.frame_buffers import Box
 
 _MIN_DEPTH_PIXELS = 12

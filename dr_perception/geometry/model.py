@@ -32,7 +32,6 @@ class ObjectModel:
     """Motions that leave the looks unchanged."""
     object_id: int = 0
     """Number in a data set, 0 if none."""
-    _body: ObjectModel | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -45,19 +44,14 @@ class ObjectModel:
                 f"the symmetries of {self.name!r} must be Symmetries, got {type(self.symmetries).__name__}"
             )
 
-    @property
-    def body(self) -> ObjectModel:
-        """The model under its first name: what is prepared of it serves every instance."""
-        return self if self._body is None else self._body
-
     @cached_property
     def diameter_m(self) -> float:
         """Largest distance between two vertices [m]."""
-        return diameter(self.mesh) if self._body is None else self._body.diameter_m
+        return diameter(self.mesh)
 
     @cached_property
     def _sphere(self) -> tuple[NDArray[np.float64], float]:
-        return bounding_sphere(self.mesh) if self._body is None else self._body._sphere
+        return bounding_sphere(self.mesh)
 
     @property
     def center(self) -> NDArray[np.float64]:
@@ -72,5 +66,6 @@ class ObjectModel:
     def with_name(self, name: str) -> ObjectModel:
         """The same model under another name (for a second instance)."""
         named = replace(self, name=name)
-        object.__setattr__(named, "_body", self.body)
+        for size in {"diameter_m", "_sphere"} & vars(self).keys():
+            vars(named)[size] = vars(self)[size]
         return named

@@ -8,6 +8,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.body.prepared import model_buffers
 from dr_perception.device.evidence import CONTRADICTED, HIDDEN, INLIERS, ROWS
 from dr_perception.device.session import current_session
 from dr_perception.geometry.camera import Camera
@@ -19,7 +20,6 @@ from dr_perception.hypothesis.rank import Shares, log_odds
 from dr_perception.hypothesis.refiner import PoseRefiner, RecordedStage, Refinement
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search_config import SearchConfig
-from dr_perception.hypothesis.tables import model_buffers
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.measure.modalities import DEPTH, OUTLINE

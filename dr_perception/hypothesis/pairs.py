@@ -8,6 +8,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.body.content import content_key
+from dr_perception.body.store import Arrays, Store, default_store
 from dr_perception.device.shared_tables import SharedTables
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import sample_surface
@@ -27,6 +29,8 @@ _REACH = 0.9
 _PEAKS = 4
 _BATCH = 128
 
+_ROOMS = ("geometry", "hypothesis")
+
 
 @dataclass(frozen=True)
 class PairModel:
@@ -41,32 +45,48 @@ _tables: SharedTables[Mesh, PairModel] = SharedTables()
 
 
 def pair_model(model: ObjectModel, device: wp.Device) -> PairModel:
-    """Pair table of a model; made once, kept as long as the mesh lives."""
-    return _tables.get(model.mesh, str(device), lambda: _build(model, device))
+    """Pair table of a model; made once, or read if it was made before; kept as long as its mesh lives."""
+    return _tables.get(model.mesh, str(device), lambda: _upload(pair_arrays(model), device))
 
 
-def _build(model: ObjectModel, device: wp.Device) -> PairModel:
+def pair_arrays(model: ObjectModel, store: Store | None = None) -> Arrays:
+    """What `pair_model` uploads, from a store or made and stored."""
+    return (store or default_store()).get("pairs", content_key(model.mesh, (), _ROOMS), lambda: _build(model))
+
+
+def _build(model: ObjectModel) -> Arrays:
+    """The table on the host; made on the CPU, so that it is the same whatever device uses it."""
     points, normals, _ = sample_surface(model.mesh, _CANDIDATES, np.random.default_rng(0))
     ids = farthest_points(points, _MODEL_POINTS)
     points, normals = points[ids] - model.center, normals[ids]
     n = len(points)
-    bins = wp.zeros((n, n), dtype=int, device=device)
-    turns = wp.zeros((n, n), dtype=float, device=device)
-    reach = float(_REACH * model.diameter_m)
-    inputs = [wp.array(a.astype(np.float32), dtype=wp.vec3, device=device) for a in (points, normals)]
-    wp.launch(describe_model_pairs, (n, n), inputs=[*inputs, reach], outputs=[bins, turns], device=device)
+    bins = wp.zeros((n, n), dtype=int, device="cpu")
+    turns = wp.zeros((n, n), dtype=float, device="cpu")
+    reach_m = float(_REACH * model.diameter_m)
+    inputs = [wp.array(a.astype(np.float32), dtype=wp.vec3, device="cpu") for a in (points, normals)]
+    wp.launch(describe_model_pairs, (n, n), inputs=[*inputs, reach_m], outputs=[bins, turns], device="cpu")
     bin_of = bins.numpy().ravel()
     # Two points whose normals are opposite are never seen together.
     apart = (normals @ normals.T).ravel() > -0.95
     kept = np.flatnonzero((bin_of >= 0) & apart)
     kept = kept[np.argsort(bin_of[kept], kind="stable")]
+    return {
+        "points": points,
+        "normals": normals,
+        "first": np.searchsorted(bin_of[kept], np.arange(NUM_BINS + 1)).astype(np.int32),
+        "point": (kept // n).astype(np.int32),
+        "turn": turns.numpy().ravel()[kept],
+        "reach_m": np.array(reach_m),
+    }
+
+
+def _upload(arrays: Arrays, device: wp.Device) -> PairModel:
     table = PairTable()
-    first = np.searchsorted(bin_of[kept], np.arange(NUM_BINS + 1)).astype(np.int32)
-    table.first = wp.array(first, dtype=int, device=device)
-    table.point = wp.array((kept // n).astype(np.int32), dtype=int, device=device)
-    table.turn = wp.array(turns.numpy().ravel()[kept], dtype=float, device=device)
-    table.reach_m = reach
-    return PairModel(points, normals, table)
+    table.first = wp.array(arrays["first"], dtype=int, device=device)
+    table.point = wp.array(arrays["point"], dtype=int, device=device)
+    table.turn = wp.array(arrays["turn"], dtype=float, device=device)
+    table.reach_m = float(arrays["reach_m"])
+    return PairModel(arrays["points"], arrays["normals"], table)
 
 
 def farthest_points(points: NDArray[np.float64], count: int) -> NDArray[np.int64]:

@@ -10,16 +10,14 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.body.appearance import bake
-from dr_perception.body.lod import simplify
 from dr_perception.body.model_buffers import ModelBuffers
+from dr_perception.body.prepared import blank_texels, model_buffers
 from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import Launch, capture, record
 from dr_perception.estimate.information import DIRECTION_ERROR_RAD
 from dr_perception.estimate.pose_solver import PoseSolver
 from dr_perception.estimate.report import PoseReport, Reporter, report_poses
-from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
@@ -105,13 +103,6 @@ class Refinement:
         return self.counts[1]
 
 
-def prepare_buffers(model: ObjectModel, mesh_error: float, device: wp.DeviceLike) -> ModelBuffers:
-    """Simplified mesh with its baked brightness on a device, about the bounding sphere's centre."""
-    mesh = simplify(model.mesh, mesh_error * model.diameter_m)
-    appearance = bake(model.mesh, mesh, model.diameter_m)
-    return ModelBuffers(Mesh(vertices=mesh.vertices - model.center, faces=mesh.faces), device, appearance)
-
-
 class PoseRefiner:
     """Refines a batch of poses of one model against the images in a `FrameBuffers`.
 
@@ -138,7 +129,7 @@ class PoseRefiner:
         self.config = config
         self.num_problems = num_problems
         self.frame = frame
-        self.buffers = buffers or prepare_buffers(model, config.body.mesh_error, frame.device)
+        self.buffers = buffers or model_buffers(model, config.body.mesh_error, frame.device)
         self.poses = PoseArrays(num_problems, frame.device)
         sampling, sensor = config.sampling, config.sensor
         settings = ViewSettings(
@@ -149,7 +140,7 @@ class PoseRefiner:
         )
         texels = None
         if learns and not self.buffers.has_texture and sensor.color.enabled:
-            texels = BrightnessTexels(self.buffers, model.diameter_m)
+            texels = BrightnessTexels(blank_texels(model, config.body.mesh_error, frame.device))
         self.view = ModelView(
             self.buffers,
             model.radius_m,

@@ -5,23 +5,28 @@ Views from all around, a distance field and colours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from dr_perception.body.content import model_key
 from dr_perception.body.model_buffers import ModelBuffers
+from dr_perception.body.nearest import Surface
+from dr_perception.body.prepared import body_arrays
+from dr_perception.body.store import Arrays, Store, default_store
+from dr_perception.body.surface_colors import has_colors, surface_colors
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.shared_tables import SharedTables
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between, exp_so3
-from dr_perception.hypothesis import refiner
 from dr_perception.hypothesis.judge_kernels import DistanceField, ViewTable
-from dr_perception.hypothesis.turn_table import TurnTable, surface_colors, unroll
+from dr_perception.hypothesis.turn_table import TurnTable, unroll
 from dr_perception.view.contour import OUTER
 from dr_perception.view.model_view import ModelView, ViewSettings
 
@@ -40,8 +45,8 @@ _TWIN_POINTS = 3000
 _TWIN_STEPS = 24
 _TWIN_DISTANCE = 0.035
 
-_buffers: SharedTables[Mesh, ModelBuffers] = SharedTables()
-_models: SharedTables[Mesh, SearchModel] = SharedTables()
+_ROOMS = ("geometry", "device", "body", "raster", "view", "hypothesis")
+_LABEL = "label_"
 
 
 @dataclass(frozen=True)
@@ -68,16 +73,19 @@ class SearchModel:
     """Colours around that axis; None without one or without colours."""
 
 
-def model_buffers(model: ObjectModel, mesh_error: float, device: wp.Device) -> ModelBuffers:
-    """Simplified mesh of a model on a device; made once, kept as long as the mesh lives."""
-    key = (mesh_error, str(device))
-    return _buffers.get(model.mesh, key, lambda: refiner.prepare_buffers(model, mesh_error, device))
+_models: SharedTables[Mesh, SearchModel] = SharedTables()
 
 
 def search_model(model: ObjectModel, mesh_error: float, device: wp.Device) -> SearchModel:
-    """Tables of a model; made once (about a second), kept as long as the mesh lives."""
+    """Tables of a model; made once, or read if they were made before; kept as long as its mesh lives."""
     key = (model.symmetries, mesh_error, str(device))
-    return _models.get(model.mesh, key, lambda: _build(model, model_buffers(model, mesh_error, device)))
+    return _models.get(model.mesh, key, lambda: _upload(search_arrays(model, mesh_error), device))
+
+
+def search_arrays(model: ObjectModel, mesh_error: float, store: Store | None = None) -> Arrays:
+    """What `search_model` uploads, from a store or made (some seconds) and stored."""
+    key = model_key(model, (mesh_error,), _ROOMS)
+    return (store or default_store()).get("search", key, lambda: _build(model, mesh_error, store))
 
 
 def sphere_directions(count: int) -> NDArray[np.float64]:
@@ -98,40 +106,63 @@ def look_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([right, np.cross(forward, right), forward], axis=1)
 
 
-def _build(model: ObjectModel, buffers: ModelBuffers) -> SearchModel:
+def _build(model: ObjectModel, mesh_error: float, store: Store | None) -> Arrays:
+    """All tables on the host; made on the CPU, so that they are the same whatever device uses them."""
+    buffers = ModelBuffers.from_arrays(body_arrays(model, mesh_error, store), "cpu")
     directions = sphere_directions(NUM_VIEWS)
     parts = [_render(model, buffers, d) for d in np.array_split(directions, -(-NUM_VIEWS // _BATCH))]
-    points, normals, counts, contour, outward, contour_counts = (
-        np.concatenate(p) for p in zip(*parts, strict=True)
-    )
-    device = buffers.device
+    names = ("points", "normals", "counts", "contour", "outward", "contour_counts")
+    tables: dict[str, NDArray[Any]] = {
+        name: np.concatenate(p) for name, p in zip(names, zip(*parts, strict=True), strict=True)
+    }
+    tables["directions"] = directions
+    if has_colors(model.mesh):
+        tables["colors"] = _colors(model, tables["points"])
+    half_m = _FIELD_HALF_RADII * model.radius_m
+    tables["field"], tables["half_m"] = _distance_field(buffers, half_m), np.array(half_m)
+    tables["twins"], axis = _twins(model, tables["field"], half_m)
+    if axis is not None:
+        tables["axis"] = np.stack(axis)
+        label = unroll(model.mesh, model.center, model.diameter_m, *axis)
+        tables |= {} if label is None else {_LABEL + f.name: getattr(label, f.name) for f in fields(label)}
+    return tables
+
+
+def _upload(tables: Arrays, device: wp.Device) -> SearchModel:
     views = ViewTable()
-    views.directions = wp.array(directions.astype(np.float32), dtype=wp.vec3, device=device)
-    views.points = wp.array(points, dtype=wp.vec3, device=device)
-    views.normals = wp.array(normals, dtype=wp.vec3, device=device)
-    views.count = wp.array(counts, dtype=int, device=device)
-    views.contour = wp.array(contour, dtype=wp.vec3, device=device)
-    views.outward = wp.array(outward, dtype=wp.vec3, device=device)
-    views.contour_count = wp.array(contour_counts, dtype=int, device=device)
-    colors = _colors(model, points)
-    table = colors if colors is not None else np.zeros((0, 0, 3), np.float32)
-    views.colors = wp.array(table, dtype=wp.vec3, device=device)
-    field = _distance_field(model, buffers)
-    twins, axis = _twins(model, field)
+    views.directions = wp.array(tables["directions"].astype(np.float32), dtype=wp.vec3, device=device)
+    views.points = wp.array(tables["points"], dtype=wp.vec3, device=device)
+    views.normals = wp.array(tables["normals"], dtype=wp.vec3, device=device)
+    views.count = wp.array(tables["counts"], dtype=int, device=device)
+    views.contour = wp.array(tables["contour"], dtype=wp.vec3, device=device)
+    views.outward = wp.array(tables["outward"], dtype=wp.vec3, device=device)
+    views.contour_count = wp.array(tables["contour_counts"], dtype=int, device=device)
+    colors = tables.get("colors", np.zeros((0, 0, 3), np.float32))
+    views.colors = wp.array(colors, dtype=wp.vec3, device=device)
+    field = DistanceField()
+    field.values = wp.array(tables["field"], dtype=float, device=device)
+    field.half = float(tables["half_m"])
+    field.cells_per_m = _cells_per_m(field.half)
+    points = views.points.numpy()  # the same memory on a CPU
+    label = {f.name: tables[_LABEL + f.name] for f in fields(TurnTable) if _LABEL + f.name in tables}
     return SearchModel(
         views=views,
         field=field,
-        twins=twins,
-        axis=axis,
-        label=unroll(model.mesh, model.center, model.diameter_m, *axis) if axis is not None else None,
-        directions=directions,
+        twins=tables["twins"],
+        axis=(tables["axis"][0], tables["axis"][1]) if "axis" in tables else None,
+        label=TurnTable(**label) if label else None,
+        directions=tables["directions"],
         points=points,
-        counts=counts,
+        counts=tables["counts"],
         middles=np.array(
-            [p[:c].mean(axis=0) if c else np.zeros(3) for p, c in zip(points, counts, strict=True)]
+            [p[:c].mean(axis=0) if c else np.zeros(3) for p, c in zip(points, tables["counts"], strict=True)]
         ),
-        has_colors=colors is not None,
+        has_colors="colors" in tables,
     )
+
+
+def _cells_per_m(half_m: float) -> float:
+    return float((_FIELD_SIZE - 1) / (2.0 * half_m))
 
 
 def _render(
@@ -180,34 +211,16 @@ def _pick(
     return first, second, kept
 
 
-def _raycasting_scene(mesh: Mesh) -> object:
-    import open3d as o3d
-
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(
-        o3d.core.Tensor(mesh.vertices.astype(np.float32)), o3d.core.Tensor(mesh.faces.astype(np.uint32))
-    )
-    return scene
-
-
-def _distance_field(model: ObjectModel, buffers: ModelBuffers) -> DistanceField:
-    """Unsigned distance to the surface at the nodes of a cube around the model."""
-    import open3d as o3d
-
-    half = _FIELD_HALF_RADII * model.radius_m
-    axis = np.linspace(-half, half, _FIELD_SIZE, dtype=np.float32)
+def _distance_field(buffers: ModelBuffers, half_m: float) -> NDArray[np.float32]:
+    """Unsigned distance to the surface at the nodes of a cube around the model (N, N, N) [m]."""
+    axis = np.linspace(-half_m, half_m, _FIELD_SIZE, dtype=np.float32)
     nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
-    scene = _raycasting_scene(Mesh(vertices=buffers.vertices.numpy(), faces=buffers.faces.numpy()))
-    distance = scene.compute_distance(o3d.core.Tensor(nodes.reshape(-1, 3))).numpy()  # type: ignore[attr-defined]
-    field = DistanceField()
-    field.values = wp.array(distance.reshape(nodes.shape[:3]), dtype=float, device=buffers.device)
-    field.half = float(half)
-    field.cells_per_m = float((_FIELD_SIZE - 1) / (2.0 * half))
-    return field
+    surface = Surface(Mesh(vertices=buffers.vertices.numpy(), faces=buffers.faces.numpy()))
+    return surface.nearest(nodes.reshape(-1, 3)).distance_m.reshape(nodes.shape[:3])
 
 
 def _twins(
-    model: ObjectModel, field: DistanceField
+    model: ObjectModel, field: NDArray[np.float32], half_m: float
 ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
     """Undeclared turns about principal axes that map the shape onto itself, and the axis of revolution."""
     points, _, _ = sample_surface(model.mesh, _AXIS_POINTS, np.random.default_rng(0))
@@ -220,8 +233,8 @@ def _twins(
     S[:, :3, :3] = exp_so3((axes[:, None] * angles[:, None]).reshape(-1, 3))
     S[:, :3, 3] = middle - S[:, :3, :3] @ middle
     moved = np.einsum("kij,nj->kni", S[:, :3, :3], points) + S[:, None, :3, 3]
-    node = (moved + field.half) * field.cells_per_m
-    distance = map_coordinates(field.values.numpy(), node.reshape(-1, 3).T, order=1, mode="nearest")
+    node = (moved + half_m) * _cells_per_m(half_m)
+    distance = map_coordinates(field, node.reshape(-1, 3).T, order=1, mode="nearest")
     alike = np.percentile(distance.reshape(len(S), -1), 90.0, axis=1) < _TWIN_DISTANCE * model.diameter_m
     if model.symmetries.is_symmetric:
         closest = np.stack([model.symmetries.closest(one, np.eye(4)) for one in S])
@@ -230,21 +243,12 @@ def _twins(
     return S[alike], (axes[round_about[0]], middle) if len(round_about) else None
 
 
-def _colors(model: ObjectModel, points: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def _colors(model: ObjectModel, points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Model colours at surface points, averaged over a neighbourhood so that a small shift changes little."""
-    mesh = model.mesh
-    if mesh.vertex_colors is None and mesh.texture is None:
-        return None
-    import open3d as o3d
-
     rng = np.random.default_rng(0)
     spread = rng.normal(0.0, _COLOR_SPREAD * model.diameter_m, (_COLOR_NEIGHBOURS, *points.shape))
     queries = (points + spread + model.center).astype(np.float32).reshape(-1, 3)
-    scene = _raycasting_scene(mesh)
-    hit = scene.compute_closest_points(o3d.core.Tensor(queries))  # type: ignore[attr-defined]
-    face = hit["primitive_ids"].numpy().astype(np.int64)
-    uv = hit["primitive_uvs"].numpy()
-    weights = np.column_stack([1.0 - uv.sum(axis=1), uv])
-    colors = surface_colors(mesh, face, weights)
+    near = Surface(model.mesh).nearest(queries)
+    colors = surface_colors(model.mesh, near.face, near.weights)
     assert colors is not None
     return (colors.reshape(_COLOR_NEIGHBOURS, *points.shape).mean(axis=0) / 255.0).astype(np.float32)

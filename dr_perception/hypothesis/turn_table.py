@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.body.surface_colors import surface_colors
 from dr_perception.geometry.mesh import Mesh, face_areas
 from dr_perception.geometry.mesh_measure import sample_surface
 
@@ -51,21 +52,6 @@ class TurnTable:
         """Fourier series along each ring of the three colours and the sum of their squares (rings, 4, F)."""
         colors = self.colors.transpose(0, 2, 1)
         return np.fft.rfft(np.concatenate([colors, np.sum(colors**2, axis=1, keepdims=True)], axis=1))
-
-
-def surface_colors(
-    mesh: Mesh, faces: NDArray[np.int64], weights: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    """Colours (N, 3), 0 to 255, at barycentric weights (N, 3) of faces (N,); None for a mesh without."""
-    if mesh.texture is not None and mesh.corner_uv is not None:
-        at = np.einsum("nk,nkd->nd", weights, mesh.corner_uv[faces])
-        height, width = mesh.texture.shape[:2]
-        x = np.clip(np.mod(at[:, 0], 1.0) * width, 0, width - 1).astype(int)
-        y = np.clip(np.mod(1.0 - at[:, 1], 1.0) * height, 0, height - 1).astype(int)
-        return mesh.texture[y, x].astype(np.float64)
-    if mesh.vertex_colors is None:
-        return None
-    return np.einsum("nk,nkc->nc", weights, mesh.vertex_colors[mesh.faces[faces]].astype(np.float64))
 
 
 def unroll(

@@ -12,12 +12,10 @@ from __future__ import annotations
 import numpy as np
 import warp as wp
 
-from dr_perception.body.appearance import Appearance, BakedBrightness, lay_texels, upload
-from dr_perception.body.model_buffers import ModelBuffers
-from dr_perception.body.texel_gradient import gradient_stencil
+from dr_perception.body.appearance import BakedBrightness
+from dr_perception.body.blank_texels import BlankTexels
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import capture, record
-from dr_perception.geometry.mesh import Mesh
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.measure.learned_brightness_kernels import (
     Learning,
@@ -28,8 +26,6 @@ from dr_perception.measure.learned_brightness_kernels import (
 )
 from dr_perception.view.model_view import ModelView
 
-_COARSENESS = 1.5
-"""Texels are larger than those of given textures, by which learning them is cheaper."""
 _PARTS = 6
 """A frame teaches every so-many-th of the texels that are known already."""
 
@@ -40,30 +36,22 @@ class BrightnessTexels:
     Attributes:
         baked: The texels as surface samples read them.
         texels: The same with their places, as learning needs them.
-        neighbour, weight: How gradients follow from brightness, see `GradientStencil`.
+        places: Where they lie, shared with other instances of the body.
     """
 
-    def __init__(self, buffers: ModelBuffers, diameter_m: float) -> None:
-        """Lay texels onto the faces of a mesh whose diameter [m] sets their spacing."""
-        device = buffers.device
-        mesh = Mesh(vertices=buffers.vertices.numpy(), faces=buffers.faces.numpy())
-        grid = lay_texels(mesh, diameter_m, _COARSENESS)
-        stencil = gradient_stencil(grid.points, grid.normals, grid.used, grid.spacing_m)
-        corners = buffers.corner_normals.numpy().reshape(-1, 3, 3)[grid.face]
-        normals = np.einsum("tk,tkc->tc", grid.barycentric, corners)
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        unused = np.ones(len(normals), dtype=bool)
-        unused[grid.used] = False
-        normals[unused] = 0.0  # faces no camera, so that it is never learned
-        unknown = np.full((len(grid.points), 3), np.nan, np.float32)
-        self.baked: BakedBrightness = upload(Appearance(grid, unknown[:, 0], unknown), device)
+    def __init__(self, places: BlankTexels) -> None:
+        """Allocate the brightness of texels that nobody saw."""
+        count, device = len(places.points), places.points.device
+        self.places = places
+        self.baked = BakedBrightness()
+        self.baked.layout = places.layout
+        self.baked.brightness = wp.full(count, float("nan"), dtype=float, device=device)
+        self.baked.gradient = wp.full(count, wp.vec3(float("nan")), dtype=wp.vec3, device=device)
         self.texels = Texels()
-        self.texels.points = wp.array(grid.points.astype(np.float32), dtype=wp.vec3, device=device)
-        self.texels.normals = wp.array(normals.astype(np.float32), dtype=wp.vec3, device=device)
+        self.texels.points = places.points
+        self.texels.normals = places.normals
         self.texels.brightness = self.baked.brightness
-        self.texels.sightings = wp.zeros(len(grid.points), dtype=float, device=device)
-        self.neighbour = wp.array(stencil.neighbour, dtype=int, device=device)
-        self.weight = wp.array(stencil.weight, dtype=wp.vec3, device=device)
+        self.texels.sightings = wp.zeros(count, dtype=float, device=device)
 
     def forget(self) -> None:
         """Make all texels unknown again."""
@@ -121,7 +109,7 @@ class LearnedBrightness:
         slope = record(
             slope_texels,
             count,
-            [texels.neighbour, texels.weight, _PARTS, self._state, texels.texels],
+            [texels.places.neighbour, texels.places.weight, _PARTS, self._state, texels.texels],
             [texels.baked.gradient],
             device,
         )

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.body.prepared import model_buffers
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between, covariance_about, local
 from dr_perception.hypothesis.refiner import PoseRefiner, RecordedSequence
-from dr_perception.hypothesis.tables import model_buffers
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig

@@ -181,9 +181,8 @@ class Tracker:
 
     def _track(self, name: str, buffers: FrameBuffers) -> ObjectTrack:
         if name not in self._tracks:
-            body = self._models[name].body
-            self._recovery.prepare(body, buffers.camera)
-            self._tracks[name] = ObjectTrack(body, buffers, self.config)
+            self._recovery.prepare(self._models[name], buffers.camera)
+            self._tracks[name] = ObjectTrack(self._models[name], buffers, self.config)
         return self._tracks[name]
 
     def _start_camera(self, names: list[str], frame: Frame) -> None:
@@ -229,7 +228,7 @@ class Tracker:
             doubted = track.status is Status.TRACKING and track.confidence.in_doubt
             if track.T_cam_obj is not None and (lost or doubted):
                 state = track.state()
-                sought[name] = Sought(self._models[name].body, state.T_cam_obj, state.covariance, doubted)
+                sought[name] = Sought(self._models[name], state.T_cam_obj, state.covariance, doubted)
             else:
                 self._recovery.forget(name)
         self._recovery.ask(sought, frame, self._frame_number)
@@ -296,7 +295,7 @@ class Tracker:
     def _search(self, name: str, frame: Frame) -> NDArray[np.float64] | None:
         self._recovery.cancel()  # it may be searching for another instance, with the same buffers
         found = search_poses(
-            self._models[name].body,
+            self._models[name],
             frame,
             mask=(frame.masks or {}).get(name),
             config=self.config.search,

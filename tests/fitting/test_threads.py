@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import warp as wp
 
+from dr_perception.body.prepared import model_buffers
 from dr_perception.device.session import Session
 from dr_perception.fitting.fit_pose import fit_pose
 from dr_perception.geometry.se3 import perturb
@@ -21,7 +22,7 @@ from dr_perception.hypothesis.config import RefinerConfig
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 from dr_perception.hypothesis.search_config import FIT_STAGES, SearchConfig
-from dr_perception.hypothesis.tables import model_buffers, search_model
+from dr_perception.hypothesis.tables import search_model
 
 _spec = importlib.util.spec_from_file_location(
     "search_scenes", Path(__file__).parents[1] / "hypothesis" / "search_scenes.py"

@@ -61,12 +61,11 @@ def test_importing_the_room_loads_nothing_heavy() -> None:
     assert not {"warp", "open3d", "scipy.spatial", "cv2", "matplotlib", "torch", "rclpy"} & set(loaded)
 
 
-def test_instances_share_their_body_and_its_sizes(box: Mesh) -> None:
+def test_instances_share_the_mesh_and_what_was_measured_of_it(box: Mesh) -> None:
     model = ObjectModel("box", box)
-    second = model.with_name("box_2").with_name("box_3")
-    assert second.name == "box_3"
-    assert second.body is model and model.body is model
-    assert second.center is model.center
+    center = model.center
+    second = model.with_name("box_2")
+    assert second.mesh is model.mesh and second.symmetries is model.symmetries
+    assert second.center is center
     other = dataclasses.replace(second, mesh=Mesh(2.0 * box.vertices, box.faces))
-    assert other.body is other
-    assert other.diameter_m != model.diameter_m
+    assert other.diameter_m == pytest.approx(2.0 * model.diameter_m)
