@@ -2,6 +2,7 @@
 
     python benchmarks/honesty.py                                  # all sequences and errors
     python benchmarks/honesty.py --quick                          # scenes 1-4, 45 frames, main errors
+    python benchmarks/honesty.py --show out/honesty.json          # the table of what was run before
     python benchmarks/honesty.py --scenes 000001 flange --errors none mesh+3% --frames 60 --jobs 2
 
 Every sequence is tracked from the true poses of its first frame, with a model, a calibration or frames that
@@ -17,6 +18,7 @@ of `kinds.py`.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -61,6 +63,11 @@ def run(a: argparse.Namespace) -> Iterator[Run]:
             print(f"  {name} done", flush=True)
 
 
+def read(files: Sequence[Path]) -> list[Run]:
+    """Runs of earlier reports."""
+    return [Run.read(content) for file in files for content in json.loads(file.read_text())["runs"]]
+
+
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,6 +78,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--jobs", type=int, default=1, help="processes")
     p.add_argument("--detail", action="store_true", help="also a line for every object of every run")
     p.add_argument("--quick", action="store_true", help="scenes 1-4, 45 frames, main errors")
+    p.add_argument("--show", type=Path, nargs="+", help="print the table of earlier JSON files, run nothing")
     p.add_argument("--json", type=Path, default=ROOT / "out/honesty.json", help="a row for every frame")
     a = p.parse_args(arguments)
     a.scenes = a.scenes or (QUICK_SCENES if a.quick else (*SCENES, *SIMULATED))
@@ -84,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run, print, write."""
     a = parse(arguments)
     wp.config.log_level = wp.LOG_ERROR
+    if a.show:
+        show(read(a.show), a.detail)
+        return
     runs = list(run(a))
     lines = show(runs, a.detail)
     write_report(a.json, lines=lines, runs=[asdict(r) for r in runs])

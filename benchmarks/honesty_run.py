@@ -11,6 +11,7 @@ from scenes import RIGHT, evaluation_points
 from takes import Take
 
 import dr_perception as drp
+from dr_perception.estimate.finding import Finding
 from dr_perception.evaluation.consistency import observable_basis, pose_nees
 from dr_perception.evaluation.metrics import add_symmetric
 from dr_perception.tracking.result import ObjectState, Status, TrackResult
@@ -46,11 +47,7 @@ class Found:
     """The first time that a finding was reported."""
 
     frame: int
-    subject: str
-    kind: str
-    value: float
-    sigma: float
-    text: str
+    finding: Finding
 
 
 @dataclass
@@ -70,14 +67,21 @@ class Run:
     refused: str = ""
     """What was raised, which ended the run."""
 
-    def names(self, finding: Found) -> bool:
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Run:
+        """A run of a JSON file."""
+        rows = [FrameRow(**row) for row in content["rows"]]
+        findings = [Found(f["frame"], Finding(**f["finding"])) for f in content["findings"]]
+        return cls(**{**content, "rows": rows, "findings": findings})
+
+    def names(self, found: Found) -> bool:
         """Whether a finding is the error, or a family that holds it."""
-        return any(kind in finding.kind for kind in ACCEPTED[self.error])
+        return any(kind in found.finding.kind for kind in ACCEPTED[self.error])
 
     def named(self, name: str) -> bool:
         """Whether the error was named in time for an object, or refused."""
         others = {*self.objects, *self.bystanders} - {name}
-        timely = [f for f in self.findings if f.frame <= WITHIN and f.subject not in others]
+        timely = [f for f in self.findings if f.frame <= WITHIN and f.finding.subject not in others]
         return bool(self.refused) or any(self.names(f) for f in timely)
 
     def false_findings(self) -> list[Found]:
@@ -122,9 +126,5 @@ def row(take: Take, points: dict[str, Any], k: int, name: str, state: ObjectStat
 
 def note(run: Run, k: int, result: TrackResult) -> None:
     """Keep the findings that are new."""
-    known = {(f.subject, f.kind) for f in run.findings}
-    for f in getattr(result, "diagnosis", ()):
-        if (str(f.subject), str(f.kind)) not in known:
-            run.findings.append(
-                Found(k, str(f.subject), str(f.kind), float(f.value), float(f.sigma), str(f.text))
-            )
+    known = {(found.finding.subject, found.finding.kind) for found in run.findings}
+    run.findings += [Found(k, f) for f in result.diagnosis if (f.subject, f.kind) not in known]

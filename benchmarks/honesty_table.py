@@ -60,7 +60,7 @@ def line(name: str, f: dict[str, float], can_be_named: bool) -> str:
 
 def said(runs: Sequence[Run]) -> str:
     """Kinds of findings in how many runs, and what was refused."""
-    kinds = Counter(kind for run in runs for kind in {f.kind for f in run.findings})
+    kinds = Counter(kind for run in runs for kind in {f.finding.kind for f in run.findings})
     texts = [f"{kind} in {count}" for kind, count in kinds.most_common()]
     refused = Counter(run.refused for run in runs if run.refused)
     texts += [f"refused in {count}: {text}" for text, count in refused.most_common()]
@@ -83,8 +83,11 @@ def show(runs: Sequence[Run], detail: bool) -> dict[str, dict[str, float]]:
                 lines[f"{error}, {what}"] = figures([run], name)
                 print(line(f"  {what}", lines[f"{error}, {what}"], error not in UNNAMED))
     everything = figures(runs)
+    nameable, clean = (figures([run for run in runs if (run.error in UNNAMED) == c]) for c in (False, True))
     print(
         f"  over all {everything['frames']:.0f} frames: wrong and believed"
-        f" {everything['wrong_believed']:.0f} ({everything['wrong_believed_percent']:.2f} %)"
+        f" {everything['wrong_believed']:.0f} ({everything['wrong_believed_percent']:.2f} %); errors named"
+        f" {nameable['named']:.0f} of {nameable['sequences']:.0f}; false findings in {clean['false']:.0f} of"
+        f" {clean['sequences']:.0f} sequences without a lasting error"
     )
     return {**lines, "all": everything}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from real_cases import Instance
 from scenes import RIGHT, about, evaluation_points
 
+from dr_perception.estimate.finding import Finding
 from dr_perception.evaluation.consistency import observable_basis, pose_nees
 from dr_perception.evaluation.metrics import add_s, add_symmetric
 from dr_perception.geometry.se3 import covariance_about, local, move_origin
@@ -54,6 +55,7 @@ class Trial:
     """Claimed, of the model's centre, row by row (36)."""
     T_cam_obj: tuple[float, ...] = ()
     """Row by row (16)."""
+    findings: tuple[Finding, ...] = ()
     certain: bool = True
     judged: bool = True
     level: str = ""
@@ -118,6 +120,7 @@ def uncertainty(i: Instance, found: PoseEstimate) -> dict[str, object]:
         "deviation_rad": float(np.linalg.norm(error[3:])),
         "sigma_m": float(np.sqrt(variances[0])),
         "sigma_rad": float(np.sqrt(variances[1])),
+        "findings": found.findings,
         "error": tuple(error),
         "covariance": tuple(C.ravel()),
         "T_cam_obj": tuple(found.T_cam_obj.ravel()),

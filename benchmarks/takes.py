@@ -23,6 +23,7 @@ SIMULATED = ("flange", "dragon")
 _RATE_HZ = 30.0
 _TURN_RAD_S = np.pi / 2.0
 _TILT_RAD = 0.7
+_DISTANCE_M = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,10 @@ def simulated(name: str, count: int) -> Take:
 
 
 def turning(count: int) -> list[Array]:
-    """Turns by a quarter a second about z of a body whose axis is tilted by 40 degrees to the view."""
-    tilt = exp_so3(np.array([np.pi + _TILT_RAD, 0.0, 0.0]))
-    angles = _TURN_RAD_S / _RATE_HZ * np.arange(count)
-    return [
-        make_transform(tilt @ exp_so3(np.array([0.0, 0.0, a])), np.array([0.0, 0.0, 0.5])) for a in angles
-    ]
+    """Poses that turn by 90 degrees a second about z, which is tilted by 40 degrees to the view."""
+    R = exp_so3(np.array([np.pi + _TILT_RAD, 0.0, 0.0]))
+    tilted = make_transform(R, np.array([0.0, 0.0, _DISTANCE_M]))
+    return [tilted @ turned(_TURN_RAD_S / _RATE_HZ * k) for k in range(count)]
 
 
 def flange(fold: int = 6, segments: int = 180) -> ObjectModel:
@@ -85,8 +84,10 @@ def flange(fold: int = 6, segments: int = 180) -> ObjectModel:
         p, q = a * segments, b * segments
         faces += [np.column_stack([p + i, p + j, q + j]), np.column_stack([p + i, q + j, q + i])]
     mesh = Mesh(np.concatenate(rings), np.concatenate(faces).astype(np.int32))
-    turns = [
-        make_transform(exp_so3(np.array([0.0, 0.0, 2.0 * np.pi * k / fold])), np.zeros(3))
-        for k in range(1, fold)
-    ]
+    turns = [turned(2.0 * np.pi * k / fold) for k in range(1, fold)]
     return ObjectModel("flange", mesh, Symmetries(np.array(turns)))
+
+
+def turned(angle_rad: float) -> Array:
+    """Turn about z (4, 4)."""
+    return make_transform(exp_so3(np.array([0.0, 0.0, angle_rad])), np.zeros(3))
