@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import warp as wp
 
+from dr_perception.device.threads import separate_threads
 from dr_perception.losses.reduction import CHUNK, finish_ratio
 
 
@@ -39,6 +40,7 @@ class Loss(ABC):
         Returns:
             The value, and the gradient as a NumPy array of the shape of ``image`` (vector channels last).
         """
+        separate_threads()
         rendered = to_device(image, requires_grad=True)
         target = to_device(reference, like=rendered)
         tape = wp.Tape()

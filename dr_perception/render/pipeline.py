@@ -133,7 +133,7 @@ def material_inputs(c: Chunk) -> list:
 
 def draw(c: Chunk) -> None:
     """Run all stages; the same launches as last time are replayed if they were for the same arrays."""
-    key = (c.parameters, c.options, c.images, c.results)
+    key = (c.parameters, c.options, c.images, c.results, c.work.cull)
     if c.launcher.replay("draw", key):
         return
     with c.launcher.remember("draw", key):

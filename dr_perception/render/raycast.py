@@ -12,6 +12,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
+from dr_perception.device.threads import separate_threads
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.mesh import Mesh, validate_mesh, vertex_normals
@@ -124,6 +125,7 @@ class RayCaster:
     ) -> None:
         if not meshes:
             raise ValueError("RayCaster: expected at least one mesh, got none")
+        separate_threads()
         self.device = wp.get_device(device)
         self.meshes = list(meshes)
         self.background = background or Background()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
+from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike
 
+from dr_perception.device.session import current_session
+from dr_perception.device.threads import separate_threads
 from dr_perception.geometry.camera import Camera
 from dr_perception.raster.types import viewport
 from dr_perception.render import intrinsics, pipeline, vertex_stage
@@ -44,10 +47,9 @@ class Renderer:
     """Draws scenes; keeps topology, buffers and recorded launches for the next call.
 
     Views beyond the memory budget are drawn in chunks, and the backward pass draws each chunk again instead
-    of keeping its
-    buffers. The same happens when another render has used the buffers in between, so any order of calls is
-    right; going back
-    right after going forward is fastest. Not thread-safe: give each thread its own.
+    of keeping its buffers. The same happens when another render has used the buffers in between, so any order
+    of calls is right; going back right after going forward is fastest. Threads that share a renderer take
+    turns; each needs its own to draw at the same time.
 
         renderer = Renderer()
         parameters = renderer.parameters(scene, camera, requires_grad=("pose",))
@@ -71,10 +73,12 @@ class Renderer:
         """
         if not memory_budget_mb > 0.0:
             raise ValueError(f"memory_budget_mb must be positive, got {memory_budget_mb}")
+        separate_threads()
         self.device = wp.get_device(device)
+        self._lock = RLock()
         self.memory_budget_mb = float(memory_budget_mb)
         self._arrays: dict[tuple, SceneArrays] = {}
-        self._workspaces: dict[tuple, tuple[Workspace, Launcher]] = {}
+        self._workspaces: dict[tuple[SceneArrays, WorkspaceKey], tuple[Workspace, Launcher]] = {}
         self._enlarged: WeakKeyDictionary[SceneParameters, dict[int, SceneParameters]] = WeakKeyDictionary()
 
     def parameters(
@@ -86,7 +90,8 @@ class Renderer:
         requires_grad: Collection[str] = (),
     ) -> SceneParameters:
         """Upload what makes the picture; see `dr_perception.render.parameters.make_parameters`."""
-        topology = self._scene_arrays(scene).topology
+        with self._lock:
+            topology = self._scene_arrays(scene).topology
         return make_parameters(scene, topology, cameras, T_world_cam, poses, requires_grad, self.device)
 
     def render(
@@ -112,9 +117,14 @@ class Renderer:
         Raises:
             ValueError: The parameters belong to another scene, or the crop leaves the image.
         """
-        options = options or RenderOptions()
-        if isinstance(parameters, Camera):
-            parameters = self.parameters(scene, parameters)
+        with self._lock:
+            if isinstance(parameters, Camera):
+                parameters = self.parameters(scene, parameters)
+            return self._render(scene, parameters, options or RenderOptions(), out)
+
+    def _render(
+        self, scene: Scene, parameters: SceneParameters, options: RenderOptions, out: Images | None
+    ) -> Images:
         self._check(scene, parameters)
         _, _, width, height = crop_box(options, parameters.image_size)
         images = out or self._new_images(parameters, options, width, height)
@@ -142,8 +152,8 @@ class Renderer:
                 ...                                  # parameters.pose.grad -> new parameters.pose
 
         Without a loss, write ``captured.images.<name>.grad`` between ``captured.draw()`` and
-        ``captured.pull_back()``. The graphs own buffers beside those of the renderer. No other thread may
-        launch kernels on the device during this call.
+        ``captured.pull_back()``. The graphs own buffers beside those of the renderer. On CUDA no other thread
+        may launch kernels on the device during this call.
 
         Args:
             scene: The scene whose topology is drawn.
@@ -155,7 +165,12 @@ class Renderer:
         Raises:
             ValueError: As `render`; or the views do not fit the memory budget, or the crop is empty.
         """
-        options = options or RenderOptions()
+        with self._lock:
+            return self._captured(scene, parameters, options or RenderOptions(), loss)
+
+    def _captured(
+        self, scene: Scene, parameters: SceneParameters, options: RenderOptions, loss: Loss | None
+    ) -> CapturedRender:
         self._check(scene, parameters)
         box = crop_box(options, parameters.image_size)
         images = self._new_images(parameters, options, box[2], box[3])
@@ -272,12 +287,12 @@ class Renderer:
         self, arrays: SceneArrays, p: SceneParameters, box: tuple, views: int
     ) -> tuple[Workspace, Launcher]:
         key = _workspace_key(p, box, views)
-        found = self._workspaces.get((id(arrays), key))
+        found = self._workspaces.get((arrays, key))
         if found is None:
             if len(self._workspaces) >= _MAX_CACHED:
                 self._workspaces.pop(next(iter(self._workspaces)))
             found = Workspace(arrays, key, self.device), Launcher(self.device)
-            self._workspaces[id(arrays), key] = found
+            self._workspaces[arrays, key] = found
         return found
 
     def _prepare(self, c: pipeline.Chunk, box: tuple[int, int, int, int]) -> None:
@@ -290,8 +305,9 @@ class Renderer:
             w.viewports.assign([viewport(*box)] * c.views)
             distorted = bool(np.any(p.camera_models.numpy() != 0))
             shape = w.rays.shape if distorted else (0, 0, 0)
-            w.cull = a.topology.closed and _all_in_front(p, a.topology.radius, c.options.near)
             w.ideal_positions = wp.zeros(shape, dtype=wp.vec2, device=self.device) if distorted else None
+        # Poses may have been written since: what moved to the near plane is looked into.
+        w.cull = a.topology.closed and _all_in_front(p, a.topology.radius, c.options.near)
         if c.target is not None and (not same or live):
             enlarge(c.launcher, c.target, p)
         if not same or live:
@@ -318,6 +334,10 @@ class Renderer:
         tape.record_func(lambda: self._backward(request, width, height), [a for a in arrays if a.size > 0])
 
     def _backward(self, request: _Request, width: int, height: int) -> None:
+        with self._lock:
+            self._pull_back(request, width, height)
+
+    def _pull_back(self, request: _Request, width: int, height: int) -> None:
         images, total = request.images, request.parameters.num_views
         grads = Images(**{name: a.grad for name, a in _float_images(images).items()})
         for first, count in self._chunks(request, width, height):
@@ -347,9 +367,6 @@ def _float_images(images: Images) -> dict[str, wp.array]:
     return {name: a for name, a in there.items() if a is not None and a.requires_grad}
 
 
-_shared: dict[str, Renderer] = {}
-
-
 def render(
     scene: Scene,
     camera: Camera | Sequence[Camera] | SceneParameters,
@@ -357,7 +374,7 @@ def render(
     options: RenderOptions | None = None,
     device: wp.DeviceLike = None,
 ) -> Images:
-    """Draw a scene with a renderer that is kept for each device.
+    """Draw a scene with a renderer that the thread's current session keeps for each device.
 
     Args:
         scene: What to draw.
@@ -373,8 +390,8 @@ def render(
         ValueError: See `Renderer.parameters` and `Renderer.render`.
     """
     name = str(wp.get_device(device))
-    renderer = _shared.setdefault(name, Renderer(name))
-    parameters = (
-        camera if isinstance(camera, SceneParameters) else renderer.parameters(scene, camera, T_world_cam)
-    )
-    return renderer.render(scene, parameters, options)
+    with current_session() as session:
+        renderer = session.scratch(session, "renderer", name, lambda: Renderer(name))
+        if isinstance(camera, SceneParameters):
+            return renderer.render(scene, camera, options)
+        return renderer.render(scene, renderer.parameters(scene, camera, T_world_cam), options)

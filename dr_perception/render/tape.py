@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from dr_perception.device.threads import warp_runtime
+
 
 def active_tape() -> Any | None:
-    """The ``wp.Tape`` that records at the moment, or None.
-
-    Warp has no public name for it; both homes that it has had are known here.
-    """
-    try:
-        from warp._src.context import runtime
-    except ImportError:
-        from warp.context import runtime  # Warp before 1.10
-    return None if runtime is None else runtime.tape
+    """The ``wp.Tape`` that records in this thread at the moment, or None; Warp has no public name for it."""
+    return warp_runtime().tape
