@@ -75,6 +75,12 @@ def test_the_snippet_of_the_tracking_page_runs(folder: Path, capsys: pytest.Capt
     assert "mug tracking" in capsys.readouterr().out
 
 
+def test_the_graph_of_the_architecture_runs() -> None:
+    names = run_snippets(ROOT / "docs" / "architecture.md")
+    assert names["solution"].converged
+    assert abs(names["solution"].values.vector("elbow")[0]) < 1e-3
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_exist(page: Path, folder: Path) -> None:
     for words in commands(page):

@@ -8,22 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.estimate.pose_graph import (
-    Measurements,
-    PoseGraphSolution,
-    PosePrior,
-    block_diagonal,
-    block_rotation,
-    inverse,
-    solve_pose_graph,
-)
+from dr_perception.estimate.tangent import block_rotation
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import check_transform, covariance_about, invert
-from dr_perception.tracking.camera_pose import at_center, with_floor
+from dr_perception.geometry.se3 import check_transform, covariance_about, invert, move_origin
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.motion import MotionModel, elapsed_s
 from dr_perception.tracking.result import ObjectState, Status, TrackResult
+from dr_perception.tracking.rig import Fused, Rig
+from dr_perception.tracking.sightings import measure
 from dr_perception.tracking.tracker import Tracker
 
 Array = NDArray[np.float64]
@@ -47,9 +40,9 @@ class RigResult:
 class MultiCameraTracker:
     """Tracks objects with several cameras whose frames belong to the same moments.
 
-    Each camera refines every object from the common prediction; a pose graph weighs the outcomes by their
+    Each camera refines every object from the common prediction; a graph weighs the outcomes by their
     information. An object that a camera cannot see is carried along by the others. With uncertain extrinsics,
-    every frame adds to what is known of them; where the rig is, is fixed by their priors.
+    every frame adds to what is known of them; the first camera fixes where the rig is.
     """
 
     def __init__(
@@ -88,14 +81,9 @@ class MultiCameraTracker:
             )
         self._models = dict(models)
         self._cameras = list(T_rig_cam)
-        self._extrinsics = np.stack(
-            [check_transform(T, f"T_rig_cam of {name!r}") for name, T in T_rig_cam.items()]
-        )
+        extrinsics = {name: check_transform(T, f"T_rig_cam of {name!r}") for name, T in T_rig_cam.items()}
+        self._rig = Rig(extrinsics, extrinsics_sigma_m, extrinsics_sigma_rad)
         self._trackers = {name: Tracker(models, self.config) for name in self._cameras}
-        exact = np.repeat([1.0e-7, 1.0e-7], 3) ** -2.0
-        sigma = np.maximum(np.repeat([extrinsics_sigma_m, extrinsics_sigma_rad], 3), 1.0e-7)
-        blocks = [np.diag(exact if i == 0 else sigma**-2.0) for i in range(len(self._cameras))]
-        self._extrinsics_information = block_diagonal(np.stack(blocks))
         self._poses: dict[str, Array] = {}
         self._covariances: dict[str, Array] = {}
         self._motions: dict[str, MotionModel] = {}
@@ -109,11 +97,10 @@ class MultiCameraTracker:
             ValueError: If a pose is not rigid.
         """
         poses = {name: check_transform(T, f"pose of {name!r}") for name, T in T_rig_obj.items()}
-        for camera, T_rig_cam in zip(self._cameras, self._extrinsics, strict=True):
-            T_cam_rig = invert(T_rig_cam)
+        for camera, T_cam_rig in zip(self._cameras, invert(self._rig.T_rig_cam), strict=True):
             self._trackers[camera].start(frames[camera], {name: T_cam_rig @ T for name, T in poses.items()})
         for name, T in poses.items():
-            self._poses[name] = at_center(T, self._models[name].center)
+            self._poses[name] = move_origin(T, self._models[name].center)
             self._covariances[name] = self._trackers[self._cameras[0]].tracks[name].center_covariance
             self._motions[name] = MotionModel(self.config.motion)
         self._stamp_ns = min(frames[camera].stamp_ns for camera in self._cameras)
@@ -139,103 +126,86 @@ class MultiCameraTracker:
         dt_s = elapsed_s(self.config.motion, stamp_ns, self._stamp_ns)
         spread = motion.process_covariance(dt_s)
         predicted = np.stack([self._motions[name].predict(self._poses[name], dt_s) for name in names])
-        prior = np.stack([inverse(self._covariances[name] + spread) for name in names])
-        solution, measured = self._measure(frames, names, predicted, prior)
-        self._extrinsics = solution.T_world_cam
-        self._learn(solution, measured, names, dt_s)
+        prior = np.stack([self._covariances[name] + spread for name in names])
+        fused = self._measure(frames, names, predicted, prior)
+        self._rig.learn(fused.solution)
+        self._learn(fused, names, dt_s)
         self._stamp_ns = stamp_ns
-        return self._result(frames, names, solution, stamp_ns)
+        return self._result(frames, names, fused, stamp_ns)
 
     def _measure(
         self, frames: Mapping[str, Frame], names: list[str], predicted: Array, prior: Array
-    ) -> tuple[PoseGraphSolution, Measurements]:
+    ) -> Fused:
         """Refine in every camera, fuse.
 
         Cameras that failed from the prediction try once more from what the others found.
         """
         self._refine(frames, names, predicted)
-        measured = self._measurements(frames, names, predicted)
-        solution = self._fuse(measured, predicted, prior)
+        fused = self._fuse(frames, names, predicted, prior)
         failed = {
-            camera: frames[camera]
-            for i, camera in enumerate(self._cameras)
-            if camera in frames and not self._all_agree(measured.information[i], solution.chi2[i])
+            camera: frame
+            for camera, frame in frames.items()
+            if not self._all_agree(fused, self._cameras.index(camera))
         }
         if failed and len(frames) > len(failed):
-            self._refine(failed, names, solution.T_world_obj)
-            measured = self._measurements(frames, names, predicted)
-            solution = self._fuse(measured, predicted, prior)
-        return solution, measured
+            self._refine(failed, names, fused.T_rig_obj)
+            fused = self._fuse(frames, names, predicted, prior)
+        return fused
 
-    def _all_agree(self, information: Array, chi2: Array) -> bool:
-        return bool(information.any(axis=(1, 2)).all() and (chi2 <= self.config.camera.outlier_chi2).all())
+    def _all_agree(self, fused: Fused, camera: int) -> bool:
+        seen = fused.information[camera].any(axis=(1, 2)).all()
+        return bool(seen and (fused.chi2[camera] <= self.config.camera.outlier_chi2).all())
 
     def _refine(self, frames: Mapping[str, Frame], names: list[str], T_rig_obj: Array) -> None:
         for camera, frame in frames.items():
-            T_cam_rig = invert(self._extrinsics[self._cameras.index(camera)])
+            T_cam_rig = invert(self._rig.T_rig_cam[self._cameras.index(camera)])
             poses = {
-                name: at_center(T_cam_rig @ T, -self._models[name].center)
+                name: move_origin(T_cam_rig @ T, -self._models[name].center)
                 for name, T in zip(names, T_rig_obj, strict=True)
             }
             self._trackers[camera].track(frame, expected=poses)
 
-    def _measurements(self, frames: Mapping[str, Frame], names: list[str], predicted: Array) -> Measurements:
-        T = invert(self._extrinsics)[:, None] @ predicted
-        information = np.zeros((len(self._cameras), len(names), 6, 6))
-        for i, camera in enumerate(self._cameras):
-            for k, name in enumerate(names if camera in frames else ()):
-                track = self._trackers[camera].tracks[name]
-                if track.measured_information is not None and track.T_cam_obj is not None:
-                    T[i, k] = at_center(track.T_cam_obj, self._models[name].center)
-                    information[i, k] = track.score * track.measured_information
-        settings = self.config.camera
-        return Measurements(T, with_floor(information, settings.object_sigma_m, settings.object_sigma_rad))
+    def _fuse(self, frames: Mapping[str, Frame], names: list[str], predicted: Array, prior: Array) -> Fused:
+        """Most probable poses, given predicted ones (K, 4, 4) in the rig with covariances (K, 6, 6)."""
+        expected = invert(self._rig.T_rig_cam)[:, None] @ predicted
+        seen = [
+            measure(self._trackers[c].tracks if c in frames else {}, names, expected[i], self.config.camera)
+            for i, c in enumerate(self._cameras)
+        ]
+        T, information = (np.stack(parts) for parts in zip(*seen, strict=True))
+        return self._rig.fuse(names, (predicted, prior), (T, information), self.config.camera)
 
-    def _fuse(self, measured: Measurements, predicted: Array, prior: Array) -> PoseGraphSolution:
-        cameras = PosePrior(self._extrinsics, self._extrinsics_information)
-        objects = [PosePrior(predicted, block_diagonal(prior))]
-        return solve_pose_graph(
-            self._extrinsics, predicted, measured, cameras, objects, self.config.camera.outlier_chi2
-        )
-
-    def _learn(
-        self, solution: PoseGraphSolution, measured: Measurements, names: list[str], dt_s: float
-    ) -> None:
-        self._extrinsics_information = inverse(solution.camera_covariance)
-        B = block_rotation(solution.T_world_cam[:, :3, :3])[:, None]
-        information = (B @ measured.information @ B.swapaxes(-1, -2)).sum(0)
-        for k, name in enumerate(names):
-            block = slice(6 * k, 6 * k + 6)
-            covariance = solution.object_covariance[block, block]
-            if information[k].any():
-                posterior = inverse(information[k] + inverse(self._motions[name].process_covariance(dt_s)))
-                observed = posterior @ information[k]
-                self._motions[name].update(self._poses[name], solution.T_world_obj[k], dt_s, observed)
+    def _learn(self, fused: Fused, names: list[str], dt_s: float) -> None:
+        B = block_rotation(self._rig.T_rig_cam[:, :3, :3])[:, None]
+        information = (B @ fused.information @ B.swapaxes(-1, -2)).sum(0)
+        for name, T, covariance, seen in zip(
+            names, fused.T_rig_obj, fused.object_covariance, information, strict=True
+        ):
+            motion = self._motions[name]
+            if seen.any():
+                posterior = np.linalg.inv(seen + np.linalg.inv(motion.process_covariance(dt_s)))
+                motion.update(self._poses[name], T, dt_s, posterior @ seen)
             else:
-                self._motions[name].stop()
-            self._poses[name], self._covariances[name] = solution.T_world_obj[k], covariance
+                motion.stop()
+            self._poses[name], self._covariances[name] = T, covariance
 
     def _result(
-        self, frames: Mapping[str, Frame], names: list[str], solution: PoseGraphSolution, stamp_ns: int
+        self, frames: Mapping[str, Frame], names: list[str], fused: Fused, stamp_ns: int
     ) -> RigResult:
-        poses, covariances = solution.relative_poses()
         cameras = {}
         for i, camera in enumerate(self._cameras):
             tracks = self._trackers[camera].tracks
             for k, name in enumerate(names):
-                tracks[name].take_over(at_center(poses[i, k], -self._models[name].center), covariances[i, k])
+                T = move_origin(fused.T_cam_obj[i, k], -self._models[name].center)
+                tracks[name].take_over(T, fused.covariance[i, k])
             states = {name: tracks[name].state() for name in names}
-            cameras[camera] = TrackResult(states, stamp_ns, T_world_cam=self._extrinsics[i])
-        spread = [
-            solution.camera_covariance[6 * i : 6 * i + 6, 6 * i : 6 * i + 6]
-            for i in range(len(self._cameras))
-        ]
+            cameras[camera] = TrackResult(states, stamp_ns, T_world_cam=self._rig.T_rig_cam[i])
         return RigResult(
             objects={
                 name: self._object_state(name, [cameras[c].objects[name] for c in frames]) for name in names
             },
-            T_rig_cam=dict(zip(self._cameras, self._extrinsics, strict=True)),
-            extrinsics_covariance=dict(zip(self._cameras, spread, strict=True)),
+            T_rig_cam=dict(zip(self._cameras, self._rig.T_rig_cam, strict=True)),
+            extrinsics_covariance=dict(zip(self._cameras, self._rig.covariance, strict=True)),
             cameras=cameras,
         )
 
@@ -245,7 +215,7 @@ class MultiCameraTracker:
         center = self._models[name].center
         T = self._poses[name]
         return ObjectState(
-            T_cam_obj=at_center(T, -center),
+            T_cam_obj=move_origin(T, -center),
             covariance=covariance_about(-T[:3, :3] @ center, self._covariances[name]),
             status=best.status,
             score=best.score,
