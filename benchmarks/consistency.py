@@ -30,7 +30,7 @@ from dr_perception.evaluation.consistency import consistency, nees, observable_b
 from dr_perception.evaluation.metrics import add_symmetric
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import local, perturb
-from dr_perception.tracking.uncertainty import SurfaceUncertainty
+from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 
 Array = NDArray[np.float64]
 _FAR_SHARE = 0.33

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from dr_perception.fitting.fit_job import FitJob
 from dr_perception.fitting.fit_starts import (
-    MOST_BEYOND,
     is_promising,
     nearest_twin,
     slid,
@@ -18,13 +17,11 @@ from dr_perception.fitting.fit_starts import (
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 from dr_perception.hypothesis.batch import BatchRefiner, Refined
 from dr_perception.hypothesis.pool import thin_out
-from dr_perception.hypothesis.rank import probability, rank
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.spin import spin_by_color
 
 _SAME_M = 0.002
 _SAME_RAD = 0.03
-_FEWEST_INLIERS = 0.99
 _MOST_ROUNDS = 5
 _SETTLED = 1.0
 """Squared step, in standard deviations of all directions together, after which a pose is settled."""
@@ -35,12 +32,10 @@ class _Tried:
     """A refined start."""
 
     refined: Refined
-    score: float
-    """Probability that it is right."""
     value: float
-    """How well the images agree, less what it loses by its distance from the guess."""
+    """Its log posterior: log odds from the images and log prior about the guess."""
     is_enough: bool
-    """Whether it is most probably right and leaves next to no depth unexplained."""
+    """Whether it is most probably right."""
 
     @property
     def T_cam_obj(self) -> NDArray[np.float64]:
@@ -108,8 +103,7 @@ class DepthFit:
         return max(self._tried, key=lambda one: one.value)
 
     def _estimate(self) -> PoseEstimate:
-        best = self._best
-        return best.refined.estimate(0, best.score)
+        return self._best.refined.estimate(0)
 
     def _refined_one(self, start: NDArray[np.float64]) -> _Tried:
         """What comes of one start (4, 4), which is remembered."""
@@ -127,7 +121,7 @@ class DepthFit:
         refine(self._job, batch, np.stack(starts))
         refined = Refined(batch.refiner.result(), batch.iterations, len(starts))
         T = np.stack([self._turned_back(one) for one in refined.T_cam_obj])
-        different = thin_out(T, rank(refined.shares()), len(starts), _SAME_M, _SAME_RAD)
+        different = thin_out(T, refined.log_odds, len(starts), _SAME_M, _SAME_RAD)
         return [self._judged(self._polished(self._turned_by_color(T[i]))) for i in different]
 
     def _polished(self, T: NDArray[np.float64]) -> Refined:
@@ -149,15 +143,9 @@ class DepthFit:
 
     def _judged(self, refined: Refined) -> _Tried:
         """What a refined pose is worth."""
-        job = self._job
-        shares = job.shares(self._judge, job.centred(refined.T_cam_obj)) | refined.shares()
-        values = rank(shares)
-        score = float(probability(values, shares)[0])
-        explained = shares["beyond"][0] < MOST_BEYOND and shares["depth_inliers"][0] > _FEWEST_INLIERS
-        # Without a pattern there is no more to know than that depth agrees everywhere.
-        sure = score >= job.config.enough or not job.buffers.has_texture
-        value = float(values[0] - job.distance(refined.T_cam_obj)[0])
-        return _Tried(refined, score, value, bool(explained and sure))
+        value = refined.log_odds[0] + self._job.log_prior(refined.T_cam_obj)[0]
+        score = float(refined.refinement.score[0])
+        return _Tried(refined, float(value), score >= self._job.config.enough)
 
     def _turned_back(self, T: NDArray[np.float64]) -> NDArray[np.float64]:
         """A body of revolution (4, 4) with the turn of the guess: depth and outlines know no better one."""

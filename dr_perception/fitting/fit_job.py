@@ -28,8 +28,6 @@ _MIN_DEPTH_PIXELS = 12
 _MARGIN_PX = 24.0
 _HOLD = 0.175
 """Standard deviation of the prior that holds a refinement where it starts, of the reach of a fit."""
-_BELIEF = 4.0
-"""What a distance from the guess of one reach counts, in units of `rank`."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +121,9 @@ class FitJob:
         )
         return squared
 
-    def distance(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What poses (P, 4, 4) of the model's frame lose by their distance from the guess.
-
-        A weak belief, in units of `rank`, that settles what the images leave open.
-        """
-        return _BELIEF * self.reaches(poses)
+    def log_prior(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log prior (P,) of poses (P, 4, 4) of the model's frame: Gaussian, a reach is two sigma."""
+        return -2.0 * self.reaches(poses)
 
 
 def _judge_of(search: SearchModel, batch: BatchRefiner) -> tuple[SearchImages, Judge]:

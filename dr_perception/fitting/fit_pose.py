@@ -13,7 +13,6 @@ from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
 from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner
-from dr_perception.hypothesis.rank import probability_of_outlines
 from dr_perception.hypothesis.region import check_mask, check_size
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
@@ -89,7 +88,7 @@ def _fit_color(model: ObjectModel, frame: Frame, T: NDArray[np.float64], config:
         batch.learn_colors()
         batch.refiner.refine([stage])
     refined = Refined(batch.refiner.result(), batch.iterations, 1)
-    return refined.estimate(0, float(probability_of_outlines(refined.shares())[0]))
+    return refined.estimate(0)
 
 
 def _stages_in_reach(

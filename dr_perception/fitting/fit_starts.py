@@ -81,9 +81,9 @@ def nearest_twin(job: FitJob, judge: Judge, T: NDArray[np.float64]) -> NDArray[n
     if job.search.axis is not None or len(job.search.twins) == 0:
         return None
     twins = job.centred(T) @ job.search.twins
-    away = job.distance(job.uncentred(twins))
+    away = job.reaches(job.uncentred(twins))
     nearest = int(np.argmin(away))
-    if away[nearest] >= job.distance(T[None])[0]:
+    if away[nearest] >= job.reaches(T[None])[0]:
         return None
     tau = job.config.tolerance_m
     twin = judge.align(twins[[nearest]], 4.0 * tau, 1.5 * tau, steps=6, samples=64)

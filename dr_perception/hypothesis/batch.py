@@ -9,20 +9,19 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.body.prepared import model_buffers
-from dr_perception.device.evidence import CONTRADICTED, HIDDEN, INLIERS, ROWS
 from dr_perception.device.session import current_session
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import covariance_about, move_origin
 from dr_perception.hypothesis.config import RefinerConfig
-from dr_perception.hypothesis.rank import Shares, log_odds
+from dr_perception.hypothesis.posterior import VISIBLE
 from dr_perception.hypothesis.refiner import PoseRefiner, RecordedStage, Refinement
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search_config import SearchConfig
+from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
-from dr_perception.measure.modalities import DEPTH, OUTLINE
 
 _CONVERGED_STEP = 1.0e-3
 _VIEW_CHANGE_RAD = 0.01
@@ -48,7 +47,10 @@ class BatchRefiner:
         config, num_problems, device = settings.config, settings.num_problems, settings.device
         self.frame = FrameBuffers(settings.camera, device)
         buffers = model_buffers(model, config.body.mesh_error, self.frame.device)
-        self.refiner = PoseRefiner(model, self.frame, config, num_problems=num_problems, buffers=buffers)
+        views = search_model(model, config.body.mesh_error, self.frame.device).views
+        self.refiner = PoseRefiner(
+            model, self.frame, config, views, num_problems=num_problems, buffers=buffers
+        )
         self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in settings.stages]
         repeated = settings.stages[-1].model_copy(update={"render": False})
         self._repeated = self.refiner.record_stage(repeated)
@@ -123,37 +125,24 @@ class Refined:
         poses[i] = T_cam_obj
         return replace(self, refinement=replace(self.refinement, T_cam_obj=poses, covariance=covariances))
 
-    def shares(self) -> Shares:
-        """Features that only a refinement knows.
+    @property
+    def log_odds(self) -> NDArray[np.float64]:
+        """Log odds that the images show the object at each pose (P,)."""
+        return self.refinement.log_odds[: self.count]
 
-        Agreement at the sensor's own noise, and outlines found in the image.
-        """
-        sums = self.refinement.evidence[: self.count].astype(np.float64)
-        rows = np.maximum(sums[:, int(DEPTH), int(ROWS)] - sums[:, int(DEPTH), int(HIDDEN)], 1.0)
-        contour = self.refinement.contour_samples[: self.count] - sums[:, int(OUTLINE), int(HIDDEN)]
-        inliers, lines = sums[:, int(DEPTH), int(INLIERS)], sums[:, int(OUTLINE), int(INLIERS)]
-        shares = {
-            "depth_inliers": inliers / rows,
-            "depth": log_odds(inliers, sums[:, int(DEPTH), int(CONTRADICTED)]),
-        }
-        return shares | (
-            {"lines": log_odds(lines, contour - lines)} if sums[:, int(OUTLINE), int(ROWS)].any() else {}
-        )
-
-    def estimate(self, i: int, score: float) -> PoseEstimate:
+    def estimate(self, i: int) -> PoseEstimate:
         """Estimate of one pose."""
         r = self.refinement
-        rows = max(float(r.evidence[i, int(DEPTH), int(ROWS)]), 1.0)
         step = float(r.last_step[i])
         converged = step < _CONVERGED_STEP
         return PoseEstimate(
             T_cam_obj=r.T_cam_obj[i].copy(),
             covariance=r.covariance[i].copy(),
-            score=score,
+            score=float(r.score[i]),
             converged=converged,
             iterations=self.iterations,
             cost=float(r.cost[i]),
-            visible_fraction=float(1.0 - r.evidence[i, int(DEPTH), int(HIDDEN)] / rows),
+            visible_fraction=float(r.figures[i, int(VISIBLE)]),
             reason="" if converged else f"the last step was {step:.1e} (metres plus radians)",
         )
 

@@ -73,7 +73,8 @@ class ViewTable:
     """Points that stored views of a model show, in its frame [m]; the first index is the view.
 
     ``directions`` are a Fibonacci lattice.
-    ``colors`` (0 to 1) are those of the surface points; empty for a model without.
+    ``colors`` (0 to 1) are those of the surface points; empty for a model without. ``by_patch`` are the
+    numbers of a view's points sorted by patches of the view, of which the k-th begins at ``patches[k]``.
     """
 
     directions: wp.array(dtype=wp.vec3)
@@ -84,6 +85,8 @@ class ViewTable:
     outward: wp.array2d(dtype=wp.vec3)
     contour_count: wp.array(dtype=int)
     colors: wp.array2d(dtype=wp.vec3)
+    by_patch: wp.array2d(dtype=int)
+    patches: wp.array2d(dtype=int)
 
 
 @wp.struct

@@ -22,6 +22,10 @@ from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis.config import BodyConfig, RefinerConfig
+from dr_perception.hypothesis.judge_kernels import ViewTable
+from dr_perception.hypothesis.looks_kernels import judge_looks
+from dr_perception.hypothesis.posterior import CERTAINTY, LOG_ODDS, SCORE, Figures, judge_refined
+from dr_perception.hypothesis.surface_uncertainty import posterior_of
 from dr_perception.measure.color_histogram import ColorHistograms
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
@@ -81,6 +85,18 @@ class Refinement:
 
     Directions that nothing measures get the standard deviation of a pose known to a diameter and half a turn.
     """
+    figures: NDArray[np.float64]
+    """What the evidence says of each (P, K), see `dr_perception.hypothesis.posterior.Figures`."""
+
+    @property
+    def log_odds(self) -> NDArray[np.float64]:
+        """Log odds that the images show the object at each pose (P,): what poses are ranked by."""
+        return self.figures[:, int(LOG_ODDS)]
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Probability that each pose is right (P,)."""
+        return self.figures[:, int(SCORE)] * self.figures[:, int(CERTAINTY)]
 
     @property
     def cost(self) -> NDArray[np.float64]:
@@ -115,6 +131,7 @@ class PoseRefiner:
         model: ObjectModel,
         frame: FrameBuffers,
         config: RefinerConfig,
+        views: ViewTable | None = None,
         *,
         num_problems: int = 1,
         buffers: ModelBuffers | None = None,
@@ -122,6 +139,7 @@ class PoseRefiner:
     ) -> None:
         """Simplify and upload the model (unless ``buffers`` holds it already) and allocate everything.
 
+        With ``views``, where the model has colours, refined poses are also judged by their pattern.
         With ``learns`` the brightness of the surface can be learned (`learned`) if the model has none.
         """
         # Not the model itself: what is kept for a mesh must not keep the mesh.
@@ -172,7 +190,20 @@ class PoseRefiner:
         self._reports = SharedArray(num_problems, PoseReport, frame.device)
         ended = [self.poses.R.array, self.poses.t.array, self.solver.best.array]
         inputs = [reporter_of(model, spread, config.body), *ended]
-        self._report = record(report_poses, num_problems, inputs, [self._reports.array], frame.device)
+        report = record(report_poses, num_problems, inputs, [self._reports.array], frame.device)
+        self.posterior = posterior_of(model, self.view.settings.max_contour_samples)
+        self._has_color = SharedArray(1, int, frame.device)
+        self.looks = SharedArray(num_problems, float, frame.device)
+        self._judge_looks: Launch | None = None
+        if views is not None and views.colors.size > 0:
+            images = [frame.lens.array, frame.color.array, frame.depth.array, sensor.depth.occlusion_m]
+            inputs = [self.poses.R.array, self.poses.t.array, views, *images, self._has_color.array]
+            self._judge_looks = record(judge_looks, num_problems, inputs, [self.looks.array], frame.device)
+        self._figures = SharedArray(num_problems, Figures, frame.device)
+        inputs = [self.posterior, self._has_color.array, self._reports.array]
+        inputs += [self.solver.best.array, self.view.counts.array, self.looks.array]
+        judge = record(judge_refined, num_problems, inputs, [self._figures.array], frame.device)
+        self._report = (report, judge)
 
     def record_stage(self, stage: StageConfig) -> RecordedStage:
         """Bind a stage to this refiner's buffers."""
@@ -294,16 +325,27 @@ class PoseRefiner:
         moved: NDArray[np.float32] = self.solver.problems.host["moved"]
         return moved
 
+    def judge_looks(self) -> None:
+        """Compare the pattern of the model with the image at the poses; nothing waits for the device."""
+        self._has_color.host[:] = self.frame.has_color
+        self._has_color.push()
+        if self._judge_looks is not None:
+            self._judge_looks()
+
     def result(self) -> Refinement:
         """Poses and sums after `refine`; waits for the device."""
-        self._report()
+        self.judge_looks()
+        for launch in self._report:
+            launch()
         self._reports.pull()
+        self._figures.pull()
         sums, problems = self.solver.pull()
         counts = self.view.pull_counts().copy()
         np.minimum(counts[1], self.view.contour.shape[1], out=counts[1])
         reports = self._reports.host
         T, information, covariance = (reports[name].copy() for name in ("T", "information", "covariance"))
-        return Refinement(T, sums.copy(), problems.copy(), counts, information, covariance)
+        figures = self._figures.host.astype(np.float64)
+        return Refinement(T, sums.copy(), problems.copy(), counts, information, covariance, figures)
 
 
 def reporter_of(model: ObjectModel, spread: NDArray[np.float64], body: BodyConfig) -> Reporter:

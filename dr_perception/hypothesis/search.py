@@ -23,7 +23,7 @@ from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner
 from dr_perception.hypothesis.instances import different_instances, explained_pixels
 from dr_perception.hypothesis.pairs import pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
-from dr_perception.hypothesis.rank import Shares, probability, rank, summarise
+from dr_perception.hypothesis.rank import Shares, rank, summarise
 from dr_perception.hypothesis.region import check_region, region_of
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.scene import Region, SearchScene, prepare_scene
@@ -129,23 +129,17 @@ def finalists(
     also: Sequence[NDArray[np.float64]] = (),
     config: SearchConfig | None = None,
     device: wp.DeviceLike = "cpu",
-) -> tuple[NDArray[np.float64], Shares]:
-    """Refined poses (P, 4, 4) of a search that looks everywhere, unranked, and what is known of each.
+) -> Refined | None:
+    """All refined poses of a search that looks everywhere, unranked; None if there are none.
 
-    For those who fit the ranking. The arguments are those of `search_poses`; poses ``also`` (4, 4) are
+    For those who fit the posterior. The arguments are those of `search_poses`; poses ``also`` (4, 4) are
     refined and judged like those that the search found, and come last.
     """
     region = region_of(model, frame, mask, None, None)
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
-    count = job.config.finalists - len(also)
-    T = _narrow(job, _seeds(job, None, None), count)
+    T = _narrow(job, _seeds(job, None, None), job.config.finalists)
     T = T if region.is_mask else _everywhere(job, T)
-    T = np.concatenate([T, *(move_origin(one[None], model.center) for one in also)])
-    refined = _refined(job, T)
-    if refined is None:
-        return T, {}
-    refined, shares = _judged(job, refined)
-    return refined.T_cam_obj, shares
+    return _refined(job, np.concatenate([T, *(move_origin(one[None], model.center) for one in also)]))
 
 
 def _everywhere(job: _Job, first: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -275,33 +269,24 @@ def _refined(job: _Job, T: NDArray[np.float64]) -> Refined | None:
     return refine_batch(job.model, job.frame, T, job.config, job.device) if len(T) else None
 
 
-def _judged(job: _Job, refined: Refined) -> tuple[Refined, Shares]:
-    """Refined poses, the best of them turned to where their label says, and what is known of each."""
-    centred = move_origin(refined.T_cam_obj, job.model.center)
-    refined = _turned_by_color(job, refined, centred)
-    return refined, _shares(job, centred, with_color=True) | refined.shares()
-
-
 def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[PoseEstimate]:
-    """Judge refined poses and keep one of each instance."""
+    """Rank refined poses by their log posterior and keep one of each instance."""
     if refined is None:
         return []
-    refined, shares = _judged(job, refined)
-    values = rank(shares)
-    scores = probability(values, shares)
-    estimates = [refined.estimate(int(i), float(scores[i])) for i in np.argsort(-values, kind="stable")]
-    return different_instances(job.model, estimates, max_instances)
+    refined = _turned_by_color(job, refined)
+    order = np.argsort(-refined.log_odds, kind="stable")
+    return different_instances(job.model, [refined.estimate(int(i)) for i in order], max_instances)
 
 
-def _turned_by_color(job: _Job, refined: Refined, centred: NDArray[np.float64]) -> Refined:
-    """Turn the best few poses of a body of revolution, here and in the result, to where its label says."""
+def _turned_by_color(job: _Job, refined: Refined) -> Refined:
+    """The best few poses of a body of revolution turned to where its label says."""
     label = job.search.label
     if label is None or job.frame.color is None:
         return refined
     tau = job.config.fine_tolerance * job.model.diameter_m
     image, depth = job.frame.color, job.scene.depth
-    values = rank(_shares(job, centred, with_color=True) | refined.shares())
-    for i in best(values, _SPUN):
-        centred[i] = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
-        refined = refined.turned(int(i), move_origin(centred[i], -job.model.center))
+    centred = move_origin(refined.T_cam_obj, job.model.center)
+    for i in best(refined.log_odds, _SPUN):
+        T = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
+        refined = refined.turned(int(i), move_origin(T, -job.model.center))
     return refined

@@ -26,6 +26,7 @@ from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between, exp_so3
 from dr_perception.hypothesis.judge_kernels import DistanceField, ViewTable
+from dr_perception.hypothesis.looks_kernels import PATCHES
 from dr_perception.hypothesis.turn_table import TurnTable, unroll
 from dr_perception.view.contour import OUTER
 from dr_perception.view.model_view import ModelView, ViewSettings
@@ -139,6 +140,8 @@ def _upload(tables: Arrays, device: wp.Device) -> SearchModel:
     views.contour_count = wp.array(tables["contour_counts"], dtype=int, device=device)
     colors = tables.get("colors", np.zeros((0, 0, 3), np.float32))
     views.colors = wp.array(colors, dtype=wp.vec3, device=device)
+    by_patch, patches = sort_by_patch(tables["points"], tables["counts"], tables["directions"])
+    views.by_patch, views.patches = (wp.array(a, dtype=int, device=device) for a in (by_patch, patches))
     field = DistanceField()
     field.values = wp.array(tables["field"], dtype=float, device=device)
     field.half = float(tables["half_m"])
@@ -159,6 +162,34 @@ def _upload(tables: Arrays, device: wp.Device) -> SearchModel:
         ),
         has_colors="colors" in tables,
     )
+
+
+def sort_by_patch(
+    points: NDArray[np.float32], counts: NDArray[np.int32], directions: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Cut what every view shows into patches, a square grid over the bounds of its points.
+
+    Args:
+        points: Surface points of every view [m] (V, S, 3).
+        counts: How many each has (V,).
+        directions: Where each is seen from (V, 3).
+
+    Returns:
+        Numbers of each view's points, sorted by patch (V, S), and where its patches begin and end (V, K + 1).
+    """
+    order = np.zeros(points.shape[:2], np.int32)
+    first = np.zeros((len(points), PATCHES**2 + 1), np.int32)
+    for v, (p, n, R) in enumerate(zip(points, counts, look_along(directions), strict=True)):
+        if n == 0:
+            continue
+        flat = p[:n] @ R[:2].T
+        low = flat.min(axis=0)
+        size = max(float(np.ptp(flat, axis=0).max()), 1e-9)
+        cell = np.minimum(PATCHES * (flat - low) / size, PATCHES - 1).astype(np.int32)
+        patch = PATCHES * cell[:, 0] + cell[:, 1]
+        order[v, :n] = np.argsort(patch, kind="stable")
+        first[v] = np.searchsorted(np.sort(patch), np.arange(PATCHES**2 + 1))
+    return order, first
 
 
 def _cells_per_m(half_m: float) -> float:

@@ -15,9 +15,8 @@ from dr_perception.hypothesis.refiner import PoseRefiner
 from dr_perception.tracking.belief import Belief, Interval, Motion, predict_belief
 from dr_perception.tracking.config import MotionConfig, TrackerConfig
 from dr_perception.tracking.extent import Shape, image_extent
-from dr_perception.tracking.health import BOTH, DEPTH_ONLY, OUTLINE_ONLY, Agreement
+from dr_perception.tracking.health import Agreement
 from dr_perception.tracking.judgement import Conditions, Judge, Measurement, accept_measurement, judge_pose
-from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
 """Variances [m^2, rad^2] beyond which nothing is reported: the object may be anywhere."""
@@ -35,19 +34,13 @@ def motion_of(config: MotionConfig) -> Motion:
     return motion
 
 
-def judge_of(model: ObjectModel, refiner: PoseRefiner) -> Judge:
+def judge_of(refiner: PoseRefiner) -> Judge:
     """What the judging kernel knows of an object."""
-    surface = SurfaceUncertainty(model)
     judge = Judge()
-    judge.center = wp.vec3d(*model.center)
-    judge.spread = wp.mat33d(*surface.spread.ravel())
-    judge.keep = wp.mat33d(*surface.keep.ravel())
-    judge.reach_m = model.radius_m
-    judge.limit_m = surface.limit_m
+    judge.posterior = refiner.posterior
+    judge.reach_m = refiner.radius_m
     judge.direction_error_rad = DIRECTION_ERROR_RAD
     judge.floor = wp.spatial_vectord(*refiner.config.body.variances)
-    judge.max_lines = refiner.view.settings.max_contour_samples
-    judge.both, judge.depth_only, judge.line_only = (wp.vec3d(*w) for w in (BOTH, DEPTH_ONLY, OUTLINE_ONLY))
     return judge
 
 
@@ -78,7 +71,7 @@ class Estimator:
         self._conditions = SharedArray(1, Conditions, "cpu")
         self._measurement = SharedArray(1, Measurement, "cpu")
         self._extent = SharedArray(1, wp.vec4, "cpu")
-        self._record(motion_of(config.motion), judge_of(model, refiner), shape_of(model))
+        self._record(motion_of(config.motion), judge_of(refiner), shape_of(model))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
         host, seen = self._belief.host, self._measurement.host
         self._R, self._t = host["R"][0], host["t"][0]
@@ -100,10 +93,11 @@ class Estimator:
             predict_belief, 1, [motion, self._interval.array], [belief, *predicted, *start], "cpu"
         )
         sums, counts = self._refiner.solver.best.staging, self._refiner.view.counts.staging
+        looks = self._refiner.looks.staging
         extent = record(
             image_extent, 1, [shape, self._refiner.frame.lens.staging, belief], [self._extent.array], "cpu"
         )
-        inputs = [judge, self._conditions.array, start[2], start[0], start[1], sums, counts]
+        inputs = [judge, self._conditions.array, start[2], start[0], start[1], sums, counts, looks]
         judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")
         accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
         self._predict, self._measure_extent, self._judge, self._accept = (
@@ -202,7 +196,14 @@ class Estimator:
         ``rendered`` says whether the refinement rendered the model.
         """
         refiner = self._refiner
-        for shared in (refiner.poses.R, refiner.poses.t, refiner.solver.best, refiner.view.counts):
+        refiner.judge_looks()
+        for shared in (
+            refiner.poses.R,
+            refiner.poses.t,
+            refiner.solver.best,
+            refiner.view.counts,
+            refiner.looks,
+        ):
             shared.pull()
         conditions = self._conditions.host
         conditions["has_color"], conditions["rendered"] = refiner.frame.has_color, rendered

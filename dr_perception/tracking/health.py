@@ -8,26 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.device.evidence import GAIN
-from dr_perception.hypothesis.rank import OUTLINES
-
-BOTH = (-2.8, 1.4, 0.94)
-DEPTH_ONLY = (-3.9, 1.6, 0.0)
-OUTLINE_ONLY = (OUTLINES[0], 0.0, OUTLINES[1])
-"""Offset and weights of the log odds that depth and outline agree, by what was measured.
-
-Fitted by logistic regression to right and wrong refinements in simulated frames and in frames of three real
-sensors, each set with the same weight; `benchmarks/calibrate_score.py` repeats it.
-"""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the samples of a refined pose say; the fields follow `Measurement.figures`."""
+    """What the samples of a refined pose say; the fields follow `hypothesis.posterior.Figures`."""
 
     score: float
-    """Probability that the pose is right to a tenth of the diameter, from the shares that agree."""
+    """Probability that the images show the object at the pose, from the shares that agree."""
+    log_odds: float
+    """Its log odds."""
     certainty: float
-    """The same probability from the covariance of the pose."""
+    """Probability that the pose then is right to a tenth of the diameter, from its covariance."""
     visible_fraction: float
     """Share of measured surface samples that nothing nearer hides."""
     depth: float
@@ -37,12 +29,16 @@ class Agreement:
 
     Negative if there is no colour.
     """
+    looks: float
+    """Log likelihood ratio of the pattern; 0 if there is none."""
     support: float
     """Samples that agree, surface and contour."""
-    shift_m: float
-    """How far the surface lies from the prediction."""
     samples: float
     """Surface samples in view."""
+    shift_m: float
+    """How far the surface lies from the prediction."""
+    log_gain: float
+    """Logarithm of how much better depth and outline are explained than by something else."""
 
     def describe(self) -> str:
         """Half a sentence that says what agrees."""

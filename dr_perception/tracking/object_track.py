@@ -11,13 +11,14 @@ from dr_perception.body.prepared import model_buffers
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between, covariance_about, local
 from dr_perception.hypothesis.refiner import PoseRefiner, RecordedSequence
+from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
+from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import Agreement, gain
 from dr_perception.tracking.result import ObjectState, Status
-from dr_perception.tracking.uncertainty import SurfaceUncertainty
 from dr_perception.view.others import PosedBody
 
 _START_COVARIANCE = np.diag(np.repeat([0.01, 0.1], 3) ** 2)
@@ -53,7 +54,8 @@ class ObjectTrack:
         self.config = config
         buffers = model_buffers(model, config.body.mesh_error, frame.device)
         learns = config.learn_brightness
-        self.refiner = PoseRefiner(model, frame, config.refiner, buffers=buffers, learns=learns)
+        views = search_model(model, config.body.mesh_error, frame.device).views
+        self.refiner = PoseRefiner(model, frame, config.refiner, views, buffers=buffers, learns=learns)
         self.stages = self.refiner.record_sequence(config.stages)
         self.wide_stages = self.refiner.record_sequence(config.wide_stages)
         self._estimator = Estimator(model, self.refiner, config)

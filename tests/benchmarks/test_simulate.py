@@ -10,7 +10,7 @@ from simulate import CAMERA, Noise, Simulator, _filter_power, _whiten
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import make_transform
-from dr_perception.tracking.uncertainty import SurfaceUncertainty
+from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 
 
 @pytest.fixture(scope="module")

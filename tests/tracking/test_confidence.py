@@ -10,9 +10,9 @@ from synthetic import PERIOD_NS, make_model, poses, render
 
 from dr_perception.geometry import exp_so3, make_transform
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
+from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 from dr_perception.tracking import Status, Tracker, TrackerConfig
 from dr_perception.tracking.confidence import Confidence, Resemblance
-from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 
 def test_odds_rise_with_every_search_that_brings_nothing_better() -> None:

@@ -19,13 +19,13 @@ from dr_perception.geometry.se3 import (
     random_rotation,
     retract,
 )
+from dr_perception.hypothesis.posterior import BOTH, DEPTH_ONLY
+from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.measure.modalities import MODALITIES
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
-from dr_perception.tracking.health import BOTH, DEPTH_ONLY
 from dr_perception.tracking.object_track import ObjectTrack
-from dr_perception.tracking.uncertainty import SurfaceUncertainty
 
 CONFIG = TrackerConfig()
 """Defaults: the formulas are compared at the settings that are used."""

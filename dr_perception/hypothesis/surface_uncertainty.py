@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.hypothesis.posterior import BOTH, DEPTH_ONLY, OUTLINE_ONLY, Posterior, Weights
 
 _RIGHT_SHARE = 0.1
 
@@ -41,3 +43,22 @@ class SurfaceUncertainty:
         turning = R_cam_obj.T @ covariance[3:, 3:] @ R_cam_obj
         turning = self.keep @ turning @ self.keep.T
         return math.sqrt(max(np.trace(covariance[:3, :3]) + np.sum(turning * self.spread), 0.0))
+
+
+def posterior_of(model: ObjectModel, max_lines: int) -> Posterior:
+    """What the judging kernels know of a model.
+
+    Args:
+        model: The model.
+        max_lines: Room for contour samples.
+    """
+    surface = SurfaceUncertainty(model)
+    posterior = Posterior()
+    posterior.center = wp.vec3d(*model.center)
+    posterior.spread = wp.mat33d(*surface.spread.ravel())
+    posterior.keep = wp.mat33d(*surface.keep.ravel())
+    posterior.limit_m = surface.limit_m
+    posterior.max_lines = max_lines
+    posterior.both, posterior.depth_only = Weights(*BOTH), Weights(*DEPTH_ONLY)
+    posterior.outline_only = Weights(*OUTLINE_ONLY)
+    return posterior
