@@ -3,7 +3,9 @@
 import warp as wp
 
 _NEAREST_M = wp.constant(0.02)
-_SPHERE_MARGIN = wp.constant(1.12)
+SPHERE_MARGIN = 1.12
+"""Half the width of a view over the radius of what it holds."""
+_SPHERE_MARGIN = wp.constant(SPHERE_MARGIN)
 
 
 @wp.struct

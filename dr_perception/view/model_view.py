@@ -14,7 +14,7 @@ from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import Launch, fill, record
-from dr_perception.raster.project import IdealCamera, aim_cameras, transform_vertices
+from dr_perception.raster.project import SPHERE_MARGIN, IdealCamera, aim_cameras, transform_vertices
 from dr_perception.raster.types import DEFAULT_NEAR_M, EMPTY_KEY, Viewport
 from dr_perception.raster.zbuffer import rasterize_pinhole
 from dr_perception.view.contour import ContourSample, sample_contour
@@ -33,7 +33,7 @@ class ViewSettings:
     surface_stride_px: int = 3
     """Distance of surface samples in rendered pixels."""
     surface_margin_px: int = 2
-    """Surface samples keep this distance from outlines and depth steps."""
+    """Surface samples keep this distance from outlines and depth steps, less on what is too thin for it."""
     max_relative_step: float = 0.02
     """Difference of inverse depth over the margin, relative, above which it counts as a step."""
     contour_spacing_px: float = 2.0
@@ -152,7 +152,7 @@ class ModelView:
                 *mesh,
                 *where,
                 s.surface_stride_px,
-                s.surface_margin_px,
+                self._margin_px(),
                 s.max_relative_step,
                 b.num_faces,
             ],
@@ -183,6 +183,15 @@ class ModelView:
     def draw_others(self, bodies: Sequence[PosedBody]) -> None:
         """Draw other bodies, where they were placed, into the z-buffers."""
         self._others.draw(bodies)
+
+    def _margin_px(self) -> int:
+        """Distance of surface samples from outlines, such that a rod keeps a row of the sampled pixels."""
+        s, points = self.settings, self.buffers.vertices.numpy()
+        # By its middle extent: the smallest of a sheet is not what is seen of it.
+        _, axes = np.linalg.eigh(np.cov(points.T))
+        width_m = np.sort(np.ptp(points @ axes, axis=0))[1]
+        width_px = s.size_px * width_m / (2.0 * SPHERE_MARGIN * self.radius_m)
+        return int(np.clip((width_px - s.surface_stride_px) / 2.0, 0, s.surface_margin_px))
 
     def draw_launches(self) -> list[Launch]:
         """Launches that aim at the object and draw it into an empty z-buffer."""

@@ -23,6 +23,13 @@ class SurfaceSample:
 
 
 @wp.func
+def _is_own(key: wp.uint64, num_faces: int) -> bool:
+    """Whether a pixel shows a face of the mesh itself."""
+    face = key_face(key)
+    return face >= 0 and face < num_faces
+
+
+@wp.func
 def _is_interior(
     keys: wp.array3d[wp.uint64],
     view: int,
@@ -32,21 +39,29 @@ def _is_interior(
     num_faces: int,
     viewport: Viewport,
     inverse_z: float,
-    max_slope: float,
+    max_step: float,
 ) -> bool:
-    """Whether pixels at a distance in four directions see the same surface, without a step in depth."""
+    """Whether pixels at a distance in four directions see the same surface, without a step in depth.
+
+    Inverse depth is linear on a plane however steep it is seen, so what differs by as much to both sides is a
+    slope and no step. Seen from near, most of an object is steep.
+    """
     if x < reach or y < reach or x >= viewport.width - reach or y >= viewport.height - reach:
         return False
     inside = bool(True)
-    for k in range(4):
-        dx = wp.where(k == 0, reach, wp.where(k == 1, -reach, 0))
-        dy = wp.where(k == 2, reach, wp.where(k == 3, -reach, 0))
-        key = keys[view, y + dy, x + dx]
-        face = key_face(key)
-        if face < 0 or face >= num_faces:
+    for axis in range(2):
+        dx = wp.where(axis == 0, reach, 0)
+        dy = reach - dx
+        before = keys[view, y - dy, x - dx]
+        after = keys[view, y + dy, x + dx]
+        if not (_is_own(before, num_faces) and _is_own(after, num_faces)):
             inside = False
-        elif wp.abs(key_inverse_z(key) - inverse_z) > max_slope * inverse_z:
-            inside = False
+        else:
+            a = key_inverse_z(before) - inverse_z
+            b = key_inverse_z(after) - inverse_z
+            limit = max_step * inverse_z
+            if wp.max(wp.abs(a), wp.abs(b)) > limit and wp.abs(a + b) > limit:
+                inside = False
     return inside
 
 
