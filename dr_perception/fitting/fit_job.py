@@ -92,7 +92,7 @@ class FitJob:
         """A judge that looks at the refiner's own images and the labels of the mask."""
         search = self.search
         images, judge = current_session().scratch(
-            batch, "judge", self.model.symmetries, lambda: _judge_of(search, batch)
+            batch, "judge", (self.model.symmetries, self.frame.camera), lambda: _judge_of(search, batch)
         )
         if self.mask is None:
             images.label.zero_()
@@ -150,21 +150,6 @@ def box_around(model: ObjectModel, batch: BatchRefiner, T: NDArray[np.float64], 
     if box[2] <= box[0] or box[3] <= box[1]:
         raise ValueError(f"at the guess {model.name!r} lies outside the image: T_cam_obj = {T.tolist()}")
     return box
-
-
-def check_guess(model: ObjectModel, T: NDArray[np.float64]) -> None:
-    """Check that a model can be where a guess (4, 4) puts it.
-
-    Raises:
-        ValueError: It reaches behind the camera.
-    """
-    z = float((T[:3, :3] @ model.center + T[:3, 3])[2])
-    if z <= model.radius_m:
-        raise ValueError(
-            f"at the guess {model.name!r} reaches behind the camera: its centre is {z:.3f} m in front of "
-            f"it, its radius is"
-            f" {model.radius_m:.3f} m; is the mesh in the wrong unit?"
-        )
 
 
 def _check_depth(model: ObjectModel, batch: BatchRefiner, box: Box) -> None:

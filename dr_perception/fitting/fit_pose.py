@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dr_perception.device.session import current_session
 from dr_perception.fitting.fit_depth import DepthFit
-from dr_perception.fitting.fit_job import FitJob, box_around, check_guess
+from dr_perception.fitting.fit_job import FitJob, box_around
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
@@ -17,6 +17,7 @@ from dr_perception.hypothesis.region import check_mask, check_size
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 from dr_perception.hypothesis.search_config import FitConfig
+from dr_perception.hypothesis.start_check import check_in_view
 from dr_perception.measure.config import StageConfig
 
 _LINE_SHARE = 0.7
@@ -51,9 +52,8 @@ def fit_pose(
     Raises:
         TypeError: The mask is no boolean array.
         ValueError: The mask is empty or of another size, there is no depth where the object should be, the
-        model is too large or too
-            small for what is seen, the guess is no rigid transform in front of the camera, or nothing looks
-            like the model.
+            model is too large or too small for what is seen, the guess is no rigid transform, not in view
+            or too far away to be seen, or nothing looks like the model.
     """
     config = config or FitConfig()
     if mask is not None:
@@ -65,7 +65,7 @@ def fit_pose(
             raise ValueError(f"nothing in the frame looks like {model.name!r}")
         return found[0]
     T = check_transform(T_cam_obj, "T_cam_obj")
-    check_guess(model, T)
+    check_in_view(model, frame.camera, T, "at the guess")
     with current_session():
         if frame.depth is None:
             return _fit_color(model, frame, T, config)

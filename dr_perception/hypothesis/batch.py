@@ -40,7 +40,7 @@ class BatchSettings:
 
 
 class BatchRefiner:
-    """A refiner with its frame buffers and stages, for any frame of one camera."""
+    """A refiner with its frame buffers and stages, for any frame of one size."""
 
     def __init__(self, model: ObjectModel, settings: BatchSettings) -> None:
         """Allocate."""
@@ -97,12 +97,18 @@ class BatchRefiner:
 def batch_refiner(model: ObjectModel, settings: BatchSettings, kind: str = "refine") -> BatchRefiner:
     """A refiner of the current session, which keeps a few for every mesh; `BatchRefiner.load` comes first.
 
+    One serves all calibrations of images of one size.
+
     Args:
         model: What is refined.
         settings: How.
         kind: What for; one that is used over several frames must not be taken for something else meanwhile.
     """
-    return current_session().scratch(model.mesh, kind, settings, lambda: BatchRefiner(model, settings))
+    width, height = settings.camera.width, settings.camera.height
+    key = replace(settings, camera=Camera(width, height, width, width, 0.5 * width, 0.5 * height))
+    batch = current_session().scratch(model.mesh, kind, key, lambda: BatchRefiner(model, settings))
+    batch.frame.take_camera(settings.camera)
+    return batch
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,13 @@ class ColorHistograms:
         for array in (*self._means, self.log_ratio):
             array.zero_()
 
+    def take_over(self, other: ColorHistograms) -> None:
+        """Know the colours that another one learned, of images of another size."""
+        for mine, theirs in zip(
+            (*self._means, self.log_ratio), (*other._means, other.log_ratio), strict=True
+        ):
+            wp.copy(mine, theirs)
+
     def learn(self, rate: float) -> None:
         """Blend the colours at the current poses in; a weight of 1 starts afresh, less follows changes.
 

@@ -55,20 +55,28 @@ class FrameBuffers:
         """Whether the images of a camera have the size of these."""
         return (camera.width, camera.height) == (self.camera.width, self.camera.height)
 
+    def take_camera(self, camera: Camera) -> None:
+        """Take another calibration over.
+
+        Raises:
+            ValueError: If its images are of another size than the buffers.
+        """
+        if camera is self.camera or camera == self.camera:
+            return
+        if not self.fits(camera):
+            raise ValueError(
+                f"the frame is {camera.width} x {camera.height} pixels large, the buffers "
+                f"{self.camera.width} x {self.camera.height}"
+            )
+        self._set_camera(camera)
+
     def begin(self, frame: Frame) -> None:
         """Announce the frame that boxes are uploaded from, and take its calibration over.
 
         Raises:
             ValueError: If the frame's images are of another size than the buffers.
         """
-        camera = frame.camera
-        if camera is not self.camera and camera != self.camera:
-            if not self.fits(camera):
-                raise ValueError(
-                    f"the frame is {camera.width} x {camera.height} pixels large, the buffers "
-                    f"{self.camera.width} x {self.camera.height}"
-                )
-            self._set_camera(camera)
+        self.take_camera(frame.camera)
         self._frame = frame
         self.has_color = frame.color is not None
         self.has_depth = frame.depth is not None

@@ -126,6 +126,15 @@ class LearnedBrightness:
             self._view.render()  # so that the samples know what was learned
             self._assess()
 
+    def take_over(self, other: LearnedBrightness) -> None:
+        """Know the pattern that another one learned, of images of another size."""
+        mine, theirs = self._texels, other._texels
+        wp.copy(mine.texels.brightness, theirs.texels.brightness)
+        wp.copy(mine.texels.sightings, theirs.texels.sightings)
+        wp.copy(mine.baked.gradient, theirs.baked.gradient)
+        wp.copy(self._state, other._state)
+        wp.copy(self.enabled, other.enabled)
+
     def learn(self) -> None:
         """Learn from the frame at the current pose; without colour or depth it teaches nothing."""
         if self._frame.has_color and self._frame.has_depth:

@@ -72,6 +72,11 @@ class CameraEstimator:
         else:
             self._world.drop(name)
 
+    def stop(self) -> None:
+        """Forget how camera and objects move."""
+        for motion in (self._motion, *self._velocities.values()):
+            motion.stop()
+
     def start(self, tracks: Mapping[str, ObjectTrack], given: Mapping[str, Array], frame: Frame) -> None:
         """Take objects up, at the camera's present pose.
 

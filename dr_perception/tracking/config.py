@@ -38,6 +38,12 @@ class MotionConfig(Settings):
     longest_prediction_s: float = Field(
         0.3, gt=0.0, description="A gap longer than this is not extrapolated over."
     )
+    longest_gap_s: float = Field(
+        1.0,
+        gt=0.0,
+        description="After a longer gap objects may be anywhere: they are looked for where they were, then "
+        "searched for.",
+    )
 
 
 class HealthConfig(Settings):

@@ -131,6 +131,11 @@ class Estimator:
             scale = np.minimum(1.0, np.sqrt(LARGEST_VARIANCES / covariance.diagonal()))
             self.covariance[:] = covariance * scale[:, None] * scale[None, :]
 
+    def adopt(self, other: Estimator) -> None:
+        """Believe what another estimator of the same object believes."""
+        self._belief.host[:] = other._belief.host
+        self._belief.push()
+
     def stop(self) -> None:
         """Forget the velocity."""
         self._velocity[:] = 0.0

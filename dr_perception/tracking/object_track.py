@@ -18,6 +18,7 @@ from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import Agreement, gain
+from dr_perception.tracking.reasons import why_unlikely, why_unseen
 from dr_perception.tracking.result import ObjectState, Status
 from dr_perception.view.others import PosedBody
 
@@ -27,8 +28,12 @@ _FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
 
 A turn that nothing measures is not known, however well the rest fits.
 """
+_RESTART_COVARIANCE = np.diag(np.repeat([0.05, 0.5], 3) ** 2)
+"""Belief in the last pose after time jumped: as far as the wide stages reach."""
 _AS_GOOD = 0.03
 """Share of the evidence for a pose by which that for another may be smaller and count as equal."""
+_FADING = 0.9
+"""Share of its score that an object keeps for every frame that does not show it."""
 _JUMP_CHI2 = 22.5
 """What a squared normalised step of six degrees of freedom exceeds once in a thousand times."""
 
@@ -74,6 +79,8 @@ class ObjectTrack:
         self._score = 0.0
         self._visible_fraction = 0.0
         self._is_measured = self._is_taken_over = self._challenged = False
+        self._held_frames = 0
+        self._before_hold: NDArray[np.float64] | None = None
         self._reason = "not started"
         self._estimator.begin(np.eye(4), np.diag(LARGEST_VARIANCES))
 
@@ -81,8 +88,11 @@ class ObjectTrack:
         """Forget the pose; the object is not tracked until it is started again."""
         self._forget()
 
-    def start(self, T_cam_obj: NDArray[np.float64]) -> None:
-        """Begin at a pose; the colours under it are learned from the frame that was announced."""
+    def start(self, T_cam_obj: NDArray[np.float64], found: float | None = None) -> None:
+        """Begin at a pose; the colours under it are learned from the frame that was announced.
+
+        ``found`` is the probability that a search gave to it; None if somebody told it who knows.
+        """
         self._forget()
         self._estimator.begin(T_cam_obj, _START_COVARIANCE)
         self.refiner.frame.upload(self.box(self.config.margin_px))
@@ -95,9 +105,59 @@ class ObjectTrack:
         self.status, self._reason = Status.TRACKING, ""
         self._score = 1.0
         self.confidence.given()
+        if found is not None:
+            self.confidence.update(found, unexpected=False, challenged=False)
+
+    def appear(self, proposals: list[Proposal]) -> None:
+        """Begin where a search found an object that was never seen: to be tried in the frame worked on."""
+        self.start(proposals[0][0])
+        self.status, self._score, self._reason = Status.LOST, 0.0, "found by a search, to be confirmed"
+        self._estimator.begin(proposals[0][0], _FOUND_COVARIANCE)
+        self._proposals = proposals
+
+    def adopt(self, other: ObjectTrack) -> None:
+        """Go on from what another track of the same object knows, which looked at images of another size."""
+        for name in ("T_cam_obj", "status", "confidence", "_score", "_reason", "_bad_frames", "_held_frames"):
+            setattr(self, name, getattr(other, name))
+        self._visible_fraction, self._before_hold = other._visible_fraction, other._before_hold
+        self._estimator.adopt(other._estimator)
+        self._drawn_alone = False  # nothing is drawn yet
+        self.refiner.histograms.take_over(other.refiner.histograms)
+        if self.refiner.learned is not None and other.refiner.learned is not None:
+            self.refiner.learned.take_over(other.refiner.learned)
+
+    def restart(self, reason: str) -> None:
+        """Time jumped: the object is looked for where it was, and searched for if it is not there."""
+        self._estimator.stop()
+        self._estimator.covariance[:] += _RESTART_COVARIANCE
+        self._before_hold = None
+        self._proposals, self._challenged = [], False
+        self.status, self._bad_frames, self._held_frames = Status.LOST, 0, 0
+        self._reason = reason
+
+    def hold(self, reason: str) -> None:
+        """The frame brings no news: report the prediction; the next one starts from the same belief."""
+        assert self.T_cam_obj is not None
+        self._is_measured = self._is_taken_over = False
+        self._proposals, self._challenged = [], False
+        self._held_frames += 1
+        if self._held_frames >= self.config.health.occluded_patience_frames:
+            self.status = Status.LOST
+        elif self.status is Status.TRACKING:
+            self.status = Status.OCCLUDED
+        if self.status is not Status.LOST:
+            self.T_cam_obj = self.predicted
+        self._score *= _FADING
+        self._reason = reason
 
     def predict(self, dt_s: float) -> None:
-        """Move the prediction to the next frame; a lost object stays where it was."""
+        """Move the prediction to the next frame; a lost object stays where it was.
+
+        After a frame without news the belief is still that of the frame before it, and so must ``dt_s`` be.
+        """
+        if self._before_hold is not None:
+            self._estimator.covariance[:] = self._before_hold
+        self._before_hold = self._estimator.covariance.copy()
         self._periods = max(dt_s / self.config.motion.nominal_period_s, 1.0)
         self._estimator.predict(dt_s, moving=self.status is not Status.LOST)
 
@@ -277,12 +337,13 @@ class ObjectTrack:
             agreement.visible_fraction < self.config.health.min_visible_fraction or agreement.samples == 0
         )
         if not hidden and self._is_good(agreement):
-            unexpected = self._bad_frames >= self.config.health.patience_frames
+            unexpected = self._bad_frames + self._held_frames >= self.config.health.patience_frames
             self.confidence.update(found, unexpected, self._challenged)
             self._accept(agreement)
         else:
             self._reject(agreement, hidden)
         self._proposals, self._challenged = [], False
+        self._before_hold = None
 
     def _accept(self, agreement: Agreement) -> None:
         # A jump to another tooth is no spin: what is unexpected changes the velocity step by step.
@@ -296,7 +357,7 @@ class ObjectTrack:
         self.T_cam_obj = self._estimator.measured_pose
         self.status, self._reason = Status.TRACKING, ""
         self._score = agreement.score * agreement.certainty
-        self._bad_frames = 0
+        self._bad_frames = self._held_frames = 0
         self._frames_since_learning += 1
         if self._frames_since_learning >= self.config.color_learning_interval:
             self._frames_since_learning = 0
@@ -305,7 +366,7 @@ class ObjectTrack:
                 self.refiner.learned.learn()
 
     def _reject(self, agreement: Agreement, hidden: bool) -> None:
-        health = self.config.health
+        health, extent, camera = self.config.health, self._estimator.image_extent, self.refiner.frame.camera
         self._bad_frames += 1
         self._estimator.stop()
         patience = health.occluded_patience_frames if hidden else health.patience_frames
@@ -314,17 +375,13 @@ class ObjectTrack:
         elif self.status is Status.TRACKING:
             self.status = Status.OCCLUDED
         if hidden:
-            self._score *= 0.9
-            self._reason = (
-                f"hidden for {self._bad_frames} frames"
-                if self._bad_frames >= patience
-                else f"only {100.0 * agreement.visible_fraction:.0f} % of the visible side is not hidden"
-            )
+            self._score *= _FADING
+            self._reason = why_unseen(agreement, extent, camera)
+            if self._bad_frames >= patience:
+                self._reason += f", for {self._bad_frames} frames"
         else:
             self._score = min(agreement.score, self._score)
-            self._reason = (
-                f"{agreement.describe()}, which makes the pose {100.0 * agreement.score:.0f} % likely"
-            )
+            self._reason = why_unlikely(agreement, extent, camera, health.min_samples)
 
     @property
     def score(self) -> float:

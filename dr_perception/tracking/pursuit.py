@@ -6,6 +6,7 @@ done. So what it found is followed through the frames that arrived meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import Prior, prepare_search, search_poses
 from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.measure.config import StageConfig
+from dr_perception.tracking.namesakes import others_than
 
 _STAGES = (
     StageConfig(lines="region", line_step_px=4.0, depth_sigma_m=0.015, steps=2),
@@ -61,23 +63,27 @@ class Pursuit:
         poses: What was found, in the newest frame, with the probabilities that the search gave.
     """
 
-    def __init__(self, pursuer: Pursuer, model: ObjectModel) -> None:
-        """Nothing is found yet."""
+    def __init__(
+        self, pursuer: Pursuer, model: ObjectModel, taken: Sequence[NDArray[np.float64]] = ()
+    ) -> None:
+        """Nothing is found yet; at poses (4, 4) that are ``taken`` there are others that look the same."""
         self._pursuer = pursuer
         self._model = model
+        self._taken = taken
         self.poses: list[PoseEstimate] = []
 
     def begin(self, frame: Frame, prior: Prior | None) -> None:
         """Search a frame, near a prior pose or, with None, anywhere."""
         p, camera = self._pursuer, frame.camera
-        self.poses = search_poses(
+        found = search_poses(
             self._model,
             frame,
             prior=prior,
-            max_instances=p.candidates,
+            max_instances=p.candidates + len(self._taken),
             config=p.search,
             device=p.device,
         )
+        self.poses = others_than(self._model, found, self._taken)[: p.candidates]
         if not self.poses:
             return
         batch = p.refiner(self._model, camera)

@@ -31,12 +31,17 @@ class Sought:
     """What is known of an object that is searched for."""
 
     model: ObjectModel
-    T_cam_obj: NDArray[np.float64]
-    """Pose (4, 4) in the frame that is searched: where it was lost, or where it is tracked in doubt."""
-    covariance: NDArray[np.float64]
+    T_cam_obj: NDArray[np.float64] | None
+    """Pose (4, 4) in the frame that is searched: where it was lost, or where it is tracked in doubt.
+
+    None if it was never seen.
+    """
+    covariance: NDArray[np.float64] | None
     """Of that pose (6, 6)."""
     is_tracked: bool
     """Whether the search is for poses that explain more than the one that is tracked."""
+    taken: tuple[NDArray[np.float64], ...] = ()
+    """Poses (4, 4) of tracked objects that look the same, which a search finds too."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,11 @@ class Recovery:
         attempt = self._attempts.get(name, 0)
         self._attempts[name] = attempt + 1
         one = sought[name]
-        near = (one.T_cam_obj, np.diag(_RIVAL_SIGMA**2) if one.is_tracked else one.covariance)
-        whole = attempt % 2 == 1 and not one.is_tracked
-        pursuit = Pursuit(self._pursuer, one.model)
-        work = self._pool.submit(pursuit.begin, _copied(frame), None if whole else near)
+        covariance = np.diag(_RIVAL_SIGMA**2) if one.is_tracked else one.covariance
+        near = None
+        if one.T_cam_obj is not None and covariance is not None and (attempt % 2 == 0 or one.is_tracked):
+            near = (one.T_cam_obj, covariance)
+        pursuit = Pursuit(self._pursuer, one.model, one.taken)
+        work = self._pool.submit(pursuit.begin, _copied(frame), near)
         due = frame_number + self._config.latency_frames
         self._request = _Request(name, one, due, pursuit, [work])

@@ -12,18 +12,22 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.estimate.finding import Finding
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
-from dr_perception.hypothesis.search import search_poses
+from dr_perception.hypothesis.result import PoseEstimate
+from dr_perception.hypothesis.start_check import check_in_view
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.camera_pose import CameraEstimator
 from dr_perception.tracking.config import TrackerConfig
-from dr_perception.tracking.motion import elapsed_s
+from dr_perception.tracking.namesakes import Namesakes, Pose, find_together, others_than
+from dr_perception.tracking.novelty import Novelty
 from dr_perception.tracking.object_track import ObjectTrack
 from dr_perception.tracking.recovery import Recovery, Sought
 from dr_perception.tracking.result import Status, TrackResult
+from dr_perception.tracking.timeline import Step, Timeline
 from dr_perception.view.others import PosedBody
 
 _Outcome = TypeVar("_Outcome")
@@ -63,7 +67,10 @@ class Tracker:
         self._models = {n: m if m.name == n else m.with_name(n) for n, m in models.items()}
         self._tracks: dict[str, ObjectTrack] = {}
         self._frame: FrameBuffers | None = None
-        self._stamp_ns: int | None = None
+        self._timeline = Timeline(self.config.motion)
+        self._novelty = Novelty()
+        self._namesakes = Namesakes(self._models)
+        self._unseen: set[str] = set()
         self._frame_number = 0
         self._pool = ThreadPoolExecutor(max(self.config.threads - 1, 1), thread_name_prefix="track")
         self._recovery = Recovery(self.config.recovery, self.config.search, self.config.device)
@@ -85,33 +92,59 @@ class Tracker:
 
         Args:
             frame: Frame that the poses belong to.
-            poses: ``T_cam_obj`` (4, 4) by name; None to search for the object in the frame. Objects not named
-                are not touched.
+            poses: ``T_cam_obj`` (4, 4) by name; None to search for the object in the frame. Objects of the
+                same model are searched for together and get different instances. Objects not named are not
+                touched.
 
         Returns:
-            The state of the objects that are tracked now; one that was not found is absent.
+            The state of the objects that are tracked now. One that was not found is absent, named in the
+            diagnosis, and sought in the frames to come until it appears.
 
         Raises:
             KeyError: If a name is not among the models.
-            ValueError: If a pose is not a rigid transform, or the frame's camera changed.
+            ValueError: If a pose is not a rigid transform or, before a fixed camera, of an object that cannot
+                be seen there.
         """
+        given = self._checked(poses, "pose")
+        if self.config.camera.mode == "fixed":
+            for name, T in given.items():
+                check_in_view(self._models[name], frame.camera, T, "at its first pose")
+        return self.start_anywhere(frame, {name: given.get(name) for name in poses})
+
+    def start_anywhere(self, frame: Frame, poses: Mapping[str, NDArray[np.float64] | None]) -> TrackResult:
+        """`start` for objects that may also be out of view, as another camera sees them."""
+        given = self._checked(poses, "pose")
+        if self._camera is not None:
+            self._camera.require_odometry(frame)
+        frame = self._novelty.look(frame).frame
+        buffers = self._announce(frame)
+        for name, T in given.items():
+            self._track(name, buffers).start(T)
+        self._start_searched([name for name in poses if name not in given], buffers, frame)
+        self._unseen -= given.keys()
+        if self._camera is not None:
+            self._start_camera([name for name in poses if name not in self._unseen], frame)
+        self._timeline.begin(frame.stamp_ns)
+        return self._result(frame)
+
+    def _checked(self, poses: Mapping[str, NDArray[np.float64] | None], what: str) -> dict[str, Pose]:
+        """The poses that are given, if their names are known and they are rigid."""
         for name in poses:
             if name not in self._models:
                 raise KeyError(f"unknown object {name!r}; the tracker has {sorted(self._models)}")
-        if self._camera is not None:
-            self._camera.require_odometry(frame)
-        buffers = self._announce(frame)
-        for name, T in poses.items():
-            if T is None:
-                T = self._search(name, frame)
-            else:
-                T = check_transform(T, f"pose of {name!r}")
-            if T is not None:
-                self._track(name, buffers).start(T)
-        if self._camera is not None:
-            self._start_camera([name for name in poses if name in self._tracks], frame)
-        self._stamp_ns = frame.stamp_ns
-        return self._result(frame)
+        return {n: check_transform(T, f"{what} of {n!r}") for n, T in poses.items() if T is not None}
+
+    def _start_searched(self, names: list[str], buffers: FrameBuffers, frame: Frame) -> None:
+        """Start objects where a search finds them; the others are sought in the frames to come."""
+        for group in self._namesakes.groups(names):
+            found = self._search(group, frame)
+            for name in group:
+                track = self._track(name, buffers)
+                track.reset()
+                self._unseen.add(name)
+                if name in found and found[name].score >= self.config.health.good_score:
+                    track.start(found[name].T_cam_obj, found[name].score)
+                    self._unseen.discard(name)
 
     def track(
         self, frame: Frame, *, expected: Mapping[str, NDArray[np.float64]] | None = None
@@ -123,34 +156,80 @@ class Tracker:
             expected: Poses ``T_cam_obj`` (4, 4) at which objects are expected by somebody who knows better
                 than the motion model.
 
+        Returns:
+            The state of the objects. In a frame that brings no news, black or a copy of the last one, they
+            are predicted. Where time jumps, they are looked for at their last poses, then searched for. A
+            calibration that changes is taken over.
+
         Raises:
-            ValueError: If the frame is older than the last one, or its camera changed.
+            KeyError: If an expected object is not among the models.
+            ValueError: If it was not started, or its pose is not a rigid transform.
         """
-        if self._stamp_ns is not None and frame.stamp_ns < self._stamp_ns:
-            raise ValueError(
-                f"frame stamp {frame.stamp_ns} ns is older than the last one, {self._stamp_ns} ns; call "
-                f"reset() first"
-            )
+        known = self._checked(expected or {}, "expected pose")
+        for name in known:
+            if name not in self._tracks:
+                raise ValueError(f"{name!r} is expected at a pose but was not started")
         self._timing_ms = {}
         begin = time.perf_counter()
-        buffers = self._announce(frame)
-        active = {name: track for name, track in self._tracks.items() if track.T_cam_obj is not None}
+        step = self._timeline.step(frame.stamp_ns)
+        look = self._novelty.look(frame)
+        frame = look.frame
+        self._announce(frame)
         self._frame_number += 1
+        if step.jumped:
+            self._restart()
+        if look.nothing:
+            self._hold(step, look.nothing)
+        else:
+            self._measure(frame, step.dt_s, known)
+        self._timing_ms["total"] = 1.0e3 * (time.perf_counter() - begin)
+        return self._result(frame)
+
+    def _measure(self, frame: Frame, dt_s: float, expected: Mapping[str, Pose]) -> None:
+        """Find every object in a frame that shows something."""
+        assert self._frame is not None
         with self._timed("predict"):
-            self._predict(active, frame, expected or {})
-            self._take_up_search(frame)
+            appeared = self._take_up_search(frame)
+            active = self._active()
+            self._predict(active, frame, dt_s, expected)
         with self._timed("upload"):
             for track in active.values():
-                buffers.upload(track.box(self.config.margin_px))
+                self._frame.upload(track.box(self.config.margin_px))
         with self._timed("refine"):
             self._step(active)
+        if appeared is not None:
+            self._welcome(appeared, frame)
         if self._camera is not None:
             with self._timed("camera"):
                 self._camera.update(active)
-        self._look_for_lost(active, frame)
-        self._stamp_ns = frame.stamp_ns
-        self._timing_ms["total"] = 1.0e3 * (time.perf_counter() - begin)
-        return self._result(frame)
+        self._look_for_lost(frame)
+
+    def _active(self) -> dict[str, ObjectTrack]:
+        return {name: track for name, track in self._tracks.items() if track.T_cam_obj is not None}
+
+    def _restart(self) -> None:
+        """Time jumped: nothing is known of the motion, and a search that runs is of another time."""
+        self._recovery.cancel()
+        if self._camera is not None:
+            self._camera.stop()
+        for track in self._active().values():
+            track.restart("time jumped, and it is not where it was")
+
+    def _hold(self, step: Step, reason: str) -> None:
+        """Report predictions: the frame might as well not have come."""
+        self._timeline.hold(step)
+        for track in self._active().values():
+            track.predict(step.dt_s)
+            track.hold(reason)
+
+    def _welcome(self, name: str, frame: Frame) -> None:
+        """Keep an object that was seen for the first time, if the images agree that it was."""
+        if self._tracks[name].status is not Status.TRACKING:
+            self._tracks[name].reset()
+            return
+        self._unseen.discard(name)
+        if self._camera is not None:
+            self._start_camera([name], frame)
 
     def reset(self, name: str | None = None) -> None:
         """Forget one object's pose, or all poses and the last stamp.
@@ -165,16 +244,26 @@ class Tracker:
                 track.reset()
         if self._camera is not None:
             self._camera.forget(name)
+        self._unseen -= self._models.keys() if name is None else {name}
         if name is None:
-            self._stamp_ns = None
+            self._timeline.forget()
+            self._novelty.forget()
             self._frame_number = 0
             self._recovery.cancel()
 
     def _announce(self, frame: Frame) -> FrameBuffers:
-        if self._frame is None:
+        if self._frame is None or not self._frame.fits(frame.camera):
             self._frame = self._make_buffers(frame.camera)
+            self._move_to(self._frame)
         self._frame.begin(frame)
         return self._frame
+
+    def _move_to(self, buffers: FrameBuffers) -> None:
+        """Go on in images of another size: everything is prepared anew, and what is known is kept."""
+        self._recovery.cancel()
+        known, self._tracks = self._tracks, {}
+        for name, track in known.items():
+            self._track(name, buffers).adopt(track)
 
     def _make_buffers(self, camera: Camera) -> FrameBuffers:
         return FrameBuffers(camera, self.config.device)
@@ -201,10 +290,8 @@ class Tracker:
         self._camera.start(started, given, frame)
 
     def _predict(
-        self, active: Mapping[str, ObjectTrack], frame: Frame, expected: Mapping[str, NDArray[np.float64]]
+        self, active: Mapping[str, ObjectTrack], frame: Frame, dt_s: float, expected: Mapping[str, Pose]
     ) -> None:
-        before = frame.stamp_ns if self._stamp_ns is None else self._stamp_ns
-        dt_s = elapsed_s(self.config.motion, frame.stamp_ns, before)
         for track in active.values():
             track.predict(dt_s)
         if self._camera is not None and active:
@@ -212,23 +299,42 @@ class Tracker:
         for name in expected.keys() & active.keys():
             active[name].predicted = expected[name]
 
-    def _take_up_search(self, frame: Frame) -> None:
-        """Let an object that a search found be tried where it was found."""
+    def _take_up_search(self, frame: Frame) -> str | None:
+        """Let an object that a search found be tried where it was found.
+
+        Returns:
+            Its name if it was never seen before.
+        """
         found = self._recovery.result(self._frame_number)
         if found is None:
             self._recovery.announce(frame)
-        elif self._tracks[found.name].T_cam_obj is not None:
-            proposals = [(one.T_cam_obj, one.score) for one in found.poses]
-            self._tracks[found.name].propose(proposals, found.sought.is_tracked)
+            return None
+        free = others_than(self._models[found.name], found.poses, self._taken(found.name))
+        proposals = [(one.T_cam_obj, one.score) for one in free]
+        track = self._tracks[found.name]
+        if track.T_cam_obj is not None:
+            track.propose(proposals, found.sought.is_tracked)
+        elif found.name in self._unseen and proposals:
+            track.appear(proposals)
+            return found.name
+        return None
 
-    def _look_for_lost(self, active: Mapping[str, ObjectTrack], frame: Frame) -> None:
+    def _taken(self, name: str) -> list[Pose]:
+        """Poses of tracked objects that look the same: what a search finds there is not this one."""
+        kin = [self._tracks[other] for other in self._namesakes.of(name) if other in self._tracks]
+        return [t.T_cam_obj for t in kin if t.status is not Status.LOST and t.T_cam_obj is not None]
+
+    def _look_for_lost(self, frame: Frame) -> None:
         sought = {}
-        for name, track in active.items():
+        for name in self._unseen:
+            sought[name] = Sought(self._models[name], None, None, False, tuple(self._taken(name)))
+        for name, track in self._active().items():
             lost = track.status is Status.LOST
             doubted = track.status is Status.TRACKING and track.confidence.in_doubt
             if track.T_cam_obj is not None and (lost or doubted):
                 state = track.state()
-                sought[name] = Sought(self._models[name], state.T_cam_obj, state.covariance, doubted)
+                where = (state.T_cam_obj, state.covariance)
+                sought[name] = Sought(self._models[name], *where, doubted, tuple(self._taken(name)))
             else:
                 self._recovery.forget(name)
         self._recovery.ask(sought, frame, self._frame_number)
@@ -292,16 +398,17 @@ class Tracker:
             active[name].posed.place()
         return {name: [active[other].posed for other in others] for name, others in hiding.items()}
 
-    def _search(self, name: str, frame: Frame) -> NDArray[np.float64] | None:
+    def _search(self, names: list[str], frame: Frame) -> dict[str, PoseEstimate]:
+        """Find objects that look the same, those with a mask in it; one that is not found is absent."""
         self._recovery.cancel()  # it may be searching for another instance, with the same buffers
-        found = search_poses(
-            self._models[name],
-            frame,
-            mask=(frame.masks or {}).get(name),
-            config=self.config.search,
-            device=self.config.device,
-        )
-        return found[0].T_cam_obj if found else None
+        model, taken, masks = self._models[names[0]], self._taken(names[0]), frame.masks or {}
+        settings = (self.config.search, self.config.device)
+        found: dict[str, PoseEstimate] = {}
+        for name in [name for name in names if name in masks]:
+            found |= find_together(model, [name], frame, taken, *settings, mask=masks[name])
+        taken += [one.T_cam_obj for one in found.values()]
+        rest = [name for name in names if name not in masks]
+        return found | find_together(model, rest, frame, taken, *settings)
 
     def _result(self, frame: Frame) -> TrackResult:
         objects = {name: track.state() for name, track in self._tracks.items() if track.T_cam_obj is not None}
@@ -311,7 +418,17 @@ class Tracker:
             T_world_cam=frame.T_world_cam if self._camera is None else self._camera.T_world_cam,
             timing_ms=dict(self._timing_ms),
             camera_covariance=None if self._camera is None else self._camera.covariance,
+            diagnosis=self._diagnosis(),
         )
+
+    def _diagnosis(self) -> tuple[Finding, ...]:
+        """What is wrong with the stream, and which objects nobody has seen yet."""
+        way = "searched for" if self.config.recovery.search else "not searched for (recovery.search is off)"
+        unseen = [
+            Finding(name, "not found", 0.0, 0.0, f"{name!r} was not found yet and is {way}")
+            for name in sorted(self._unseen)
+        ]
+        return (*self._timeline.findings, *self._novelty.findings, *unseen)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:

@@ -239,9 +239,8 @@ def test_what_was_hidden_is_found_again_where_it_was() -> None:
 
 
 def test_a_wall_without_the_object_is_not_tracked() -> None:
-    model, T, frames = sequence("mug", 3)
+    model, T, frames = sequence("mug", 11, speed=0.0)
     empty = [replace(f, depth=np.full_like(f.depth, WALL_M)) for f in frames]
-    empty += [replace(empty[-1], stamp_ns=(3 + i) * PERIOD_NS) for i in range(8)]
     tracker = Tracker({"mug": model}, CONFIG)
     tracker.start(frames[0], {"mug": T[0]})
     for frame in empty[1:]:
@@ -332,8 +331,12 @@ def test_wrong_use_is_refused() -> None:
     with pytest.raises(ValueError, match="box"):
         tracker.start(frames[0], {"box": 2.0 * np.eye(4)})
     tracker.start(frames[1], {"box": T[1]})
-    with pytest.raises(ValueError, match="older"):
-        tracker.track(frames[0])
+    with pytest.raises(KeyError, match="lamp"):
+        tracker.track(frames[1], expected={"lamp": np.eye(4)})
+    with pytest.raises(ValueError, match="expected pose of 'box'"):
+        tracker.track(frames[1], expected={"box": np.full((4, 4), np.nan)})
+    with pytest.raises(ValueError, match="expected at a pose but was not started"):
+        Tracker({"box": model}, CONFIG).track(frames[1], expected={"box": T[1]})
 
 
 def test_unknown_settings_are_refused() -> None:

@@ -1,0 +1,124 @@
+"""Whether a frame brings news: cameras hang, drivers repeat frames, and images go black."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.estimate.finding import Finding
+from dr_perception.geometry.frame import Frame
+
+_CELLS = 20
+"""Grid of pixels that is compared from frame to frame, along the shorter side."""
+_BLOCKS = 4
+_FLAT_LEVELS = 8
+"""Grey levels up to which pixels of an image without light differ by noise."""
+_HOT_SHARE = 1e-4
+"""Pixels that are hot, whatever the light."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a frame is good for."""
+
+    frame: Frame
+    """The frame without an image that shows nothing."""
+    nothing: str
+    """Why it brings no news, as half a sentence; empty if it does."""
+
+
+class Novelty:
+    """Compares each frame with the last one, on a coarse grid."""
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the next frame be the first."""
+        self._last: weakref.ref[Frame] | None = None
+        self._grids: tuple[NDArray[Any] | None, NDArray[Any] | None] = (None, None)
+        self._alive: bool | None = None
+        self.findings: tuple[Finding, ...] = ()
+        self._repeats = 0
+
+    def look(self, frame: Frame) -> Look:
+        """Take in a frame."""
+        color, depth = self._grid(frame.color), self._grid(frame.depth)
+        repeated = self._is_repeated(frame, color, depth)
+        self._repeats = self._repeats + 1 if repeated else 0
+        self._last, self._grids = weakref.ref(frame), (color, depth)
+        has_color = color is not None and not self._is_flat(frame, color)
+        has_depth = depth is not None and (
+            bool(np.any(depth > 0)) or bool(np.any(np.asarray(frame.depth) > 0))
+        )
+        self.findings = self._found(frame, has_color, has_depth)
+        if not (has_color or has_depth):
+            return Look(frame, "the images show nothing: no depth, and one colour all over")
+        if repeated:
+            return Look(frame, "the images are those of the frame before, to the last bit")
+        if frame.color is not None and not has_color and has_depth:
+            frame = replace(frame, color=None)
+        return Look(frame, "")
+
+    def _found(self, frame: Frame, has_color: bool, has_depth: bool) -> tuple[Finding, ...]:
+        found = []
+        for name, image, shows in (("color", frame.color, has_color), ("depth", frame.depth, has_depth)):
+            if image is not None and not shows:
+                found.append(Finding(name, "blank", 0.0, 0.0, f"the {name} image shows nothing"))
+        if self._repeats:
+            text = f"{self._repeats} frames in a row repeat the images of the one before: the camera hangs"
+            found.append(Finding("frames", "frozen", float(self._repeats), 0.0, text))
+        return tuple(found)
+
+    def _grid(self, image: NDArray[Any] | None) -> NDArray[Any] | None:
+        if image is None:
+            return None
+        step = max(min(image.shape[:2]) // _CELLS, 1)
+        return image[step // 2 :: step, step // 2 :: step].copy()
+
+    def _is_repeated(self, frame: Frame, color: NDArray[Any] | None, depth: NDArray[Any] | None) -> bool:
+        """Whether the same images come again in a stream that has noise.
+
+        Without noise, in a simulation, images stay the same when nothing moves. Whoever tracks one frame
+        again means it.
+        """
+        last = None if self._last is None else self._last()
+        pairs = list(zip((color, depth), self._grids, strict=True))
+        if self._last is None or any((a is None) != (b is None) for a, b in pairs) or last is frame:
+            return False
+        there = [(a, b) for a, b in pairs if a is not None and b is not None]
+        if any(a.shape != b.shape for a, b in there):
+            return False
+        changed = [_changes(a, b) for a, b in there]
+        if any(bool(change.any()) for change in changed):
+            lively = any(_is_all_over(change) for change in changed)
+            self._alive = lively and self._alive is not False
+            return False
+        return self._alive is True
+
+    @staticmethod
+    def _is_flat(frame: Frame, grid: NDArray[Any]) -> bool:
+        if np.any(np.ptp(grid, axis=(0, 1)) > _FLAT_LEVELS):
+            return False
+        image = np.asarray(frame.color, dtype=np.int16)
+        off = np.abs(image - np.median(image, axis=(0, 1))).max(axis=2) > _FLAT_LEVELS
+        return bool(off.mean() < _HOT_SHARE)
+
+
+def _changes(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels (h, w) that differ; NaN is no difference from NaN."""
+    different = (a != b) & ((a == a) | (b == b))
+    return different.any(axis=2) if different.ndim == 3 else different
+
+
+def _is_all_over(changed: NDArray[np.bool_]) -> bool:
+    """Whether pixels changed in half of the parts of an image: by noise, not by one thing that moves."""
+    parts = [
+        part for rows in np.array_split(changed, _BLOCKS) for part in np.array_split(rows, _BLOCKS, axis=1)
+    ]
+    return sum(bool(part.any()) for part in parts) >= len(parts) / 2
