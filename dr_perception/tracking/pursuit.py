@@ -57,7 +57,7 @@ class Pursuer:
 class Pursuit:
     """One search and what became of the poses that it found.
 
-    `begin` and then `follow` for every later frame are called one after the other, by another thread.
+    `begin` and then `follow` for every later frame are called one after the other, in one session.
 
     Attributes:
         poses: What was found, in the newest frame, with the probabilities that the search gave.
@@ -86,7 +86,7 @@ class Pursuit:
         self.poses = others_than(self._model, found, self._taken)[: p.candidates]
         if not self.poses:
             return
-        batch = p.refiner(self._model, camera)
+        batch = self._batch = p.refiner(self._model, camera)
         batch.load(frame, (0, 0, camera.width, camera.height))
         batch.start(self._T)
         batch.learn_colors()
@@ -100,8 +100,7 @@ class Pursuit:
         """Move on to the next frame, at constant velocity."""
         if not self.poses:
             return
-        batch = self._pursuer.refiner(self._model, frame.camera)
-        before = self._T
+        batch, before = self._batch, self._T
         expected = retract(before, self._velocity)
         batch.frame.begin(frame)
         for pose in expected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -137,7 +137,7 @@ class Tracker:
     def _start_searched(self, names: list[str], buffers: FrameBuffers, frame: Frame) -> None:
         """Start objects where a search finds them; the others are sought in the frames to come."""
         for group in self._namesakes.groups(names):
-            found = self._search(group, frame)
+            found = self._recovery.run(self._search, group, frame)
             for name in group:
                 track = self._track(name, buffers)
                 track.reset()
@@ -250,6 +250,7 @@ class Tracker:
             self._novelty.forget()
             self._frame_number = 0
             self._recovery.cancel()
+            self._recovery.check()
 
     def _announce(self, frame: Frame) -> FrameBuffers:
         if self._frame is None or not self._frame.fits(frame.camera):
@@ -381,10 +382,14 @@ class Tracker:
 
         helpers = min(self.config.threads, len(tracks)) - 1
         futures = [self._pool.submit(take_turns) for _ in range(helpers)]
-        take_turns()
-        for future in futures:
-            if not future.cancel():  # a thread that did not begin in time is not waited for
-                future.result()
+        try:
+            take_turns()
+        finally:
+            waiting.clear()  # if something failed, nothing more is begun
+            begun = [one for one in futures if not one.cancel()]  # the others did not begin in time
+            wait(begun)
+        for future in begun:
+            future.result()
         return [outcomes[name] for name in tracks]
 
     def _hiding(self, active: Mapping[str, ObjectTrack], margin_px: float) -> dict[str, list[PosedBody]]:
@@ -400,7 +405,6 @@ class Tracker:
 
     def _search(self, names: list[str], frame: Frame) -> dict[str, PoseEstimate]:
         """Find objects that look the same, those with a mask in it; one that is not found is absent."""
-        self._recovery.cancel()  # it may be searching for another instance, with the same buffers
         model, taken, masks = self._models[names[0]], self._taken(names[0]), frame.masks or {}
         settings = (self.config.search, self.config.device)
         found: dict[str, PoseEstimate] = {}
