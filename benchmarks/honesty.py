@@ -49,18 +49,14 @@ def run_take(name: str, errors: Sequence[str], frames: int | None, seeds: int) -
     return found
 
 
-def run(a: argparse.Namespace) -> Iterator[Run]:
-    """All runs, a process a sequence if several are asked for."""
+def run(a: argparse.Namespace) -> Iterator[list[Run]]:
+    """The runs of one sequence after the other, a process a sequence if several are asked for."""
     work = partial(run_take, errors=a.errors, frames=a.frames, seeds=a.seeds)
     if a.jobs == 1:
-        for name in a.scenes:
-            yield from work(name)
-            print(f"  {name} done", flush=True)
+        yield from map(work, a.scenes)
         return
     with ProcessPoolExecutor(a.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for name, runs in zip(a.scenes, pool.map(work, a.scenes), strict=True):
-            yield from runs
-            print(f"  {name} done", flush=True)
+        yield from pool.map(work, a.scenes)
 
 
 def read(files: Sequence[Path]) -> list[Run]:
@@ -74,7 +70,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--scenes", nargs="+", choices=(*SCENES, *SIMULATED), help="sequences; default: all")
     p.add_argument("--errors", nargs="+", choices=list(ERRORS), help="default: all")
     p.add_argument("--frames", type=int, help="use at most so many frames of a sequence")
-    p.add_argument("--seeds", type=int, help="planes of each cut model; default: 3, quick 1")
+    p.add_argument("--seeds", type=int, help="planes of each cut model; default: 6, quick 3")
     p.add_argument("--jobs", type=int, default=1, help="processes")
     p.add_argument("--detail", action="store_true", help="also a line for every object of every run")
     p.add_argument("--quick", action="store_true", help="scenes 1-4, 45 frames, main errors")
@@ -84,7 +80,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     a.scenes = a.scenes or (QUICK_SCENES if a.quick else (*SCENES, *SIMULATED))
     a.errors = a.errors or (MAIN if a.quick else list(ERRORS))
     a.frames = a.frames or (QUICK_FRAMES if a.quick else None)
-    a.seeds = a.seeds or (1 if a.quick else 3)
+    a.seeds = a.seeds or (3 if a.quick else 6)
     return a
 
 
@@ -95,9 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if a.show:
         show(read(a.show), a.detail)
         return
-    runs = list(run(a))
-    lines = show(runs, a.detail)
-    write_report(a.json, lines=lines, runs=[asdict(r) for r in runs])
+    runs: list[Run] = []
+    for name, found in zip(a.scenes, run(a), strict=True):
+        runs += found
+        write_report(a.json, runs=[asdict(r) for r in runs])  # an interrupted run keeps what is done
+        print(f"  {name} done", flush=True)
+    write_report(a.json, lines=show(runs, a.detail), runs=[asdict(r) for r in runs])
 
 
 if __name__ == "__main__":

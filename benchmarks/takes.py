@@ -12,9 +12,9 @@ from scenes import OPEN_SCENES, SceneData
 
 from dr_perception.data.bop import BopScene
 from dr_perception.geometry.frame import Frame
-from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh import Mesh, drop_degenerate_faces, weld
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import exp_so3, make_transform
+from dr_perception.geometry.se3 import exp_so3, make_transform, transform_points
 from dr_perception.geometry.symmetry import Symmetries
 
 Array = NDArray[np.float64]
@@ -24,6 +24,7 @@ _RATE_HZ = 30.0
 _TURN_RAD_S = np.pi / 2.0
 _TILT_RAD = 0.7
 _DISTANCE_M = 0.5
+_BOLTS_M = 0.034
 
 
 @dataclass(frozen=True)
@@ -65,27 +66,36 @@ def turning(count: int) -> list[Array]:
     return [tilted @ turned(_TURN_RAD_S / _RATE_HZ * k) for k in range(count)]
 
 
-def flange(fold: int = 6, segments: int = 180) -> ObjectModel:
-    """A flange of 90 mm with lugs of 4 mm and a hub with a bore, alike after each ``fold``-th of a turn.
+def flange(fold: int = 6, segments: int = 96) -> ObjectModel:
+    """A round flange of 90 mm with a hub, a bore and bolt heads, alike after each ``fold``-th of a turn.
 
-    Its outline alone shows the turn. The symmetry is declared, so that a turn by a whole lug is right.
+    Its bolt heads, 10 mm wide and 5 mm high, alone show the turn. The symmetry is declared, so that a turn by
+    whole bolts is right.
     """
+    ring = [(0.012, 0.0), (0.045, 0.0), (0.045, 0.010), (0.022, 0.010), (0.022, 0.028), (0.012, 0.028)]
+    bolt = [(0.0, 0.008), (0.005, 0.008), (0.005, 0.015), (0.0, 0.015)]
+    turns = [turned(2.0 * np.pi * k / fold) for k in range(fold)]
+    parts = [_revolved(ring, segments)]
+    vertices, faces = _revolved(bolt, segments // fold)
+    parts += [(transform_points(T, vertices + np.array([_BOLTS_M, 0.0, 0.0])), faces) for T in turns]
+    starts = np.cumsum([0, *(len(v) for v, _ in parts)])
+    joined = np.concatenate([f + start for (_, f), start in zip(parts, starts[:-1], strict=True)])
+    mesh = drop_degenerate_faces(Mesh(np.concatenate([v for v, _ in parts]), joined))
+    return ObjectModel("flange", weld(mesh), Symmetries(np.array(turns[1:])))
+
+
+def _revolved(profile: Sequence[tuple[float, float]], segments: int) -> tuple[Array, NDArray[np.int32]]:
+    """Vertices and faces of a closed profile (radius, height), counter-clockwise, turned about z."""
     angle = 2.0 * np.pi * np.arange(segments) / segments
-    lug = 0.045 - 0.002 * (1.0 - np.cos(fold * angle))
-    profile = [(0.012, 0.0), (lug, 0.0), (lug, 0.010), (0.022, 0.010), (0.022, 0.028), (0.012, 0.028)]
-    rings = [
-        np.column_stack([r * np.cos(angle), r * np.sin(angle), np.full(segments, z)]) for r, z in profile
-    ]
+    circle = np.column_stack([np.cos(angle), np.sin(angle)])
+    rings = [np.column_stack([r * circle, np.full(segments, z)]) for r, z in profile]
     i = np.arange(segments)
     j = (i + 1) % segments
     faces = []
     for a in range(len(profile)):
-        b = (a + 1) % len(profile)
-        p, q = a * segments, b * segments
+        p, q = a * segments, (a + 1) % len(profile) * segments
         faces += [np.column_stack([p + i, p + j, q + j]), np.column_stack([p + i, q + j, q + i])]
-    mesh = Mesh(np.concatenate(rings), np.concatenate(faces).astype(np.int32))
-    turns = [turned(2.0 * np.pi * k / fold) for k in range(1, fold)]
-    return ObjectModel("flange", mesh, Symmetries(np.array(turns)))
+    return np.concatenate(rings), np.concatenate(faces).astype(np.int32)
 
 
 def turned(angle_rad: float) -> Array:
