@@ -155,3 +155,30 @@ def test_heavy_libraries_are_imported_inside_functions() -> None:
 )
 def test_the_reader_of_imports_sees_them(source: str, names: list[str]) -> None:
     assert [name for _, name in imports(ast.parse(source))] == names
+
+
+MUTABLE = {"dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "bytearray"}
+MUTABLE |= {"WeakKeyDictionary", "WeakValueDictionary", "WeakSet"}
+
+
+def _is_mutable(value: ast.expr) -> bool:
+    """Whether an expression makes an empty container: one that is to be filled."""
+    if isinstance(value, ast.Call):
+        made = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+        return made in MUTABLE and not value.args
+    return isinstance(value, ast.Dict | ast.List | ast.Set) and not ast.unparse(value)[1:-1]
+
+
+@pytest.mark.parametrize("room", CORE)
+def test_no_module_holds_state(room: str) -> None:
+    """State belongs to objects: of what a module holds, threads would see what others do with it."""
+    found = []
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                if _is_mutable(node.value):
+                    found.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+        writes = [node for node in ast.walk(tree) if isinstance(node, ast.Global)]
+        found += [f"{path.name}:{node.lineno}: {ast.unparse(node)}" for node in writes]
+    assert not found, found

@@ -166,11 +166,14 @@ def _radial_table(model: str, coefficients: tuple[float, ...]) -> tuple[_Array, 
     limit = min(np.arctan(valid_radius(model, coefficients)), np.pi / 2 - 1e-6)
     theta = np.linspace(0.0, limit, _TABLE_SIZE)
     if model == "equidistant":
-        return theta, _theta_polynomial(coefficients)(theta)
-    k1, k2, _, _, k3, k4, k5, k6 = _brown(coefficients)
-    r = np.tan(theta)
-    r2 = r * r
-    return theta, r * (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+        radii = _theta_polynomial(coefficients)(theta)
+    else:
+        k1, k2, _, _, k3, k4, k5, k6 = _brown(coefficients)
+        r = np.tan(theta)
+        r2 = r * r
+        radii = r * (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    theta.flags.writeable = radii.flags.writeable = False  # they are kept, and all threads read them
+    return theta, radii
 
 
 def undistort(model: str, coefficients: tuple[float, ...], xd: _Array) -> _Array:
