@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dr_perception.device.shared_tables import SharedTables
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.symmetry import Symmetries
 
 _MESH_ARRAYS = ("vertices", "faces", "vertex_colors", "corner_uv", "texture")
+_digests: SharedTables[Mesh, str] = SharedTables()
 
 
 def content_key(
@@ -27,9 +29,7 @@ def content_key(
         rooms: Folders of this package whose code makes the tables.
         symmetries: Declared symmetries, where they matter.
     """
-    digest = hashlib.sha256()
-    for name in _MESH_ARRAYS:
-        _update(digest, name, getattr(mesh, name))
+    digest = hashlib.sha256(_digests.get(mesh, None, lambda: _mesh_digest(mesh)).encode())
     if symmetries is not None:
         _update(digest, "discrete", symmetries.discrete)
         for axis in symmetries.continuous:
@@ -42,6 +42,13 @@ def content_key(
 def model_key(model: ObjectModel, settings: Iterable[object], rooms: tuple[str, ...]) -> str:
     """`content_key` of a model with its symmetries; its name does not matter."""
     return content_key(model.mesh, settings, rooms, model.symmetries)
+
+
+def _mesh_digest(mesh: Mesh) -> str:
+    digest = hashlib.sha256()
+    for name in _MESH_ARRAYS:
+        _update(digest, name, getattr(mesh, name))
+    return digest.hexdigest()
 
 
 def _update(digest: hashlib._Hash, name: str, array: np.ndarray | None) -> None:

@@ -80,6 +80,11 @@ class Store:
         """Where tables are or would be."""
         return None if self.folder is None else self.folder / f"{kind}-{key[:32]}.npz"
 
+    def has(self, kind: str, key: str) -> bool:
+        """Whether a file of these tables is there."""
+        path = self.path(kind, key)
+        return path is not None and path.is_file()
+
     def get(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Tables from the folder, or made and put there.
 

@@ -26,9 +26,10 @@ class Session:
     unused goes beyond `KEPT_PER_OWNER`.
     """
 
-    def __init__(self) -> None:
-        """Nothing is kept yet."""
+    def __init__(self, max_owners: int | None = None) -> None:
+        """Nothing is kept yet; beyond ``max_owners`` what the longest unused owner has goes."""
         self._lock = threading.RLock()
+        self._max_owners = max_owners
         self._kept: weakref.WeakKeyDictionary[object, dict[str, OrderedDict[Hashable, object]]]
         self._kept = weakref.WeakKeyDictionary()
 
@@ -53,7 +54,10 @@ class Session:
             make: Makes it.
         """
         with self._lock:
-            kept = self._kept.setdefault(owner, {}).setdefault(kind, OrderedDict())
+            self._kept[owner] = self._kept.pop(owner, {})  # the last one used is the last
+            while self._max_owners is not None and len(self._kept) > self._max_owners:
+                del self._kept[next(iter(self._kept))]
+            kept = self._kept[owner].setdefault(kind, OrderedDict())
             if key not in kept:
                 kept[key] = make()
                 while len(kept) > KEPT_PER_OWNER:

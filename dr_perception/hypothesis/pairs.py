@@ -54,6 +54,13 @@ def pair_arrays(model: ObjectModel, store: Store | None = None) -> Arrays:
     return (store or default_store()).get("pairs", content_key(model.mesh, (), _ROOMS), lambda: _build(model))
 
 
+def provide_pair_model(model: ObjectModel, device: wp.Device) -> None:
+    """Make sure that `pair_model` answers soon: from the disk, else from memory."""
+    arrays = pair_arrays(model)
+    if not default_store().has("pairs", content_key(model.mesh, (), _ROOMS)):
+        _tables.get(model.mesh, str(device), lambda: _upload(arrays, device))
+
+
 def _build(model: ObjectModel) -> Arrays:
     """The table on the host; made on the CPU, so that it is the same whatever device uses it."""
     points, normals, _ = sample_surface(model.mesh, _CANDIDATES, np.random.default_rng(0))

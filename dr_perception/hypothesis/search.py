@@ -15,13 +15,15 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.device.session import current_session
+from dr_perception.device.threads import WARP_LOCK
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
+from dr_perception.hypothesis import color_kernels, judge_kernels, pair_kernels
 from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch
 from dr_perception.hypothesis.instances import different_instances, explained_pixels
-from dr_perception.hypothesis.pairs import pair_model
+from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
 from dr_perception.hypothesis.rank import Shares, rank, summarise
 from dr_perception.hypothesis.region import check_region, region_of
@@ -30,7 +32,7 @@ from dr_perception.hypothesis.scene import Region, SearchScene, prepare_scene
 from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.hypothesis.seeds import from_belief, from_places, from_views, from_votes, snapped
 from dr_perception.hypothesis.spin import spin_by_color
-from dr_perception.hypothesis.tables import SearchModel, search_model
+from dr_perception.hypothesis.tables import SearchModel, provide_search_model, search_model
 
 _SPUN = 3
 
@@ -161,6 +163,20 @@ def prepare_search(
     count = max(config.finalists, 2)
     with current_session():
         batch_refiner(model, BatchSettings(camera, config.refiner, config.stages, count, str(where)))
+
+
+def provide_search(model: ObjectModel, config: SearchConfig, device: wp.DeviceLike) -> None:
+    """Make sure that a search for a model can begin soon, without holding the memory that it will work with.
+
+    Tables are on the disk afterwards (in memory where they cannot be stored) and kernels are loaded.
+    """
+    where = wp.get_device(device)
+    provide_search_model(model, config.body.mesh_error, where)
+    provide_pair_model(model, where)
+    with WARP_LOCK:
+        wp.load_module(judge_kernels, device=where)
+        wp.load_module(color_kernels, device=where)
+        wp.load_module(pair_kernels, device=where)
 
 
 @dataclass(frozen=True)

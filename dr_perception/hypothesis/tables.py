@@ -89,6 +89,14 @@ def search_arrays(model: ObjectModel, mesh_error: float, store: Store | None = N
     return (store or default_store()).get("search", key, lambda: _build(model, mesh_error, store))
 
 
+def provide_search_model(model: ObjectModel, mesh_error: float, device: wp.Device) -> None:
+    """Make sure that `search_model` answers soon: from the disk, else from memory."""
+    arrays = search_arrays(model, mesh_error)
+    if not default_store().has("search", model_key(model, (mesh_error,), _ROOMS)):
+        key = (model.symmetries, mesh_error, str(device))
+        _models.get(model.mesh, key, lambda: _upload(arrays, device))
+
+
 def sphere_directions(count: int) -> NDArray[np.float64]:
     """Evenly spread unit vectors (count, 3) on a Fibonacci lattice (Gonzalez 2010)."""
     k = np.arange(count) + 0.5

@@ -19,7 +19,7 @@ from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import local, retract
 from dr_perception.hypothesis.batch import BatchRefiner, BatchSettings, batch_refiner
 from dr_perception.hypothesis.result import PoseEstimate
-from dr_perception.hypothesis.search import Prior, prepare_search, search_poses
+from dr_perception.hypothesis.search import Prior, prepare_search, provide_search, search_poses
 from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.measure.config import StageConfig
 from dr_perception.tracking.namesakes import others_than
@@ -43,9 +43,15 @@ class Pursuer:
     device: wp.DeviceLike
 
     def prepare(self, model: ObjectModel, camera: Camera) -> None:
-        """Make everything that is kept of a model, so that nothing has to be captured later."""
-        prepare_search(model, camera, self.search, self.device)
-        self.refiner(model, camera)
+        """Make what a search cannot make soon; on a GPU everything that is kept of a model.
+
+        A GPU's captures would take in what the tracker launches meanwhile, so nothing may be captured later.
+        """
+        if wp.get_device(self.device).is_cuda:
+            prepare_search(model, camera, self.search, self.device)
+            self.refiner(model, camera)
+        else:
+            provide_search(model, self.search, self.device)
 
     def refiner(self, model: ObjectModel, camera: Camera) -> BatchRefiner:
         """Buffers that follow the candidates."""

@@ -27,6 +27,8 @@ from dr_perception.tracking.config import RecoveryConfig
 from dr_perception.tracking.pursuit import Pursuer, Pursuit
 
 _Outcome = TypeVar("_Outcome")
+_KEPT_MODELS = 3
+"""Models whose scratch for searches is kept; 12 MB each, made in 0.1 s."""
 _LEAST_MEASURED = 0.02
 _RIVAL_SIGMA = np.repeat([0.03, 1.5], 3)
 
@@ -103,14 +105,15 @@ class Recovery:
         """Nothing is searched for yet."""
         self._config = config
         self._pursuer = Pursuer(search, config.candidates, device)
-        self._session = Session()
+        # On a GPU nothing that was captured before tracking began may have to be captured again.
+        self._session = Session(None if wp.get_device(device).is_cuda else _KEPT_MODELS)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="search")
         self._request: _Request | None = None
         self._failed: RuntimeError | None = None
         self._attempts: dict[str, int] = {}
 
     def prepare(self, model: ObjectModel, camera: Camera) -> None:
-        """Make all that searches for a model keep now, so that the first is as fast as the next."""
+        """Make now what a search for a model would have to wait for."""
         if self._config.search:
             self.run(self._pursuer.prepare, model, camera)
 

@@ -129,3 +129,13 @@ def test_a_table_that_could_not_be_made_is_tried_again() -> None:
     with pytest.raises(ZeroDivisionError):
         tables.get(owner, 1, lambda: 1 // 0)
     assert tables.get(owner, 1, lambda: 2) == 2
+
+
+def test_what_the_longest_unused_owner_has_goes() -> None:
+    session = Session(max_owners=2)
+    owners = [Owner() for _ in range(3)]
+    made = [session.scratch(owner, "kind", 1, list) for owner in owners[:2]]
+    assert session.scratch(owners[0], "kind", 1, list) is made[0]
+    session.scratch(owners[2], "kind", 1, list)
+    assert session.scratch(owners[0], "kind", 1, list) is made[0]
+    assert session.scratch(owners[1], "kind", 1, list) is not made[1]
