@@ -193,6 +193,8 @@ def _keeps_topology(
 ) -> NDArray[np.bool_]:
     """Whether only the faces at an edge connect its ends (Dey et al. 1999, the link condition).
 
+    No third vertex may be a neighbour of both, and no third edge may make a face with each.
+
     Args:
         faces: All faces.
         chosen: Edges (N, 2) that share no vertex.
@@ -207,4 +209,11 @@ def _keeps_topology(
     pairs = owner[both[:, 0]] * num_vertices + both[:, 1]
     common = np.unique(pairs, return_counts=True)
     twice = common[0][common[1] == 2] // num_vertices
-    return np.bincount(twice, minlength=len(chosen)) == counts
+    good = np.bincount(twice, minlength=len(chosen)) == counts
+    at = owner[faces]
+    one = (at >= 0).sum(axis=1) == 1
+    far = np.sort(np.where(at[one] >= 0, -1, faces[one]), axis=1)[:, 1:]
+    sides = (at[one].max(axis=1) * num_vertices + far[:, 0]) * num_vertices + far[:, 1]
+    found, times = np.unique(sides, return_counts=True)
+    good[found[times > 1] // num_vertices**2] = False
+    return good

@@ -35,7 +35,7 @@ FORMAT = 1
 MAX_BYTES = 1 << 30
 """Of all files of a folder; the longest unused ones go beyond it. A model takes 4 to 20 MB."""
 _KEY = "key"
-_DAMAGE = (OSError, ValueError, EOFError, KeyError, struct.error, zipfile.BadZipFile, NotImplementedError)
+_DAMAGE = (ValueError, EOFError, KeyError, struct.error, zipfile.BadZipFile, NotImplementedError)
 """What reading a file raises that is no file of this store, or not any more."""
 _log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def read_arrays(path: Path, key: str) -> dict[str, NDArray[Any]] | None:
         arrays = _read(path)
         if arrays.pop(_KEY).tobytes() != key.encode():
             raise ValueError("it belongs to other tables")
-    except FileNotFoundError:
+    except OSError:  # not there, or not to be read
         return None
     except _DAMAGE as error:
         _log.warning("%s is not used and made anew: %s", path, error)
