@@ -256,6 +256,49 @@ def fit(
 
 
 @cli.command()
+@click.argument("models", type=path_type, nargs=-1, required=True)
+@click.option("--unit", type=click.Choice(UNITS), help="Unit of the meshes, if not stated beside them.")
+@click.option(
+    "--cache", type=path_type, help="Folder for what is prepared; by default the one that tracking looks in."
+)
+@_with_config
+def prepare(
+    models: tuple[Path, ...],
+    unit: str | None,
+    cache: Path | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Prepare CAD models, so that tracking and fitting begin at once.
+
+    MODELS are mesh files or folders of them. What is made of a model (simplified mesh, search tables) is kept
+    by its content; a program finds it there if DR_PERCEPTION_CACHE names the folder. Files may be removed at
+    any time.
+    """
+    import time
+
+    from dr_perception.body.store import ENVIRONMENT, Store, default_folder
+    from dr_perception.data.models import load_model, load_models
+    from dr_perception.hypothesis.prepare import prepare_model
+
+    _quiet_warp()
+    config = _config("prepare", config_file, overrides)
+    folder = cache or default_folder()
+    if folder is None:
+        raise ValueError(f"{ENVIRONMENT} is off: name a folder with --cache")
+    for path in models:
+        found = load_models(path, unit) if path.is_dir() else {"": load_model(path, unit)}
+        for model in found.values():
+            store = Store(folder, must_write=True)
+            begin = time.perf_counter()
+            tables = prepare_model(model, config.body.mesh_error, store)
+            faces = f"{len(model.mesh.faces)} faces, {len(tables['body']['faces'])} after simplification"
+            kinds = ", ".join(store.made) if store.made else "nothing: all was there"
+            click.echo(f"{model.name}: {faces}; made {kinds} ({time.perf_counter() - begin:.1f} s)")
+    click.echo(f"prepared in {folder}")
+
+
+@cli.command()
 @click.argument("model", type=path_type)
 @click.option("--out", required=True, type=path_type, help="The picture (PNG or JPEG).")
 @click.option("--unit", type=click.Choice(UNITS), help="Unit of the mesh, if not stated beside it.")

@@ -45,6 +45,7 @@ USED_BY = {
     "replay": ("sensor", "body", "search", "tracker", "camera", "models.names", "models.unit", "init.method"),
     "track": ("sensor", "body", "search", "tracker", "camera", "models.names", "models.unit"),
     "fit": ("sensor", "body", "search", "fit", "camera"),
+    "prepare": ("body.mesh_error",),
 }
 """Settings and groups that the programs use; a file may hold those of several, an override may not."""
 

@@ -68,12 +68,21 @@ def _store_at(folder: Path | None) -> Store:
 
 
 class Store:
-    """Tables by kind and key in one folder."""
+    """Tables by kind and key in one folder.
 
-    def __init__(self, folder: Path | None, max_bytes: int = MAX_BYTES) -> None:
-        """Use a folder, made when it is first written to; None keeps nothing."""
+    Attributes:
+        made: Kinds of the tables that had to be made, in order.
+    """
+
+    def __init__(self, folder: Path | None, max_bytes: int = MAX_BYTES, must_write: bool = False) -> None:
+        """Use a folder, made when it is first written to; None keeps nothing.
+
+        With ``must_write`` a folder that cannot be written is an error instead of a warning.
+        """
         self.folder = folder
+        self.made: list[str] = []
         self._max_bytes = max_bytes
+        self._must_write = must_write
         self._has_warned = False
 
     def path(self, kind: str, key: str) -> Path | None:
@@ -100,6 +109,7 @@ class Store:
         if found is not None:
             return found
         arrays = make()
+        self.made.append(kind)
         self._write(path, {**arrays, _KEY: _key_array(kind, key)})
         return arrays
 
@@ -109,6 +119,8 @@ class Store:
             write_arrays(path, arrays)
             self._make_room(path)
         except OSError as error:
+            if self._must_write:
+                raise
             if not self._has_warned:
                 self._has_warned = True
                 _log.warning(

@@ -42,7 +42,7 @@ def run(*arguments: object, code: int = 0) -> str:
 
 def test_help_names_every_command():
     text = run("--help")
-    for command in ("demo", "fit", "track", "replay", "evaluate", "render", "doctor"):
+    for command in ("demo", "fit", "track", "replay", "evaluate", "prepare", "render", "doctor"):
         assert command in text
         assert "Usage" in run(command, "--help")
 

@@ -141,7 +141,7 @@ def test_what_is_shared_is_said_once(key):
 
 
 def test_settings_that_a_program_ignores_are_refused():
-    assert {program for program in USED_BY} == {"tracker_node", "replay", "track", "fit"}
+    assert {program for program in USED_BY} == {"tracker_node", "replay", "track", "fit", "prepare"}
     with pytest.raises(
         ValueError, match=r"replay does not use the setting 'node\.queue_depth'; it uses sensor"
     ):
