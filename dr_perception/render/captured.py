@@ -34,19 +34,25 @@ class CapturedRender:
     """
 
     def __init__(
-        self, chunk: pipeline.Chunk, refresh: Callable[[], None], loss: Loss | None, differentiable: bool
+        self,
+        chunk: pipeline.Chunk,
+        refresh: Callable[[], None],
+        outdated: Callable[[], bool],
+        loss: Loss | None,
+        differentiable: bool,
     ) -> None:
         """Run once and capture; called by `Renderer.capture`.
 
         Args:
             chunk: All views, with a workspace and a launcher of its own.
             refresh: Launches what depends on parameters that change, before anything is drawn.
+            outdated: Whether what was captured does not hold for the poses as they are now.
             loss: What runs between the two passes of `step`.
             differentiable: Whether there is a backward pass.
         """
         self.images = chunk.results
         self.loss: wp.array | None = None
-        self._chunk, self._refresh, self._evaluate = chunk, refresh, loss
+        self._chunk, self._refresh, self._outdated, self._evaluate = chunk, refresh, outdated, loss
         self._differentiable = differentiable
         self._grads = Images(**{f.name: _grad(getattr(chunk.results, f.name)) for f in fields(Images)})
         self._tape: wp.Tape | None = None
@@ -97,8 +103,11 @@ class CapturedRender:
         self._step = capture([self._step_eager], device) if self._has_step else None
 
     def _settle(self, again: Callable[[], None]) -> None:
-        """Run again and capture anew if the outline outgrew its room, which only a CPU tells for nothing."""
-        if self._chunk.wants_outline and self._chunk.work.outgrown():
+        """Run again and capture anew if the outline outgrew its room, or the object moved to the near plane.
+
+        Only a CPU tells that for nothing.
+        """
+        if (self._chunk.wants_outline and self._chunk.work.outgrown()) or self._outdated():
             again()
             self._capture()
 

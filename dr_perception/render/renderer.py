@@ -186,8 +186,15 @@ class Renderer:
         fine, drawn = self._drawn(request)
         box = crop_box(drawn, fine.image_size)
         work = Workspace(arrays, _workspace_key(fine, box, views), self.device)
+        work.may_cull = self.device.is_cpu  # elsewhere nobody looks at poses between replays
         chunk = self._assemble(request, work, Launcher(self.device), 0, views)
-        return CapturedRender(chunk, lambda: self._prepare(chunk, box), loss, bool(parameters.requires_grad))
+        return CapturedRender(
+            chunk,
+            lambda: self._prepare(chunk, box),
+            lambda: work.cull and not self._may_cull(chunk),
+            loss,
+            bool(parameters.requires_grad),
+        )
 
     def _scene_arrays(self, scene: Scene) -> SceneArrays:
         key = tuple((id(i.mesh), i.material.crease_angle_rad) for i in scene.instances)
@@ -306,8 +313,8 @@ class Renderer:
             distorted = bool(np.any(p.camera_models.numpy() != 0))
             shape = w.rays.shape if distorted else (0, 0, 0)
             w.ideal_positions = wp.zeros(shape, dtype=wp.vec2, device=self.device) if distorted else None
-        # Poses may have been written since: what moved to the near plane is looked into.
-        w.cull = a.topology.closed and _all_in_front(p, a.topology.radius, c.options.near)
+        if not c.launcher.capturing:
+            w.cull = self._may_cull(c)
         if c.target is not None and (not same or live):
             enlarge(c.launcher, c.target, p)
         if not same or live:
@@ -323,6 +330,15 @@ class Renderer:
                 [p.vertices, a.mesh_faces, a.group_start, a.group_faces, w.normals],
             )  # fmt: skip
         w.prepared_for = (p, box)
+
+    def _may_cull(self, c: pipeline.Chunk) -> bool:
+        """Whether no back face is seen at the poses as they are; near the near plane it may be."""
+        topology = c.arrays.topology
+        return (
+            c.work.may_cull
+            and topology.closed
+            and _all_in_front(c.parameters, topology.radius, c.options.near)
+        )
 
     def _record(self, request: _Request, width: int, height: int) -> None:
         tape = active_tape()

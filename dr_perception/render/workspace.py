@@ -96,6 +96,8 @@ class Workspace:
         self.prepared_for: tuple | None = None
         self.cull = False
         """Whether back faces are left out."""
+        self.may_cull = True
+        """Whether they may be at all: a graph that nobody looks after draws them."""
         self.samples: tuple[object, Images] | None = None
         """Images of the samples of a supersampled render, and what they were made for."""
         self.token: object = None

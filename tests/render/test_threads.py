@@ -89,6 +89,15 @@ def test_a_pose_that_is_written_to_the_near_plane_is_drawn_as_by_a_new_renderer(
     assert bits(images) == bits(Renderer("cpu").render(scene, parameters))
 
 
+def test_a_captured_render_of_a_pose_written_to_the_near_plane_is_that_of_a_new_renderer() -> None:
+    renderer, scene = Renderer("cpu"), Scene([Instance(box(), pose(0.3))])
+    parameters = renderer.parameters(scene, CAMERA)
+    captured = renderer.capture(scene, parameters)
+    for z in (0.3, 0.02, 0.3):
+        parameters.t_world_obj.assign(np.float32([[[0.0, 0.0, z]]]))
+        assert bits(captured.draw()) == bits(Renderer("cpu").render(scene, parameters))
+
+
 def test_more_scenes_than_are_kept_are_drawn_as_by_a_new_renderer() -> None:
     used = Renderer("cpu")
     for rows in [*range(8, 28), 8]:
