@@ -61,11 +61,17 @@ class Layout:
         try:
             return np.array([self._spans[name] for name in names], dtype=np.intp)
         except KeyError as error:
-            raise KeyError(f"unknown block {error.args[0]!r}; the graph has {list(self.names)}") from None
+            raise self._unknown(error) from None
+
+    def _unknown(self, error: KeyError) -> KeyError:
+        return KeyError(f"unknown block {error.args[0]!r}; the graph has {list(self.names)}")
 
     def span(self, names: Iterable[str]) -> Indices:
         """Unknowns of blocks of any lengths, one after the other."""
-        return np.concatenate([np.zeros(0, dtype=np.intp), *(self.columns([name])[0] for name in names)])
+        try:
+            return np.array([row for name in names for row in self._spans[name]], dtype=np.intp)
+        except KeyError as error:
+            raise self._unknown(error) from None
 
     def without(self, names: Iterable[str]) -> Layout:
         """The same with some blocks taken out."""

@@ -124,7 +124,8 @@ class Chain:
         """Unknowns (n, m) of all links, in their order."""
         parts = [link.columns(layout) for link in self.links]
         n = max(len(part) for part in parts)
-        return np.concatenate([np.broadcast_to(part, (n, part.shape[1])) for part in parts], axis=1)
+        shared = [part if len(part) == n else np.repeat(part, n, axis=0) for part in parts]
+        return np.concatenate(shared, axis=1)
 
     def evaluate(self, values: Values, columns: Indices) -> tuple[Array, Array]:
         """Poses (n, 4, 4) and derivatives (n, 6, m) of their tangents by the unknowns (n, m)."""
@@ -145,7 +146,7 @@ class Chain:
                 A[:, :, first : first + k] = turned.reshape(len(turned), 6, k)
             first += k
         assert T is not None
-        return (T if len(T) == n else np.broadcast_to(T, (n, 4, 4))), A
+        return (T if len(T) == n else np.repeat(T, n, axis=0)), A
 
     def select(self, mask: Mask) -> Chain:
         """The chain for some of its factors."""

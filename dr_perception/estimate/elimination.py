@@ -27,6 +27,13 @@ def inverse(A: Array) -> Array:
     return np.asarray(np.linalg.inv(A), dtype=np.float64)
 
 
+def others(size: int, gone: Indices) -> Indices:
+    """The rows of a matrix that are not among some, in order."""
+    stay = np.ones(size, dtype=bool)
+    stay[gone] = False
+    return np.flatnonzero(stay)
+
+
 class OpenDirection(ValueError):
     """A normal matrix is singular: the factors leave an unknown open, whose index is the argument."""
 
@@ -79,13 +86,13 @@ class Schur:
             OpenDirection: If the matrix is singular to rounding.
         """
         gone = self._gone = eliminated.reshape(-1)
-        rest = self._rest = np.delete(np.arange(len(H)), gone)
+        rest = self._rest = others(len(H), gone)
         E = H[eliminated[:, :, None], eliminated[:, None, :]]
         _require(_pivots(E), H.diagonal()[eliminated], E, eliminated)
         self._E_inverse = inverse(E)
-        C = H[np.ix_(gone, rest)]
+        C = H[gone[:, None], rest]
         self._Y = self._within(C)
-        self._S = Dense(H[np.ix_(rest, rest)] - C.T @ self._Y, H.diagonal()[rest], rest)
+        self._S = Dense(H[rest[:, None], rest] - C.T @ self._Y, H.diagonal()[rest], rest)
 
     def _within(self, B: Array) -> Array:
         """``E^-1 B`` for rows of the eliminated blocks."""

@@ -224,13 +224,18 @@ class Belief:
 
     def evaluate(self, values: Values, columns: Indices) -> tuple[Array, Array]:
         """Errors (1, m), derivatives (1, m, m)."""
+        if values is self.mean:
+            return np.zeros((1, columns.shape[1])), np.eye(columns.shape[1])[None]
         n = 6 * len(self.mean.T)
         xi = tangents(self.mean.T, values.T[columns[0, :n:6] // 6])
-        e = np.concatenate([xi.reshape(-1), values.vectors_at(columns[0, n:]) - self.mean.x])
-        J = np.eye(len(e))
+        e = xi.reshape(1, -1)
+        if len(self.mean.x):
+            e = np.concatenate([e, values.vectors_at(columns[:, n:]) - self.mean.x], axis=1)
+        J = np.zeros((1, *self.quadratic.H.shape[1:]))
+        J[0].reshape(-1)[:: J.shape[1] + 1] = 1.0
         turns = np.arange(n).reshape(-1, 6)[:, 3:]
-        J[turns[:, :, None], turns[:, None, :]] = log_jacobian(xi[:, 3:])
-        return e[None], J[None]
+        J[0, turns[:, :, None], turns[:, None, :]] = log_jacobian(xi[:, 3:])
+        return e, J
 
     def select(self, mask: Mask) -> Belief:
         """The factor itself: a belief is one."""

@@ -99,8 +99,13 @@ class Graph:
         self.columns = tuple(group.columns(layout) for group in self.factors)
         self._eliminated = self._independent(tuple(eliminate))
         N = layout.size
-        self._gradient_places = [c.reshape(-1) for c in self.columns]
-        self._matrix_places = [(c[:, :, None] * N + c[:, None, :]).reshape(-1) for c in self.columns]
+        # A row of the normal equations is a row of the matrix and an entry of the gradient.
+        self._places = tuple(
+            np.concatenate(
+                [(c[:, :, None] * (N + 1) + c[:, None, :]).reshape(-1), c.reshape(-1) * (N + 1) + N]
+            )
+            for c in self.columns
+        )
 
     def _independent(self, names: tuple[str, ...]) -> Indices | None:
         if not names:
@@ -125,8 +130,13 @@ class Graph:
     def assemble(self, terms: Mapping[int, Term]) -> tuple[Array, Array]:
         """Matrix (N, N) and gradient (N,) of the terms of some groups, by the group's number."""
         N = self.layout.size
-        H = _sums([(self._matrix_places[i], term.H) for i, term in terms.items()], N * N)
-        return H.reshape(N, N), _sums([(self._gradient_places[i], term.g) for i, term in terms.items()], N)
+        if not terms:
+            return np.zeros((N, N)), np.zeros(N)
+        entries = [part.reshape(-1) for term in terms.values() for part in (term.H, term.g)]
+        places = np.concatenate([self._places[i] for i in terms])
+        sums: Array = np.bincount(places, np.concatenate(entries), N * (N + 1)).astype(np.float64, copy=False)
+        rows = sums.reshape(N, N + 1)
+        return np.ascontiguousarray(rows[:, :N]), rows[:, N]
 
     def _term(self, i: int, values: Values) -> Term:
         """What one group adds."""
@@ -134,8 +144,8 @@ class Graph:
         quadratic = self.factors[i].quadratic
         pull, chi2 = quadratic.pulled(e)
         H, limit = quadratic.H, quadratic.outlier_chi2
-        objective = float(chi2.sum())
-        if chi2.max(initial=0.0) > limit:
+        objective = float(np.add.reduce(chi2))
+        if limit < np.inf and chi2.max(initial=0.0) > limit:
             far = np.maximum(chi2 / limit, 1.0)
             H, pull = H / far[:, None, None], pull / far[:, None]
             objective = float((np.minimum(chi2, limit) + limit * np.log(far)).sum())
@@ -222,7 +232,8 @@ class Solution:
             ValueError: If the factors leave something open.
         """
         rows = self.graph.layout.span(names)
-        return self.inverse[np.ix_(rows, rows if others is None else self.graph.layout.span(others))]
+        columns = rows if others is None else self.graph.layout.span(others)
+        return self.inverse[rows[:, None], columns]
 
     def poses_of(self, chain: Chain) -> tuple[Array, Array]:
         """Poses (n, 4, 4) of a chain and their covariances (n, 6, 6), along the axes of its parent."""
@@ -240,12 +251,3 @@ class Solution:
         scale = 1.0 / np.sqrt(np.maximum(H.diagonal(), _LEAST_INFORMATION))
         values, vectors = np.linalg.eigh(H * scale[:, None] * scale)
         return np.asarray(scale[:, None] * vectors[:, values <= share * values[-1]])
-
-
-def _sums(parts: list[tuple[Indices, Array]], size: int) -> Array:
-    """Sums (size,) of the entries that go to one place."""
-    if not parts:
-        return np.zeros(size)
-    places, entries = zip(*parts, strict=True)
-    flat = np.concatenate([entry.reshape(-1) for entry in entries])
-    return np.asarray(np.bincount(np.concatenate(places), flat, size), dtype=np.float64)

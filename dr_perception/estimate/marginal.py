@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.estimate.blocks import Indices, Values
+from dr_perception.estimate.elimination import others
 from dr_perception.estimate.factors import Belief, Factors, Quadratic
 from dr_perception.estimate.graph import Graph, Linearised
 
@@ -35,14 +36,19 @@ def eliminate(H: Array, g: Array, gone: Indices) -> tuple[Array, Array]:
     Returns:
         Matrix and gradient of the others, in their order.
     """
-    rest = np.delete(np.arange(len(H)), gone)
-    E, C = H[np.ix_(gone, gone)], H[np.ix_(gone, rest)]
+    rest = others(len(H), gone)
+    E, C = H[gone[:, None], gone], H[gone[:, None], rest]
+    half = _root_of_inverse(E)
+    Y = half @ C
+    return H[rest[:, None], rest] - Y.T @ Y, g[rest] - Y.T @ (half @ g[gone])
+
+
+def _root_of_inverse(E: Array) -> Array:
+    """``W`` (k, n) with ``W^T W`` the inverse of E (n, n) in the k directions that are known."""
     scale = 1.0 / np.sqrt(np.maximum(E.diagonal(), np.finfo(np.float64).tiny))
     values, vectors = np.linalg.eigh(E * scale[:, None] * scale)
     known = values > _OPEN * values.max(initial=0.0)
-    half = (scale[:, None] * vectors[:, known] / np.sqrt(values[known])).T
-    Y = half @ C
-    return H[np.ix_(rest, rest)] - Y.T @ Y, g[rest] - Y.T @ (half @ g[gone])
+    return np.asarray((scale[:, None] * vectors[:, known] / np.sqrt(values[known])).T)
 
 
 def belief(

@@ -29,14 +29,18 @@ def cross_matrix(w: Array) -> Array:
     return (w @ _HAT).reshape(*w.shape, 3)
 
 
+def _largest(a: Array) -> float:
+    return float(np.maximum.reduce(a, axis=None, initial=-np.inf))
+
+
 def tangents(T_from: Array, T_to: Array) -> Array:
     """Tangents (..., 6) that take poses (..., 4, 4) to others less than half a turn away."""
     R = T_to[..., :3, :3] @ T_from[..., :3, :3].swapaxes(-1, -2)
     xi = np.empty((*R.shape[:-2], 6))
     np.subtract(T_to[..., :3, 3], T_from[..., :3, 3], out=xi[..., :3])
     w = R.reshape(*R.shape[:-2], 9) @ _VEE
-    squared = (w * w).sum(-1, keepdims=True)
-    if squared.max(initial=0.0) < _SMALL_SINE**2 and R[..., 0, 0].min(initial=1.0) > 0.0:
+    squared = np.add.reduce(w * w, axis=-1, keepdims=True)
+    if _largest(squared) < _SMALL_SINE**2 and _largest(-R[..., 0, 0]) < 0.0:
         angle_over_sine = 1.0 + squared * (1.0 / 6.0 + squared * (3.0 / 40.0 + squared * (15.0 / 336.0)))
     else:
         sine = np.maximum(np.sqrt(squared), 1.0e-12)
@@ -66,15 +70,19 @@ def log_jacobian(w: Array) -> Array:
     The inverse of the left Jacobian of SO(3): ``I - hat(w) / 2 + c hat(w)^2`` with
     ``c = (1 - h cot h) / |w|^2``, ``h = |w| / 2`` (Barfoot, State Estimation for Robotics, 2017, 7.1).
     """
-    squared = (w * w).sum(-1)[..., None, None]
-    if squared.max(initial=0.0) < _SMALL_ANGLE_SQUARED:
-        c = 1.0 / 12.0 + squared * (1.0 / 720.0 + squared * (1.0 / 30240.0 + squared / 1209600.0))
-    else:
-        half = 0.5 * np.sqrt(np.maximum(squared, _SMALL_ANGLE_SQUARED))
-        far = (1.0 - half / np.tan(half)) / (4.0 * half * half)
-        near = 1.0 / 12.0 + squared * (1.0 / 720.0 + squared / 30240.0)
-        c = np.where(squared < _SMALL_ANGLE_SQUARED, near, far)
-    return (1.0 - c * squared) * _IDENTITY - 0.5 * cross_matrix(w) + c * (w[..., :, None] * w[..., None, :])
+    W = cross_matrix(w)
+    squared = np.add.reduce(w * w, axis=-1)[..., None, None]
+    return _IDENTITY - 0.5 * W + _half_cotangent(squared) * (W @ W)
+
+
+def _half_cotangent(squared: Array) -> Array:
+    """``(1 - h cot h) / (4 h^2)`` of squared angles ``4 h^2``."""
+    near = 1.0 / 12.0 + squared * (1.0 / 720.0 + squared * (1.0 / 30240.0))
+    if _largest(squared) < _SMALL_ANGLE_SQUARED:
+        return near
+    half = 0.5 * np.sqrt(np.maximum(squared, _SMALL_ANGLE_SQUARED))
+    far = (1.0 - half / np.tan(half)) / (4.0 * half * half)
+    return np.where(squared < _SMALL_ANGLE_SQUARED, near, far)
 
 
 def block_rotation(R: Array) -> Array:
