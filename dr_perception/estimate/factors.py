@@ -20,6 +20,9 @@ from dr_perception.estimate.tangent import log_jacobian, tangents
 
 Array = NDArray[np.float64]
 
+_ROUNDING = 1.0e-6
+"""Share of the information that is rounding: evidence is summed in single precision, 2^-24 a sample."""
+
 
 @dataclass(frozen=True)
 class Quadratic:
@@ -37,11 +40,27 @@ class Quadratic:
     least: Array | None = field(default=None, repr=False)
     """``g^T H^+ g`` (n,): what makes chi^2 zero at the least cost; None with no pull, or no limit."""
 
+    def __post_init__(self) -> None:
+        """Refuse a limit on a chi^2 that would not be zero at the least cost.
+
+        Raises:
+            ValueError: If there is a pull and a limit, but no ``least``.
+        """
+        if self.g is not None and self.least is None and self.outlier_chi2 < np.inf:
+            raise ValueError(f"a pull with outlier_chi2={self.outlier_chi2} needs Quadratic.of_evidence")
+
     @classmethod
     def of_evidence(cls, H: Array, g: Array, outlier_chi2: float = np.inf) -> Quadratic:
-        """Of normal equations ``H`` (n, r, r), ``g`` (n, r), at whose solution chi^2 is zero."""
-        solution = np.linalg.pinv(H, hermitian=True) @ g[..., None]
-        return cls(H, g, outlier_chi2, (g * solution[..., 0]).sum(-1))
+        """Of normal equations ``H`` (n, r, r), ``g`` (n, r), at whose solution chi^2 is zero.
+
+        Directions in which they say nothing, to their rounding, do not count.
+        """
+        scale = 1.0 / np.sqrt(np.maximum(H.diagonal(axis1=-2, axis2=-1), np.finfo(np.float64).tiny))
+        values, vectors = np.linalg.eigh(scale[:, :, None] * H * scale[:, None, :])
+        known = values > _ROUNDING * values[:, -1:]
+        pull = ((scale * g)[:, None, :] @ vectors)[:, 0]
+        least = np.divide(pull**2, values, out=np.zeros_like(pull), where=known)
+        return cls(H, g, outlier_chi2, least.sum(-1))
 
     def pulled(self, e: Array) -> tuple[Array, Array]:
         """Gradient (n, r) by the errors (n, r), and chi^2 (n,)."""

@@ -196,7 +196,7 @@ class Solution:
     graph: Graph
     linearised: Linearised
     converged: bool
-    """Whether a further step would be short against the estimate's own uncertainty."""
+    """Whether a further step, damped if need be, would be short against the estimate's own uncertainty."""
 
     @property
     def values(self) -> Values:

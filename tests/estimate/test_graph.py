@@ -237,6 +237,8 @@ def test_evidence_moves_a_body_by_its_normal_equations() -> None:
     expected = np.linalg.lstsq(J * SIGMA, r, rcond=None)[0] * SIGMA
     np.testing.assert_allclose(local(T, solution.values.pose("body")), expected, atol=1e-3 * SIGMA.min())
     assert solution.chi2[0][0] == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(ValueError, match="of_evidence"):
+        Quadratic(evidence.H, evidence.g, outlier_chi2=20.0)
     far = PoseFactors(body.chain, retract(T, 50.0 * SIGMA)[None], evidence)
     assert Graph(Layout(["body"]), [far]).linearise(Values.of({"body": T})).chi2[0][0] > 20.0
 
