@@ -11,7 +11,7 @@ frame and over the true surface. NEES is a degree of freedom, from frame 30 on.
 
 Believed: TRACKING, with a score above 0.5. Wrong: ADD above a tenth of the diameter. Named: a finding within
 the first 30 frames that is the error or the family that holds it. False: any other finding, at any time.
-Late depth is made from a frame's own depth and the true motion. The simulated sequences (flange, dragon) are
+Late depth is made from a frame's own depth and the true motion. The simulated sequences (flanges, dragon) are
 of `kinds.py`.
 """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import faults
 import numpy as np
 from numpy.typing import NDArray
-from takes import SIMULATED, Take
+from takes import FLANGES, SIMULATED, Take
 
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -34,11 +34,12 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "black_3": ("image_blank",),
     "frozen_10": ("image_frozen",),
     "turning": (),
+    "turning_to_and_fro": (),
     "depth_unit": ("unit",),
     "stamp_unit": ("unit",),
 }
 """Kinds of findings that name an error, or its family; a family that lists one of them counts."""
-UNNAMED = ("none", "black_3", "frozen_10", "turning")
+UNNAMED = ("none", "black_3", "frozen_10", "turning", "turning_to_and_fro")
 """Sequences without an error that lasts: any other finding than the accepted is false there."""
 MAIN = (
     "none",
@@ -76,7 +77,7 @@ def _open(take: Take) -> bool:
 
 
 def _no_flange(take: Take) -> bool:
-    return take.name != "flange"
+    return take.name not in FLANGES
 
 
 def _can_show_mirror(take: Take) -> bool:
@@ -170,6 +171,7 @@ ERRORS = {
         Error("black_3", _black, _open),
         Error("frozen_10", _frozen, _open),
         Error("turning", _same, lambda take: take.name == "flange"),
+        Error("turning_to_and_fro", _same, lambda take: take.name == "flange_to_and_fro"),
         Error("depth_unit", _frames(lambda f: faults.with_unit(f, 0.1)), _open),
         Error("stamp_unit", _frames(lambda f: faults.with_stamps_in(f, 1_000_000)), _open),
     )

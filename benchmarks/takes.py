@@ -19,9 +19,10 @@ from dr_perception.geometry.symmetry import Symmetries
 
 Array = NDArray[np.float64]
 SCENES = ("000001", "000002", "000003", "000004", "000005", "000006")
-SIMULATED = ("flange", "dragon")
+FLANGES = {"flange": (90.0, None), "flange_to_and_fro": (360.0, 7)}
+"""Degrees a second, and frames after which the turn is reversed: by less than half of a sixth at once."""
+SIMULATED = (*FLANGES, "dragon")
 _RATE_HZ = 30.0
-_TURN_RAD_S = np.pi / 2.0
 _TILT_RAD = 0.7
 _DISTANCE_M = 0.5
 _BOLTS_M = 0.034
@@ -52,18 +53,20 @@ def load_take(name: str, limit: int | None) -> Take:
 
 def simulated(name: str, count: int) -> Take:
     """A moving dragon, or a flange that turns about its axis; images as of `kinds.py`."""
-    model = flange() if name == "flange" else load(name)
+    model = flange() if name in FLANGES else load(name)
     film = Film(model, 0.0, 3)
-    poses = turning(count) if name == "flange" else film.poses(count)
+    poses = turning(count, *FLANGES[name]) if name in FLANGES else film.poses(count)
     frames = [replace(film.frame(T)[0], stamp_ns=round(k * 1e9 / _RATE_HZ)) for k, T in enumerate(poses)]
     return Take(name, {name: model}, frames, [{name: T} for T in poses], lambda _: {})
 
 
-def turning(count: int) -> list[Array]:
-    """Poses that turn by 90 degrees a second about z, which is tilted by 40 degrees to the view."""
+def turning(count: int, deg_s: float, reversed_after: int | None) -> list[Array]:
+    """Poses that turn about z, which is tilted by 40 degrees to the view."""
     R = exp_so3(np.array([np.pi + _TILT_RAD, 0.0, 0.0]))
     tilted = make_transform(R, np.array([0.0, 0.0, _DISTANCE_M]))
-    return [tilted @ turned(_TURN_RAD_S / _RATE_HZ * k) for k in range(count)]
+    signs = [-1.0 if reversed_after and k // reversed_after % 2 else 1.0 for k in range(count)]
+    angles = np.radians(deg_s) / _RATE_HZ * np.cumsum([0.0, *signs[:-1]])
+    return [tilted @ turned(a) for a in angles]
 
 
 def flange(fold: int = 6, segments: int = 96) -> ObjectModel:

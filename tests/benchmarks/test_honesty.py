@@ -92,3 +92,12 @@ def test_flange_has_the_symmetry_that_it_declares_and_no_more() -> None:
     assert np.all(height[up > 0.9] >= 0.010 - 1e-9)  # faces look outward
     assert np.all(height[up < -0.9] <= 0.008 + 1e-9)
     assert np.hypot(*vertices[:, :2].T).max() == pytest.approx(0.045)
+
+
+def test_a_flange_turns_to_and_fro_by_less_than_half_of_its_fold() -> None:
+    poses = takes.turning(30, *takes.FLANGES["flange_to_and_fro"])
+    R = np.array(poses)[:, :3, :3]
+    turns = np.degrees(np.arcsin((R[:-1].swapaxes(1, 2) @ R[1:])[:, 0, 1]))
+    np.testing.assert_allclose(np.abs(turns), 12.0)
+    assert np.abs(np.diff(turns)).max() == pytest.approx(24.0) and np.abs(np.diff(turns)).max() < 30.0
+    assert np.sum(np.abs(np.diff(turns)) > 1.0) == 4
