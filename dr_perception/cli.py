@@ -193,7 +193,7 @@ def track(
     view.start(tracked)
     for index, frame in enumerate(islice(source, max_frames)):
         if index == 0:
-            tracker.start(frame, poses)
+            tracker.start(frame, poses, in_view=False)
             continue
         result = tracker.track(frame)
         view.show(frame, result)

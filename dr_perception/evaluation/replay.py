@@ -174,7 +174,8 @@ def _run(
         if index not in wanted:
             continue
         if index == wanted[0]:
-            tracker.start(_images_only(frame, odometry), dict(poses))
+            # What a data set labels may be hidden or outside the image.
+            tracker.start(_images_only(frame, odometry), dict(poses), in_view=False)
         else:
             given = _images_only(frame, odometry)
             begin = time.perf_counter()

@@ -57,7 +57,7 @@ def fit_pose(
     """
     config = config or FitConfig()
     if mask is not None:
-        check_mask(frame, mask)
+        mask = check_mask(frame, mask)
         check_size(model, frame, mask)
     if T_cam_obj is None:
         found = search_poses(model, frame, mask=mask, config=config.search, device=config.device)

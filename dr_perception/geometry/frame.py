@@ -14,12 +14,16 @@ from dr_perception.geometry.se3 import check_transform
 
 __all__ = ["Frame"]
 
+_FARTHEST_M = 100.0
+"""Median depth that no depth camera measures."""
+_GRID = 20
+"""Pixels along the shorter side that are looked at for it."""
 _DEPTH_TYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint16))
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Images of one stamp; none is copied or converted.
+    """Images of one stamp; none is copied or converted, save masked arrays, whose masked depths become 0.
 
     A depth of 0, NaN or infinity means "no measurement".
 
@@ -51,6 +55,7 @@ class Frame:
             raise TypeError(f"camera must be a Camera, got {type(self.camera).__name__}")
         if self.color is None and self.depth is None:
             raise ValueError("a frame needs a colour image, a depth image or both; both are None")
+        self._fill_masked()
         self._check_color()
         self._check_depth()
         for name, mask in (self.masks or {}).items():
@@ -61,6 +66,18 @@ class Frame:
             raise TypeError(f"stamp_ns must be a whole number of nanoseconds, got {self.stamp_ns!r}")
         if self.T_world_cam is not None:
             object.__setattr__(self, "T_world_cam", check_transform(self.T_world_cam, "T_world_cam"))
+
+    def _fill_masked(self) -> None:
+        """Masked depths are no measurements, masked pixels of masks show something else."""
+        if isinstance(self.color, np.ma.MaskedArray):
+            if np.ma.is_masked(self.color):
+                raise TypeError("the colour image has masked pixels, but a colour cannot be missing")
+            object.__setattr__(self, "color", self.color.data)
+        if isinstance(self.depth, np.ma.MaskedArray):
+            object.__setattr__(self, "depth", self.depth.filled(0))
+        masks = self.masks or {}
+        if any(isinstance(mask, np.ma.MaskedArray) for mask in masks.values()):
+            object.__setattr__(self, "masks", {name: without_masked(mask) for name, mask in masks.items()})
 
     def _check_color(self) -> None:
         if self.color is None:
@@ -79,6 +96,22 @@ class Frame:
         self.camera.validate_image(self.depth, "depth image")
         if self.depth.dtype == np.uint16 and self.depth_scale_m == 1.0:
             raise ValueError("a uint16 depth image needs depth_scale_m, e.g. 0.001 for millimetres; got 1.0")
+        self._check_unit_of_depth()
+
+    def _check_unit_of_depth(self) -> None:
+        """Millimetres that are taken for metres put a room hundreds of metres away."""
+        assert self.depth is not None
+        step = max(min(self.depth.shape) // _GRID, 1)
+        seen = self.depth[step // 2 :: step, step // 2 :: step]
+        seen = seen[(seen > 0) & np.isfinite(seen)]
+        if len(seen) == 0:
+            return
+        median_m = float(np.median(seen)) * self.depth_scale_m
+        if median_m > _FARTHEST_M:
+            raise ValueError(
+                f"the depth image has a median of {median_m:.4g} m ({self.depth.dtype} times depth_scale_m = "
+                f"{self.depth_scale_m}): are its values millimetres? Then depth_scale_m is 0.001"
+            )
 
     def depth_m(self) -> NDArray[np.float32]:
         """Depth as float32 metres with 0 where there is no measurement.
@@ -96,6 +129,11 @@ class Frame:
         depth = np.multiply(self.depth, self.depth_scale_m, dtype=np.float32, casting="unsafe")
         depth[~(np.isfinite(depth) & (depth > 0.0))] = 0.0
         return depth
+
+
+def without_masked(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask of pixels (H, W) as a plain array, False where a masked array hides it."""
+    return mask.filled(False) if isinstance(mask, np.ma.MaskedArray) else mask
 
 
 def _require(image: Any, what: str, ndim: int, dtypes: tuple[np.dtype[Any], ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.geometry.frame import Frame
+from dr_perception.geometry.frame import Frame, without_masked
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
 from dr_perception.hypothesis.scene import Region
@@ -23,6 +23,7 @@ def check_mask(frame: Frame, mask: Any) -> NDArray[np.bool_]:
         TypeError: It is no boolean array.
         ValueError: Its size is another, it is empty, or no depth was measured inside it.
     """
+    mask = without_masked(mask)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
         kind = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
         raise TypeError(f"the mask must be a boolean NumPy array, got {kind}")
@@ -133,7 +134,7 @@ def region_of(
         ValueError: There is no depth around the click.
     """
     if mask is not None:
-        return Region(mask, True)
+        return Region(without_masked(mask), True)
     allowed = None
     shape = (frame.camera.height, frame.camera.width)
     if box is not None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.model import ObjectModel
 
-_LEAST_PX = 4.0
+LEAST_PX = 4.0
 """An object that spans fewer pixels shows neither outline nor orientation."""
 
 
@@ -35,7 +35,7 @@ def check_in_view(model: ObjectModel, camera: Camera, T_cam_obj: NDArray[np.floa
     check_before_camera(model, T_cam_obj, what)
     x, y, z = center = _place(model, T_cam_obj)
     span_px = camera.fx * model.diameter_m / z
-    if span_px < _LEAST_PX:
+    if span_px < LEAST_PX:
         raise ValueError(
             f"{what} {model.name!r} spans {span_px:.2g} pixels, too few to be measured: it is {z:.4g} m away "
             f"and {model.diameter_m:.3g} m large; are pose and mesh in the same unit?"

@@ -62,6 +62,12 @@ def is_inside(x: int, y: int, camera: CameraParams) -> bool:
 
 
 @wp.func
+def _is_in_view(uv: wp.vec2, camera: CameraParams) -> bool:
+    """Whether a place lies in the image; an outline outside is as unknown as one behind something."""
+    return is_inside(wp.int32(wp.floor(uv[0] + 0.5)), wp.int32(wp.floor(uv[1] + 0.5)), camera)
+
+
+@wp.func
 def _is_hidden(uv: wp.vec2, z: float, camera: CameraParams, depth: wp.array2d[float], margin: float) -> bool:
     """Whether something measured near a pixel is nearer than ``z`` by a margin."""
     hidden = bool(False)
@@ -98,5 +104,6 @@ def line_at(
         length = wp.length(direction)
         if length > 0.0:
             line.normal = direction / length
-            line.variance = wp.where(_is_hidden(line.center, p[2], camera, depth, occlusion_m), -1.0, 1.0)
+            hidden = _is_hidden(line.center, p[2], camera, depth, occlusion_m)
+            line.variance = wp.where(hidden or not _is_in_view(line.center, camera), -1.0, 1.0)
     return line

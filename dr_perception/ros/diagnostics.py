@@ -50,10 +50,11 @@ class Diagnostics:
         self.tracked = 0
 
     def frame(self, result: TrackResult, warning: str = "") -> None:
-        """Report a tracked frame, with what was wrong with its images."""
+        """Report a tracked frame, with what was wrong with its images or noticed of the stream."""
         self.tracked += 1
         self._stamp_ns = result.stamp_ns
-        statuses = [self._tracker("tracking", warning, result.timing_ms)]
+        noticed = "; ".join(finding.text for finding in result.diagnosis)
+        statuses = [self._tracker("tracking", warning or noticed, result.timing_ms)]
         statuses += [self._object_status(name, state) for name, state in result.objects.items()]
         self._publish([self._input(), *statuses])
 

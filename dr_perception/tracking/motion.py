@@ -9,13 +9,6 @@ from dr_perception.geometry.se3 import local, retract
 from dr_perception.tracking.config import MotionConfig
 
 
-def elapsed_s(config: MotionConfig, stamp_ns: int, previous_ns: int) -> float:
-    """Time between two frames; the nominal period where stamps do not tell."""
-    if stamp_ns <= previous_ns:
-        return config.nominal_period_s
-    return (stamp_ns - previous_ns) * 1.0e-9
-
-
 class MotionModel:
     """Velocity of a pose in the tangent space of the project: (v, w) along the camera's axes, per second."""
 

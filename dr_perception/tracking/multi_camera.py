@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.estimate.finding import Finding
 from dr_perception.estimate.tangent import block_rotation
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform, covariance_about, invert, move_origin
 from dr_perception.tracking.config import TrackerConfig
-from dr_perception.tracking.motion import MotionModel, elapsed_s
+from dr_perception.tracking.motion import MotionModel
 from dr_perception.tracking.result import ObjectState, Status, TrackResult
 from dr_perception.tracking.rig import Fused, Rig
 from dr_perception.tracking.sightings import measure
+from dr_perception.tracking.timeline import Timeline
 from dr_perception.tracking.tracker import Tracker
 
 Array = NDArray[np.float64]
@@ -87,7 +89,8 @@ class MultiCameraTracker:
         self._poses: dict[str, Array] = {}
         self._covariances: dict[str, Array] = {}
         self._motions: dict[str, MotionModel] = {}
-        self._stamp_ns: int | None = None
+        self._timeline = Timeline(self.config.motion)
+        self._diagnosis: dict[str, tuple[Finding, ...]] = {}
 
     def start(self, frames: Mapping[str, Frame], T_rig_obj: Mapping[str, Array]) -> None:
         """Begin at poses (4, 4) in the rig, in one frame of each camera.
@@ -98,12 +101,13 @@ class MultiCameraTracker:
         """
         poses = {name: check_transform(T, f"pose of {name!r}") for name, T in T_rig_obj.items()}
         for camera, T_cam_rig in zip(self._cameras, invert(self._rig.T_rig_cam), strict=True):
-            self._trackers[camera].start(frames[camera], {name: T_cam_rig @ T for name, T in poses.items()})
+            there = {name: T_cam_rig @ T for name, T in poses.items()}
+            self._trackers[camera].start(frames[camera], there, in_view=False)
         for name, T in poses.items():
             self._poses[name] = move_origin(T, self._models[name].center)
             self._covariances[name] = self._trackers[self._cameras[0]].tracks[name].center_covariance
             self._motions[name] = MotionModel(self.config.motion)
-        self._stamp_ns = min(frames[camera].stamp_ns for camera in self._cameras)
+        self._timeline.begin(min(frames[camera].stamp_ns for camera in self._cameras))
 
     def track(self, frames: Mapping[str, Frame]) -> RigResult:
         """Update all objects with one frame of each camera.
@@ -115,7 +119,7 @@ class MultiCameraTracker:
             ValueError: If no camera has a frame, or the tracker was not started.
             KeyError: If a camera is unknown.
         """
-        if not frames or self._stamp_ns is None:
+        if not frames or not self._poses:
             raise ValueError(f"track needs a start and at least one frame, got {len(frames)} frames")
         unknown = sorted(set(frames) - set(self._cameras))
         if unknown:
@@ -123,14 +127,17 @@ class MultiCameraTracker:
         stamp_ns = max(frame.stamp_ns for frame in frames.values())
         names = list(self._poses)
         motion = self._motions[names[0]]
-        dt_s = elapsed_s(self.config.motion, stamp_ns, self._stamp_ns)
+        step = self._timeline.step(stamp_ns)
+        dt_s = step.dt_s
+        if step.jumped:
+            for one in self._motions.values():
+                one.stop()
         spread = motion.process_covariance(dt_s)
         predicted = np.stack([self._motions[name].predict(self._poses[name], dt_s) for name in names])
         prior = np.stack([self._covariances[name] + spread for name in names])
         fused = self._measure(frames, names, predicted, prior)
         self._rig.learn(fused.solution)
         self._learn(fused, names, dt_s)
-        self._stamp_ns = stamp_ns
         return self._result(frames, names, fused, stamp_ns)
 
     def _measure(
@@ -163,7 +170,7 @@ class MultiCameraTracker:
                 name: move_origin(T_cam_rig @ T, -self._models[name].center)
                 for name, T in zip(names, T_rig_obj, strict=True)
             }
-            self._trackers[camera].track(frame, expected=poses)
+            self._diagnosis[camera] = self._trackers[camera].track(frame, expected=poses).diagnosis
 
     def _fuse(self, frames: Mapping[str, Frame], names: list[str], predicted: Array, prior: Array) -> Fused:
         """Most probable poses, given predicted ones (K, 4, 4) in the rig with covariances (K, 6, 6)."""
@@ -199,7 +206,12 @@ class MultiCameraTracker:
                 T = move_origin(fused.T_cam_obj[i, k], -self._models[name].center)
                 tracks[name].take_over(T, fused.covariance[i, k])
             states = {name: tracks[name].state() for name in names}
-            cameras[camera] = TrackResult(states, stamp_ns, T_world_cam=self._rig.T_rig_cam[i])
+            cameras[camera] = TrackResult(
+                states,
+                stamp_ns,
+                T_world_cam=self._rig.T_rig_cam[i],
+                diagnosis=self._diagnosis.get(camera, ()),
+            )
         return RigResult(
             objects={
                 name: self._object_state(name, [cameras[c].objects[name] for c in frames]) for name in names

@@ -49,13 +49,14 @@ class Novelty:
     def look(self, frame: Frame) -> Look:
         """Take in a frame."""
         color, depth = self._grid(frame.color), self._grid(frame.depth)
-        repeated = self._is_repeated(frame, color, depth)
-        self._repeats = self._repeats + 1 if repeated else 0
+        same = self._is_repeated(frame, color, depth)
         self._last, self._grids = weakref.ref(frame), (color, depth)
         has_color = color is not None and not self._is_flat(frame, color)
         has_depth = depth is not None and (
             bool(np.any(depth > 0)) or bool(np.any(np.asarray(frame.depth) > 0))
         )
+        repeated = same and (has_color or has_depth)
+        self._repeats = self._repeats + 1 if repeated else 0
         self.findings = self._found(frame, has_color, has_depth)
         if not (has_color or has_depth):
             return Look(frame, "the images show nothing: no depth, and one colour all over")

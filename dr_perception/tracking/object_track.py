@@ -18,7 +18,7 @@ from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import Agreement, gain
-from dr_perception.tracking.reasons import why_unlikely, why_unseen
+from dr_perception.tracking.reasons import is_too_small, why_unlikely, why_unseen
 from dr_perception.tracking.result import ObjectState, Status
 from dr_perception.view.others import PosedBody
 
@@ -334,7 +334,9 @@ class ObjectTrack:
         """Believe a measurement or not; ``found`` is the probability that a search gave to it."""
         self._visible_fraction = agreement.visible_fraction
         hidden = (
-            agreement.visible_fraction < self.config.health.min_visible_fraction or agreement.samples == 0
+            agreement.visible_fraction < self.config.health.min_visible_fraction
+            or agreement.samples == 0
+            or is_too_small(self._estimator.image_extent)
         )
         if not hidden and self._is_good(agreement):
             unexpected = self._bad_frames + self._held_frames >= self.config.health.patience_frames

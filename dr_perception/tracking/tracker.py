@@ -87,7 +87,9 @@ class Tracker:
         """Objects that were started, by name, for estimates that join them."""
         return self._tracks
 
-    def start(self, frame: Frame, poses: Mapping[str, NDArray[np.float64] | None]) -> TrackResult:
+    def start(
+        self, frame: Frame, poses: Mapping[str, NDArray[np.float64] | None], *, in_view: bool = True
+    ) -> TrackResult:
         """Begin tracking objects in a frame.
 
         Args:
@@ -95,6 +97,7 @@ class Tracker:
             poses: ``T_cam_obj`` (4, 4) by name; None to search for the object in the frame. Objects of the
                 same model are searched for together and get different instances. Objects not named are not
                 touched.
+            in_view: Refuse poses at which a fixed camera cannot see the object. A moving one may turn to it.
 
         Returns:
             The state of the objects that are tracked now. One that was not found is absent, named in the
@@ -102,18 +105,12 @@ class Tracker:
 
         Raises:
             KeyError: If a name is not among the models.
-            ValueError: If a pose is not a rigid transform or, before a fixed camera, of an object that cannot
-                be seen there.
+            ValueError: If a pose is not a rigid transform, or of an object that cannot be seen there.
         """
         given = self._checked(poses, "pose")
-        if self.config.camera.mode == "fixed":
+        if in_view and self.config.camera.mode == "fixed":
             for name, T in given.items():
                 check_in_view(self._models[name], frame.camera, T, "at its first pose")
-        return self.start_anywhere(frame, {name: given.get(name) for name in poses})
-
-    def start_anywhere(self, frame: Frame, poses: Mapping[str, NDArray[np.float64] | None]) -> TrackResult:
-        """`start` for objects that may also be out of view, as another camera sees them."""
-        given = self._checked(poses, "pose")
         if self._camera is not None:
             self._camera.require_odometry(frame)
         frame = self._novelty.look(frame).frame

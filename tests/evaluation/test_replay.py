@@ -26,7 +26,7 @@ class SpyTracker:
         SpyTracker.last = self
         self.models, self.config, self.started, self.frames = models, config, {}, []
 
-    def start(self, frame, poses):
+    def start(self, frame, poses, *, in_view=True):
         self.started, self.first = dict(poses), frame
         return self._result(frame)
 
@@ -74,7 +74,7 @@ def test_search_gives_names_but_no_poses(source, models):
 
 def test_an_object_never_found_is_lost_in_every_frame(source, models):
     class Blind(SpyTracker):
-        def start(self, frame, poses):
+        def start(self, frame, poses, *, in_view=True):
             return super().start(frame, {"box": source.truth[0]["box"], "can": None})
 
     module.Tracker = Blind  # restored by the fixture

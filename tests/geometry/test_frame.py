@@ -53,6 +53,21 @@ def test_images_are_kept_as_they_are() -> None:
             ValueError,
             "uint16 depth image needs depth_scale_m, e.g. 0.001",
         ),
+        (
+            {"depth": np.full(DEPTH.shape, 750.0)},
+            ValueError,
+            r"median of 750 m \(float64 times depth_scale_m = 1\.0\): are its values millimetres\?",
+        ),
+        (
+            {"depth": np.full(DEPTH.shape, 750, np.uint16), "depth_scale_m": 1.0 + 1e-9},
+            ValueError,
+            "median of 750 m",
+        ),
+        (
+            {"color": np.ma.masked_less(COLOR, 250)},
+            TypeError,
+            "the colour image has masked pixels, but a colour cannot be missing",
+        ),
         ({"depth_scale_m": 0.0}, ValueError, "depth_scale_m must be a positive number of metres, got 0.0"),
         ({"masks": {"mug": DEPTH[:2] > 0}}, ValueError, "the mask of 'mug' is 8x2 but its camera"),
         ({"masks": {"mug": DEPTH}}, TypeError, "the mask of 'mug' must be bool, got float32"),
@@ -91,6 +106,26 @@ def test_what_is_no_measurement_becomes_zero(dtype: type) -> None:
     np.testing.assert_array_equal(depth[0, :5], 0.0)
     np.testing.assert_array_equal(depth[1:], 0.75)
     assert np.isnan(raw[0, 0])
+
+
+def test_masked_arrays_are_honoured() -> None:
+    """What a masked array hides is no measurement, and no part of a mask."""
+    hidden = np.zeros((6, 8), bool)
+    hidden[:2] = True
+    depth = np.ma.array(np.full((6, 8), 0.75, np.float32), mask=hidden)
+    frame = Frame(
+        np.ma.array(COLOR), depth, CAMERA, masks={"mug": np.ma.array(np.ones((6, 8), bool), mask=hidden)}
+    )
+    assert type(frame.color) is type(frame.depth) is np.ndarray
+    np.testing.assert_array_equal(frame.depth > 0, ~hidden)
+    np.testing.assert_array_equal(frame.depth_m(), np.where(hidden, 0.0, 0.75))
+    np.testing.assert_array_equal(frame.masks["mug"], ~hidden)
+
+
+def test_millimetres_may_be_floats_if_that_is_said() -> None:
+    assert Frame(None, np.full((6, 8), 750.0), CAMERA, depth_scale_m=1e-3).depth_m()[0, 0] == pytest.approx(
+        0.75
+    )
 
 
 def test_a_frame_without_any_measurement_is_valid() -> None:
