@@ -4,6 +4,7 @@
     taskset -c 0 python benchmarks/track.py --stride 3         # every third frame: three times the motion
     python benchmarks/track.py --scenes DIR --only 000005 --threads 2
     python benchmarks/track.py --profile | --recovery | --peers | --camera | --real | --loop 10000
+    python benchmarks/track.py --loop 300 --instances 5 10 25 50
 
 Each of these prints its own table instead of the first and writes out/track_*.json, with the machine and the
 date. ``--core 0`` does what ``taskset -c 0`` does.
@@ -124,10 +125,16 @@ def show_camera(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, A
 
 
 def show_loop(a: argparse.Namespace, config: drp.TrackerConfig) -> dict[str, Any]:
-    """Loop over the scene with the most objects."""
+    """Loop over the scene with the most objects, or over instances of its first model."""
     scene = max(read_scenes(a.scenes, a.only, limit=a.frames), key=lambda s: len(s.models))
-    result = track_loop.run(scene, config, a.loop)
-    track_loop.show(scene.name, result)
+    files = {name: a.scenes / "models" / f"obj_{m.object_id:06d}.ply" for name, m in scene.models.items()}
+    if a.instances:
+        file = next(iter(files.values()))
+        found = track_loop.run_instances(file, a.instances, a.loop, config.threads)
+        track_loop.show_instances(found)
+        return {"instances": found}
+    result = track_loop.run(scene.frames, scene.truth, files, a.loop, config.threads)
+    track_loop.show(f"scene {scene.name}", result)
     return {"loop": result}
 
 
@@ -175,6 +182,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     part.add_argument("--camera", action="store_true", help="path of a moving camera")
     part.add_argument("--real", action="store_true", help="real video, both camera modes")
     part.add_argument("--loop", type=int, default=0, metavar="N", help="N frames in a loop: memory and time")
+    p.add_argument(
+        "--instances", type=int, nargs="+", default=[], metavar="M", help="loop: M of one model instead"
+    )
     a = p.parse_args(arguments)
     if a.stride < 1 or not 0.0 <= a.frames_missing < 1.0 or a.loop < 0 or a.least_of < 1:
         p.error(
