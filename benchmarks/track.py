@@ -191,6 +191,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             f"--stride {a.stride}, --frames-missing {a.frames_missing}, --loop {a.loop} and --least-of"
             f" {a.least_of} must be >= 1, in [0, 1), >= 0 and >= 1"
         )
+    if a.instances and not (a.loop and min(a.instances) > 0):
+        p.error(f"--instances {a.instances} must be positive and needs --loop")
     return a
 
 
