@@ -2,7 +2,13 @@
 
 For objects at rest it is a product of two beliefs. Anchors, which the first frame gave, fix where the world
 is and never fade. What later frames said about the objects relative to each other is forgotten exponentially,
-so that it stays bounded. Neither is counted in the other. Objects that move have one belief.
+so that it stays bounded. Objects that move have one belief.
+
+Neither part is counted in the other: the pull of the anchors on the estimate stays out of what was learned.
+With it in, anchors gain weight from frame to frame, as if the first frame knew better than thirty later ones.
+In simulations true to the model (three objects, 60 frames, 30 runs) the places of two objects to each other
+were 0.24 mm off without and 0.69 mm with it where the start was measured, 0.23 and 0.15 mm where it was
+exact; the camera's path was the same.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from problems import PROBLEMS, SIGMA, errors, moving_camera, residuals, rig, ste
 from scipy.optimize import least_squares
 
 from dr_perception.estimate.blocks import Layout, Values
-from dr_perception.estimate.chain import Chain, PoseLink
+from dr_perception.estimate.chain import Chain, FixedLink, JointLink, PoseLink
 from dr_perception.estimate.factors import Belief, PoseFactors, Quadratic
 from dr_perception.estimate.graph import Graph, Stopping
-from dr_perception.geometry.se3 import local, perturb, random_rotation, retract
+from dr_perception.geometry.se3 import local, make_transform, perturb, random_rotation, retract
 
 EXACT = Stopping(decrement=1e-16)
 
@@ -166,6 +166,22 @@ def test_the_robust_objective_never_rises(seed: int) -> None:
     ]
     assert all(b <= a for a, b in itertools.pairwise(objectives))
     assert graph.solve(start, Stopping(decrement=1e-9, iterations=200)).converged
+
+
+def test_a_target_out_of_reach_is_approached_without_overshooting() -> None:
+    """An arm of one metre that should reach five metres far: Gauss-Newton alone would swing about."""
+    tip = FixedLink(make_transform(np.eye(3), np.array([1.0, 0.0, 0.0]))[None])
+    reach = Chain((JointLink(("joint",), (0.0, 0.0, 1.0)), tip))
+    target = make_transform(np.eye(3), np.array([5.0, 0.0, 0.0]))[None]
+    place = Quadratic(np.diag([1e4, 1e4, 1e4, 0.0, 0.0, 0.0])[None])
+    values = Values.of({}, {"joint": 0.5})
+    graph = Graph(values.layout, [PoseFactors(reach, target, place)])
+    plain = values.moved(-graph.factorise(graph.linearise(values)).solve(graph.linearise(values).g))
+    assert graph.linearise(plain).objective > graph.linearise(values).objective
+    objectives = [graph.solve(values, Stopping(1e-9, n)).linearised.objective for n in range(40)]
+    assert all(b <= a for a, b in itertools.pairwise(objectives))
+    solution = graph.solve(values, Stopping(1e-9, 200))
+    assert solution.converged and abs(solution.values.vector("joint")[0]) < 1e-5
 
 
 def test_a_wrong_measurement_loses_its_weight() -> None:

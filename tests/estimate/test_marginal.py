@@ -129,6 +129,7 @@ def test_a_belief_set_up_elsewhere_is_the_same_belief() -> None:
 def test_beliefs_about_different_blocks_are_one() -> None:
     rng = np.random.default_rng(8)
     a, b = (Belief.of_pose(n, np.eye(4), np.diag(rng.uniform(1, 2, 6))) for n in "ab")
+    b = b.about(b.mean.moved(0.1 * rng.normal(size=6)))
     both = Belief.independent([a, b])
     values = both.mean.moved(0.1 * rng.normal(size=12))
     one, two = (Graph(values.layout, f).linearise(values) for f in ([both], [a, b]))
