@@ -240,6 +240,25 @@ def test_a_block_that_no_factor_sees_stays() -> None:
         solution.covariance(["nobody"])
 
 
+@pytest.mark.parametrize("gap", range(3))
+def test_the_open_block_is_named_whether_it_is_eliminated_or_not(gap: int) -> None:
+    """One of three poses has a prior that says nothing about its turn about one axis."""
+    names = ("a", "b", "c")
+    factors = []
+    for i, name in enumerate(names):
+        H = np.diag(SIGMA**-2.0)
+        if i == gap:
+            H[4, 4] = 0.0
+        factors.append(Belief.of_pose(name, np.eye(4), H))
+    layout = Layout(["rest", *names])
+    factors.append(Belief.of_pose("rest", np.eye(4), np.eye(6)))
+    values = Values(layout, np.stack([np.eye(4)] * 4), np.zeros(0))
+    for eliminated in ((), names, ("rest",)):
+        solution = Graph(layout, factors, eliminate=eliminated).solve(values)
+        with pytest.raises(ValueError, match=f"'{names[gap]}'"):
+            solution.covariance(["rest"])
+
+
 def test_evidence_moves_a_body_by_its_normal_equations() -> None:
     """Also a body of revolution, whose turn nothing measures; at the solution chi^2 is zero."""
     rng = np.random.default_rng(8)
