@@ -11,6 +11,7 @@ from scipy.optimize import least_squares
 
 from dr_perception.estimate.blocks import Layout, Values
 from dr_perception.estimate.chain import Chain, FixedLink, JointLink, PoseLink
+from dr_perception.estimate.elimination import Dense, OpenDirection, Schur
 from dr_perception.estimate.factors import Belief, PoseFactors, Quadratic
 from dr_perception.estimate.graph import Graph, Stopping
 from dr_perception.geometry.se3 import local, make_transform, perturb, random_rotation, retract
@@ -212,8 +213,11 @@ def test_what_nothing_fixes_is_reported() -> None:
     graph = Graph(problem.start.layout, [seen, problem.factors[1]])
     solution = graph.solve(problem.start)
     assert (solution.chi2[0] < 40.0).all()
-    with pytest.raises(ValueError, match="open"):
-        solution.covariance(["rig"])
+    objects = [f"object {k}" for k in range(4)]
+    reduced = Graph(graph.layout, graph.factors, eliminate=objects).solve(problem.start)
+    for found in (solution, reduced):
+        with pytest.raises(ValueError, match="open"):
+            found.covariance(["rig"])
     free = solution.open_directions()
     assert free.shape[1] == 6
     for direction in free.T:
@@ -238,6 +242,15 @@ def test_a_block_that_no_factor_sees_stays() -> None:
         solution.covariance(["seen"])
     with pytest.raises(KeyError, match="nobody"):
         solution.covariance(["nobody"])
+
+
+def test_what_rounding_leaves_is_not_taken_for_knowledge() -> None:
+    H = np.array([[1.0, 1.0], [1.0, 1.0 + 4e-16]])
+    with pytest.raises(OpenDirection):
+        Dense(H)
+    with pytest.raises(OpenDirection) as caught:
+        Schur(H, np.array([[0]]))
+    assert caught.value.args == (1,)
 
 
 @pytest.mark.parametrize("gap", range(3))
