@@ -88,12 +88,25 @@ def test_elimination_is_the_inverse_of_a_part_of_the_inverse() -> None:
     np.testing.assert_allclose(np.linalg.solve(left, pull), np.linalg.solve(H, g)[rest], rtol=1e-7)
 
 
-def test_open_directions_carry_nothing_over() -> None:
-    """A camera that sees one object alone says nothing about it, whatever it weighs."""
-    J = np.random.default_rng(5).normal(size=(6, 6)) * 1e3
-    both = np.concatenate([J, -J], axis=1)
-    left, pull = eliminate(both.T @ both, both.T @ np.ones(6), np.arange(6))
-    assert np.abs(left).max() < 1e-6 and np.abs(pull).max() < 1e-6
+@pytest.mark.parametrize("rows", [3, 4, 6])
+def test_open_directions_carry_nothing_over(rows: int) -> None:
+    """A camera that sees one object alone says nothing about it, however little it sees."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        J = rng.normal(size=(rows, 6)) * 1e3
+        both = np.concatenate([J, -J], axis=1)
+        left, pull = eliminate(both.T @ both, both.T @ np.ones(rows), np.arange(6))
+        assert np.abs(left).max() < 1e-6 and np.abs(pull).max() < 1e-6
+
+
+def test_rounding_carries_nothing_over() -> None:
+    """Two unknowns of which only the sum is measured, and what they have to do with a third."""
+    H = np.array([[1.0, 1.0, 1e-8], [1.0, 1.0 + 4e-16, -1e-8], [1e-8, -1e-8, 10.0]])
+    left, pull = eliminate(H, np.array([1e-8, -1e-8, 1.0]), np.array([0, 1]))
+    assert left[0, 0] == pytest.approx(10.0, abs=1e-6) and pull[0] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_eliminating_what_nothing_sees_changes_nothing() -> None:
     left, pull = eliminate(np.zeros((3, 3)), np.zeros(3), np.array([1]))
     assert not left.any() and not pull.any()
 
