@@ -25,7 +25,7 @@ if [ -d "$shared/data/bench/open" ]; then
     run benchmarks/track.py --core 0 --loop 10000
     run benchmarks/fit.py refine search --least-of 3
     run benchmarks/fit.py --peers
-    run benchmarks/calibrate_score.py --step 12
+    run benchmarks/calibrate_posterior.py
     run benchmarks/honesty.py --jobs 2
 fi
 if [ -d "$shared/data/real" ]; then

@@ -100,13 +100,13 @@ class FitJob:
             images.label.assign(pixel_labels(Region(self.mask, True), self.mask.shape))
         return judge
 
-    def shares(self, judge: Judge, T_cam_center: NDArray[np.float64], colors: int = 256) -> Shares:
-        """Features of poses (P, 4, 4) of the centre, those of the colours from so many samples."""
+    def shares(self, judge: Judge, T_cam_center: NDArray[np.float64]) -> Shares:
+        """Features of poses (P, 4, 4) of the centre."""
         tau = self.config.tolerance_m
         shares = summarise(judge.judge(T_cam_center, tau))
         if self.frame.color is None:
             return shares
-        return shares | judge.judge_colors(T_cam_center, tau, samples=colors)
+        return shares | judge.judge_looks(T_cam_center, tau)
 
     def reaches(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Squared distance of poses (P, 4, 4) of the model's frame from the guess, in reaches."""
@@ -124,6 +124,10 @@ class FitJob:
     def log_prior(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log prior (P,) of poses (P, 4, 4) of the model's frame: Gaussian, a reach is two sigma."""
         return -2.0 * self.reaches(poses)
+
+    def log_hold(self, poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log prior (P,) of poses (P, 4, 4) where the guess is believed as a refinement is held."""
+        return -0.5 * self.reaches(poses) / _HOLD**2
 
 
 def _judge_of(search: SearchModel, batch: BatchRefiner) -> tuple[SearchImages, Judge]:

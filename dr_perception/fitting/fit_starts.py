@@ -67,7 +67,7 @@ def slid(
     way = _SLIDE * job.config.reach_m * np.linspace(-1.0, 1.0, 2 * _SLIDES + 1)
     tau = job.config.tolerance_m
     poses = judge.align(retract(job.centred(T), way[:, None] * valley), 2.0 * tau, tau, steps=4, samples=96)
-    chosen = job.uncentred(poses[np.argmax(rank(job.shares(judge, poses, colors=128)))])
+    chosen = job.uncentred(poses[np.argmax(rank(job.shares(judge, poses)))])
     moved = local(job.centred(T), job.centred(chosen))
     is_near = np.linalg.norm(moved[:3]) < _APART * job.model.diameter_m
     return None if is_near and np.linalg.norm(moved[3:]) < _APART_RAD else chosen

@@ -136,15 +136,15 @@ class Refined:
         """Log odds that the images show the object at each pose (P,)."""
         return self.refinement.log_odds[: self.count]
 
-    def estimate(self, i: int) -> PoseEstimate:
-        """Estimate of one pose."""
+    def estimate(self, i: int, log_prior: float = 0.0) -> PoseEstimate:
+        """Estimate of one pose; ``log_prior`` are the log prior odds beside those of a guess."""
         r = self.refinement
         step = float(r.last_step[i])
         converged = step < _CONVERGED_STEP
         return PoseEstimate(
             T_cam_obj=r.T_cam_obj[i].copy(),
             covariance=r.covariance[i].copy(),
-            score=float(r.score[i]),
+            score=float(r.score_with(log_prior)[i]),
             converged=converged,
             iterations=self.iterations,
             cost=float(r.cost[i]),

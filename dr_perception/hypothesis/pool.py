@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from dr_perception.device.device_array import SharedArray
 from dr_perception.device.recording import Launch, record
-from dr_perception.hypothesis.color_kernels import judge_colors
+from dr_perception.geometry.camera_warp import CameraParams
 from dr_perception.hypothesis.judge_kernels import Features, SearchImages, Tolerance, align_poses, judge_poses
+from dr_perception.hypothesis.looks_kernels import judge_looks
 from dr_perception.hypothesis.rank import Shares
 from dr_perception.hypothesis.tables import SearchModel
 
@@ -24,7 +25,7 @@ class _Slot:
         self.R = SharedArray(count, wp.mat33, device)
         self.t = SharedArray(count, wp.vec3, device)
         self.features = SharedArray(count, Features, device)
-        self.colors = SharedArray(count, wp.vec2, device)
+        self.looks = SharedArray(count, float, device)
         self.launches: dict[tuple[str | float, ...], Launch] = {}
 
     def set(self, T: NDArray[np.float64]) -> None:
@@ -46,6 +47,8 @@ class Judge:
         self._images = images
         self._device = device
         self._points = wp.array(object_points.astype(np.float32), dtype=wp.vec3, device=device)
+        self._lens = wp.array([images.camera], dtype=CameraParams, device=device)
+        self._has_color = wp.full(1, int(images.color.size > 0), dtype=int, device=device)
         self._slots: dict[int, _Slot] = {}
 
     def judge(
@@ -65,20 +68,20 @@ class Judge:
         slot.features.pull()
         return slot.features.host.copy()
 
-    def judge_colors(self, T: NDArray[np.float64], tau_m: float, samples: int = 256) -> Shares:
-        """Features ``hue`` and ``pattern`` of poses (P, 4, 4); none where model or frame has no colours."""
+    def judge_looks(self, T: NDArray[np.float64], tau_m: float) -> Shares:
+        """Feature ``looks`` of poses (P, 4, 4); none where model or frame has no colours."""
         if not self._search.has_colors or self._images.color.size == 0:
             return {}
         slot = self._slot(T)
-        key = ("colors", tau_m, samples)
+        key = ("looks", tau_m)
         if key not in slot.launches:
-            views, numbers = self._search.views, [2.0 * float(tau_m), samples]
-            inputs = [slot.R.array, slot.t.array, views, self._images, *numbers]
-            slot.launches[key] = record(judge_colors, len(T), inputs, [slot.colors.array], self._device)
+            where = [slot.R.array.reshape((len(T), 1)), slot.t.array.reshape((len(T), 1))]
+            images = [self._lens, self._images.color, self._images.depth, 2.0 * float(tau_m)]
+            inputs = [*where, self._search.views, *images, self._has_color]
+            slot.launches[key] = record(judge_looks, len(T), inputs, [slot.looks.array], self._device)
         slot.launches[key]()
-        slot.colors.pull()
-        hue, pattern = slot.colors.host.astype(np.float64).T
-        return {"hue": hue, "pattern": pattern}
+        slot.looks.pull()
+        return {"looks": slot.looks.host.astype(np.float64)}
 
     def align(
         self, T: NDArray[np.float64], tau_first_m: float, tau_last_m: float, steps: int = 6, samples: int = 64

@@ -12,7 +12,7 @@ has few samples left, and few samples say little (`smoothed_share`).
 
 import warp as wp
 
-from dr_perception.device.evidence import CONTRADICTED, GAIN, HIDDEN, INLIERS, ROWS
+from dr_perception.device.evidence import CONTRADICTED, HIDDEN, INLIERS, ROWS
 from dr_perception.estimate.information import about_origin
 from dr_perception.estimate.report import PoseReport
 from dr_perception.measure.modalities import DEPTH, OUTLINE
@@ -33,27 +33,37 @@ LINE_SHARE = wp.constant(5)
 """Share of unhidden contour points at which the outline is as expected, negative without colour."""
 LOOKS = wp.constant(6)
 """Log likelihood ratio of the pattern, 0 where there is none, see `looks_kernels`."""
-LOG_GAIN = wp.constant(10)
-"""Log of how much better depth and outline are explained than by something else, see `evidence.GAIN`."""
 SUPPORT = wp.constant(7)
 """Samples that agree, surface and contour."""
 SAMPLES = wp.constant(8)
 """Visible surface samples."""
 SHIFT_M = wp.constant(9)
 """How far the surface moved from a prediction, where there is one."""
-Figures = wp.types.vector(length=11, dtype=wp.float64)
+Figures = wp.types.vector(length=10, dtype=wp.float64)
 Weights = wp.types.vector(length=5, dtype=wp.float64)
 
-BOTH = (-2.415, 0.733, 1.262, 0.163, 0.093)
-DEPTH_ONLY = (-3.9, 1.6, 0.0, 0.0, 0.0)
-OUTLINE_ONLY = (-0.25, 0.0, 1.2, 0.0, 0.0)
+BOTH = (0.4, 0.42, 1.25, 0.15, 2.4)
+DEPTH_ONLY = (-1.5, 1.0, 0.0, 0.0, 0.0)
+OUTLINE_ONLY = (0.3, 0.0, 0.9, 0.0, 0.0)
 """Offset and weights of the features, by what was measured.
 
 The features are the log odds that depth and that outlines agree, which carry over from sensor to sensor where
-shares do not (from 99 to 97 % says as much as from 75 to 50); the logarithm of the gain, since much evidence
-is worth more than little of the same kind; and the pattern's log likelihood ratio, alone in telling what has
-the same shape apart. Fitted by logistic regression to right and wrong refinements in simulated frames and in
-frames of real sensors, each set with the same weight; `benchmarks/calibrate_score.py` repeats it.
+shares do not (from 99 to 97 % says as much as from 75 to 50); the pattern's log likelihood ratio, alone in
+telling what has the same shape apart; and the log odds of depth once more where they are below 0, since what
+is seen through is not there, whatever else agrees. Fitted by logistic regression to right and wrong answers
+in frames of real sensors, each set with the same weight, and rounded. How much outlines and depth gain over
+something else, and their normalised residuals, added nothing. `benchmarks/calibrate_posterior.py` repeats it.
+"""
+IN_FRAME = -1.9
+"""Log prior odds of an answer to a search in a whole frame, beside one with a guess or a mask.
+
+The more places a search compares, the better is the best of those that are wrong. Fitted with the weights.
+"""
+COVERED = (1.3, 1.5)
+"""Log odds that the points of a mask lie on the model, below which a mask speaks against a pose, and weight.
+
+Three in four right poses in masks of six real sets reach 1.1; for what is in the mask of another thing it is
+-0.2 to 0.8. A mask that agrees says nothing new: it was given as the object's.
 """
 OUTLIERS = 0.01
 """Share of samples that disagree for reasons that the noise model does not hold, however right a pose is."""
@@ -139,8 +149,6 @@ def figures_of(
         lines = wp.float64(wp.min(counts[1, problem], posterior.max_lines))
         unhidden = wp.max(lines - wp.float64(evidence[problem, OUTLINE, HIDDEN]), wp.float64(0.0))
         f[LINE_SHARE] = smoothed_share(line_inliers, wp.max(unhidden - line_inliers, wp.float64(0.0)))
-    gain = wp.float64(0.5) * wp.float64(evidence[problem, DEPTH, GAIN] + evidence[problem, OUTLINE, GAIN])
-    f[LOG_GAIN] = wp.log(wp.max(gain, one))
     f[LOOKS] = wp.float64(looks[problem])
     f[SUPPORT] = inliers + line_inliers
     f[SAMPLES] = wp.float64(counts[0, problem])
@@ -150,7 +158,8 @@ def figures_of(
     elif f[DEPTH_SHARE] < wp.float64(0.0):
         weights = posterior.outline_only
     f[LOG_ODDS] = weights[0] + weights[1] * log_odds(f[DEPTH_SHARE]) + weights[2] * log_odds(f[LINE_SHARE])
-    f[LOG_ODDS] += weights[3] * f[LOG_GAIN] + weights[4] * f[LOOKS]
+    f[LOG_ODDS] += weights[3] * f[LOOKS]
+    f[LOG_ODDS] += weights[4] * wp.min(log_odds(f[DEPTH_SHARE]), wp.float64(0.0))
     if f[DEPTH_SHARE] < wp.float64(0.0) and has_color == 0:
         f[LOG_ODDS] = wp.float64(-30.0)  # nothing was measured: no probability to speak of
     f[SCORE] = one / (one + wp.exp(-f[LOG_ODDS]))

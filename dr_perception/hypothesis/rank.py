@@ -1,6 +1,6 @@
-"""From what poses show to one number.
+"""What poses still to be refined promise, from a few points each: a screen, which decides nothing else.
 
-How well depth, outline, mask and colour agree, and the probability of being right.
+Refined poses are ranked by `dr_perception.hypothesis.posterior` alone.
 """
 
 from __future__ import annotations
@@ -14,33 +14,18 @@ Shares = dict[str, NDArray[np.float64]]
 """Features of a batch of poses by name, each (P,)."""
 
 WEIGHTS = {
-    "agreeing": 1.3, "unhidden": 0.8, "in_view": 1.5, "on_mask": 0.15, "within": 0.6, "covered": 2.0,
-    "hue": 9.0, "pattern": 17.0, "depth": 1.1, "lines": 1.8,
+    "agreeing": 1.3, "unhidden": 0.3, "on_mask": 0.15, "within": 0.6, "covered": 2.0, "in_view": 1.5,
+    "looks": 0.15,
 }  # fmt: skip
-"""Fitted to choose the right one of the refined poses of a search (conditional logit; McFadden 1974), over
-simulated frames and those of three real sensors, each set with the same weight, then rounded;
-`benchmarks/calibrate_search.py` repeats it."""
+"""Of the log odds of `_EVIDENCE`, fitted to choose the right one of the poses of a search (conditional logit;
+McFadden 1974), then rounded. What something nearer hides is unknown; it has
+a little weight, since a handle at the wrong place is hidden by the body that is seen there."""
 _ENDS = 1.0
-"""Weight of the log odds that something ends in depth at the outline, where no lines say so."""
+"""Weight of the log odds that something ends in depth at the outline."""
 _PROMISES = {
     "agree": 1.0, "beyond": -1.0, "off_mask": -0.7, "hidden": -0.6, "edge": 1.6, "in_mask": -0.5,
     "points": 0.8, "unmeasured": -0.1, "inside": 0.3,
 }  # fmt: skip
-_CURVES = {
-    (True, True): (0.75, 11.0),
-    (False, True): (0.75, 8.0),
-    (False, False): (0.75, 12.0),
-    (True, False): (0.75, 12.0),
-}
-"""Slope and middle by whether the model has colours and whether outlines were seen.
-
-The first is fitted by `benchmarks/calibrate_search.py`; for the others there are too few real frames, and
-only the middle was put between right and wrong answers.
-"""
-OUTLINES = (-0.25, 1.2)
-"""Offset and weight of the log odds that outlines agree where nothing else is known.
-
-Fitted with the other weights of the tracker's score by `benchmarks/calibrate_score.py`."""
 _OUTLIERS = 0.01
 
 _EVIDENCE = {
@@ -122,21 +107,4 @@ def promise(shares: Shares) -> NDArray[np.float64]:
 def rank(shares: Shares) -> NDArray[np.float64]:
     """One number for each pose, larger is better; what is missing counts nothing."""
     value = sum((weight * shares[name] for name, weight in WEIGHTS.items() if name in shares), np.zeros(1))
-    return value if "lines" in shares else value + _ENDS * shares.get("ends", np.zeros(1))
-
-
-def probability(values: NDArray[np.float64], shares: Shares) -> NDArray[np.float64]:
-    """Probability that poses are right: a logistic curve of their `rank` (P,).
-
-    Fitted to first answers for objects that are there and for objects that are not, in simulated and real
-    frames; one curve for each set of features that a frame and a model allow.
-    """
-    slope, middle = _CURVES[("pattern" in shares, "lines" in shares)]
-    return 1.0 / (1.0 + np.exp(-slope * (values - middle)))
-
-
-def probability_of_outlines(shares: Shares) -> NDArray[np.float64]:
-    """Probability that poses are right where outlines are all that was measured; 0 where they were not."""
-    if "lines" not in shares:
-        return np.zeros(1)
-    return np.asarray(1.0 / (1.0 + np.exp(-OUTLINES[0] - OUTLINES[1] * shares["lines"])))
+    return np.asarray(value + _ENDS * shares.get("ends", np.zeros(1)))

@@ -24,7 +24,7 @@ from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis.config import BodyConfig, RefinerConfig
 from dr_perception.hypothesis.judge_kernels import ViewTable
 from dr_perception.hypothesis.looks_kernels import judge_looks
-from dr_perception.hypothesis.posterior import CERTAINTY, LOG_ODDS, SCORE, Figures, judge_refined
+from dr_perception.hypothesis.posterior import CERTAINTY, LOG_ODDS, Figures, judge_refined
 from dr_perception.hypothesis.surface_uncertainty import posterior_of
 from dr_perception.measure.color_histogram import ColorHistograms
 from dr_perception.measure.config import StageConfig
@@ -96,7 +96,12 @@ class Refinement:
     @property
     def score(self) -> NDArray[np.float64]:
         """Probability that each pose is right (P,)."""
-        return self.figures[:, int(SCORE)] * self.figures[:, int(CERTAINTY)]
+        return self.score_with(0.0)
+
+    def score_with(self, log_prior: float) -> NDArray[np.float64]:
+        """Probability that each pose is right (P,) under other log prior odds than those of a guess."""
+        odds = np.exp(-np.clip(self.log_odds + log_prior, -50.0, 50.0))
+        return self.figures[:, int(CERTAINTY)] / (1.0 + odds)
 
     @property
     def cost(self) -> NDArray[np.float64]:

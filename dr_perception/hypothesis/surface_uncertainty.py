@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from dr_perception.geometry.mesh_measure import surface_spread
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.hypothesis.posterior import BOTH, DEPTH_ONLY, OUTLINE_ONLY, Posterior, Weights
+from dr_perception.hypothesis.posterior import (
+    BOTH,
+    DEPTH_ONLY,
+    DEPTH_SHARE,
+    LINE_SHARE,
+    LOOKS,
+    OUTLINE_ONLY,
+    Posterior,
+    Weights,
+)
 
 _RIGHT_SHARE = 0.1
 
@@ -62,3 +71,16 @@ def posterior_of(model: ObjectModel, max_lines: int) -> Posterior:
     posterior.both, posterior.depth_only = Weights(*BOTH), Weights(*DEPTH_ONLY)
     posterior.outline_only = Weights(*OUTLINE_ONLY)
     return posterior
+
+
+def features_of(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Features (4,) that the weights of the posterior belong to, from the figures (K,) of a pose.
+
+    For those who fit the weights.
+    """
+
+    def odds(share: float) -> float:
+        return math.log(share / (1.0 - share)) if share >= 0.0 else 0.0
+
+    depth = odds(figures[int(DEPTH_SHARE)])
+    return np.array([depth, odds(figures[int(LINE_SHARE)]), figures[int(LOOKS)], min(depth, 0.0)])

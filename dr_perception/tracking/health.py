@@ -37,8 +37,6 @@ class Agreement:
     """Surface samples in view."""
     shift_m: float
     """How far the surface lies from the prediction."""
-    log_gain: float
-    """Logarithm of how much better depth and outline are explained than by something else."""
 
     def describe(self) -> str:
         """Half a sentence that says what agrees."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import calibrate_score
+import calibrate_posterior
 import consistency
 import numpy as np
 import pytest
@@ -78,23 +78,15 @@ def test_frame_shows_the_object_where_it_is(box: ObjectModel) -> None:
 
 def test_logistic_fit_finds_the_weights_that_made_the_outcomes() -> None:
     rng = np.random.default_rng(0)
-    features = np.column_stack([np.ones(4000), rng.uniform(-2.0, 4.0, (4000, 2))])
-    truth = np.array([-2.0, 1.5, 0.8])
-    right = rng.random(4000) < 1.0 / (1.0 + np.exp(-features @ truth))
-    names = np.array(["a", "b"]).repeat([3000, 1000])
-    found = calibrate_score.Examples(features, right, names, names, np.zeros(4000))
+    features = rng.uniform(-2.0, 4.0, (4000, 3))
+    truth = np.array([-2.0, 1.5, 0.8, 0.3])
+    right = rng.random(4000) < calibrate_posterior.probability(truth, features)
+    rows = [
+        calibrate_posterior.Row("a" if k < 3000 else "b", k, "moved", "both", tuple(f), bool(r))
+        for k, (f, r) in enumerate(zip(features, right, strict=True))
+    ]
+    found = calibrate_posterior.Rows(rows, "both")
     every = np.ones(4000, bool)
-    np.testing.assert_allclose(found.fit(every, (1, 1, 1)), truth, atol=0.2)
-    assert found.fit(every, (1, 1, 0))[2] == 0.0
-    left_out = found.predicted((1, 1, 1), names)
-    assert abs(left_out.mean() - right.mean()) < 0.03
-
-
-def test_starts_get_wider() -> None:
-    rng = np.random.default_rng(0)
-    T = np.eye(4)
-    T[2, 3] = 0.7
-    for trial, most in ((0, 0.0031), (2, 0.051), (6, 0.151)):
-        guess, wide = calibrate_score.start(T, trial, rng)
-        assert np.linalg.norm(guess[:3, 3] - T[:3, 3]) < most
-        assert wide == (trial >= 2)
+    np.testing.assert_allclose(found.fit(every, (True, True, True)), truth, atol=0.3)
+    assert abs(found.fit(every, (True, False, True))[2]) < 1e-6
+    assert abs(found.predicted((True, True, True)).mean() - right.mean()) < 0.03

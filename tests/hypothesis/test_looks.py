@@ -1,0 +1,99 @@
+"""What a pattern says of a pose, whatever light and camera make of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import warp as wp
+
+from dr_perception.geometry import Camera, Mesh, ObjectModel, exp_so3, make_transform
+from dr_perception.geometry.camera_warp import CameraParams, camera_params
+from dr_perception.hypothesis.looks_kernels import judge_looks
+from dr_perception.hypothesis.tables import search_model
+
+CAMERA = Camera(200, 160, 300.0, 300.0, 99.5, 79.5)
+CPU = wp.get_device("cpu")
+T = make_transform(np.eye(3), np.array([0.0, 0.0, 0.4]))
+TURNED = make_transform(exp_so3(np.array([0.0, 0.0, np.pi])), np.array([0.0, 0.0, 0.4]))
+
+
+def plate() -> ObjectModel:
+    """A coloured plate with its pattern towards the camera."""
+    n = 33
+    x, y = np.meshgrid(np.linspace(-0.06, 0.06, n), np.linspace(-0.05, 0.05, n))
+    front = np.column_stack([x.ravel(), y.ravel(), np.full(n * n, -0.005)])
+    back = front + np.array([0.0, 0.0, 0.01])
+    i, j = (a.ravel() for a in np.meshgrid(np.arange(n - 1), np.arange(n - 1)))
+    k = j * n + i
+    quads = np.concatenate([np.column_stack([k, k + n, k + 1]), np.column_stack([k + 1, k + n, k + n + 1])])
+    faces = np.concatenate([quads, n * n + quads[:, ::-1]]).astype(np.int32)
+    colors = np.tile(pattern(front[:, 0], front[:, 1]), (2, 1)).astype(np.uint8)
+    return ObjectModel("plate", Mesh(np.concatenate([front, back]), faces, vertex_colors=colors))
+
+
+def pattern(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) at places on the plate, alike nowhere."""
+    waves = [np.sin(90.0 * x + 1.0) * np.cos(70.0 * y), np.sin(110.0 * y + 60.0 * x), np.cos(120.0 * x - 0.5)]
+    return np.column_stack([110.0 + 70.0 * wave for wave in waves])
+
+
+def image(gain: float = 1.0, offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+    """The plate at `T`, in some light, before grey."""
+    u, v = np.meshgrid(np.arange(200), np.arange(160))
+    x, y = (u - 99.5) / 300.0 * 0.395, (v - 79.5) / 300.0 * 0.395
+    seen = gain * pattern(x.ravel(), y.ravel()).reshape(160, 200, 3) + offset
+    outside = (np.abs(x) > 0.06) | (np.abs(y) > 0.05)
+    seen[outside] = 90.0
+    return np.clip(seen, 0.0, 255.0)
+
+
+MODEL = plate()
+
+
+def looks(pose: np.ndarray, color: np.ndarray, depth: np.ndarray | None = None) -> float:
+    """What the pattern says of a pose (4, 4)."""
+    out = wp.zeros(1, dtype=float, device=CPU)
+    where = [
+        wp.array(pose[None, None, :3, :3].astype(np.float32), dtype=wp.mat33, device=CPU),
+        wp.array(pose[None, None, :3, 3].astype(np.float32), dtype=wp.vec3, device=CPU),
+    ]
+    depth = np.zeros((160, 200), np.float32) if depth is None else depth
+    images = [
+        wp.array([camera_params(CAMERA)], dtype=CameraParams, device=CPU),
+        wp.array(color.astype(np.uint8), dtype=wp.vec3ub, device=CPU),
+        wp.array(depth, dtype=float, device=CPU),
+    ]
+    views = search_model(MODEL, 1e-3, CPU).views
+    inputs = [*where, views, *images, 0.02, wp.full(1, 1, dtype=int, device=CPU)]
+    wp.launch(judge_looks, 1, inputs=inputs, outputs=[out], device=CPU)
+    return float(out.numpy()[0])
+
+
+@pytest.mark.parametrize("gain", [0.35, 1.0])
+@pytest.mark.parametrize("offset", [(0.0, 0.0, 0.0), (60.0, 20.0, 5.0)])
+def test_light_does_not_matter(gain: float, offset: tuple[float, float, float]) -> None:
+    color = image(gain, offset)
+    assert looks(T, color) > 10.0
+    assert looks(TURNED, color) < 5.0
+
+
+def test_a_saturated_or_glaring_half_leaves_the_other() -> None:
+    color = image()
+    color[:, :100] = 255.0
+    assert looks(T, color) > 5.0
+    color[:, :100] = 200.0  # a reflection, not saturated
+    assert looks(T, color) > 0.0
+
+
+def test_what_something_nearer_hides_says_nothing() -> None:
+    depth = np.full((160, 200), 0.4, np.float32)
+    color = image()
+    color[:, 60:] = 255.0 - color[:, 60:]
+    shown = looks(T, color, depth)
+    depth[:, 60:] = 0.3
+    assert shown < 0.0 < looks(T, color, depth)
+    assert looks(T, color, np.full((160, 200), 0.3, np.float32)) == 0.0
+
+
+def test_a_pattern_where_none_is_seen_counts_against_but_not_far() -> None:
+    assert -10.0 <= looks(T, np.full((160, 200, 3), 120.0)) < -2.0
