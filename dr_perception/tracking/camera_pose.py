@@ -35,6 +35,8 @@ from dr_perception.tracking.world_belief import WorldBelief
 
 Array = NDArray[np.float64]
 _KNOWN = np.diag(np.repeat([1.0e-6, 1.0e-6], 3) ** 2)
+_ANYWHERE = np.diag(np.repeat([0.5, np.pi], 3) ** 2)
+"""As far as a single object is believed to be anywhere."""
 _CAMERA = camera_block("moving")
 _STOPPING = Stopping(decrement=1.0e-3, iterations=12)
 """A thirtieth of a standard deviation; the path of the benchmark is as good with less and with more."""
@@ -71,6 +73,11 @@ class CameraEstimator:
             self._forget_all()
         else:
             self._world.drop(name)
+
+    def restart(self) -> None:
+        """Time jumped: the camera may be anywhere, and nothing is known of how it moves."""
+        self.covariance = self.covariance + _ANYWHERE
+        self.stop()
 
     def stop(self) -> None:
         """Forget how camera and objects move."""

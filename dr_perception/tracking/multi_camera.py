@@ -130,15 +130,21 @@ class MultiCameraTracker:
         step = self._timeline.step(stamp_ns)
         dt_s = step.dt_s
         if step.jumped:
-            for one in self._motions.values():
-                one.stop()
-        spread = motion.process_covariance(dt_s)
+            self._stop()
+        spread = motion.process_covariance(self.config.motion.longest_gap_s if step.jumped else dt_s)
         predicted = np.stack([self._motions[name].predict(self._poses[name], dt_s) for name in names])
         prior = np.stack([self._covariances[name] + spread for name in names])
         fused = self._measure(frames, names, predicted, prior)
         self._rig.learn(fused.solution)
         self._learn(fused, names, dt_s)
+        if step.jumped:
+            self._stop()  # the way since before the jump took an unknown time
         return self._result(frames, names, fused, stamp_ns)
+
+    def _stop(self) -> None:
+        """Forget how objects move."""
+        for motion in self._motions.values():
+            motion.stop()
 
     def _measure(
         self, frames: Mapping[str, Frame], names: list[str], predicted: Array, prior: Array

@@ -179,6 +179,8 @@ class Tracker:
             self._hold(step, look.nothing)
         else:
             self._measure(frame, step.dt_s, known)
+        if step.jumped and self._camera is not None:
+            self._camera.stop()  # the way since before the jump took an unknown time
         self._timing_ms["total"] = 1.0e3 * (time.perf_counter() - begin)
         return self._result(frame)
 
@@ -208,7 +210,7 @@ class Tracker:
         """Time jumped: nothing is known of the motion, and a search that runs is of another time."""
         self._recovery.cancel()
         if self._camera is not None:
-            self._camera.stop()
+            self._camera.restart()
         for track in self._active().values():
             track.restart("time jumped, and it is not where it was")
 

@@ -213,3 +213,33 @@ def test_an_open_mesh_shows_its_inside() -> None:
     found = surface(view)
     assert (found["point"][:, 2] > 0.0).sum() > 50
     assert isinstance(view.surface, wp.array)
+
+
+def test_steep_surfaces_are_sampled_from_near_and_steps_are_not() -> None:
+    """Seen from near a plane is steep, by as much to both sides; a step is steep to one."""
+    slab = centered(box((0.4, 0.3, 0.02)))
+    T = make_transform(np.eye(3), np.array([0.0, 0.0, 0.3]))
+    tilt = np.radians(35.0)
+    T[:3, :3] = [[np.cos(tilt), 0, np.sin(tilt)], [0, 1, 0], [-np.sin(tilt), 0, np.cos(tilt)]]
+    view, _ = make_view(slab, [T])
+    view.render()
+    sampled, _, covered = view.pull_counts()[:, 0]
+    assert sampled > 0.8 * covered
+    low, high = box((0.1, 0.1, 0.02)), box((0.05, 0.1, 0.02))
+    two = Mesh(
+        np.concatenate([low.vertices, high.vertices + np.array([0.025, 0.0, -0.03])]),
+        np.concatenate([low.faces, high.faces + len(low.vertices)]),
+    )
+    view, _ = make_view(two, [make_transform(np.eye(3), np.array([0.0, 0.0, 0.5]))])
+    view.render()
+    pixel_m = 0.5 / view.cameras.numpy()["fx"][0]
+    from_step = np.abs(surface(view)["point"][:, 0])
+    assert from_step.min() > 1.0 * pixel_m
+
+
+@pytest.mark.parametrize(("width_m", "some"), [(0.004, True), (0.02, True), (0.0004, False)])
+def test_rods_keep_samples(width_m: float, some: bool) -> None:
+    rod = centered(box((0.18, width_m, width_m)))
+    view, _ = make_view(rod, [make_transform(np.eye(3), np.array([0.0, 0.0, 0.5]))])
+    view.render()
+    assert (view.pull_counts()[0, 0] >= 20) == some

@@ -224,6 +224,17 @@ def test_extrinsics_come_from_what_both_cameras_see() -> None:
     assert found.chi2.shape == (3, 3) and found.covariance.shape == (3, 3, 6, 6)
 
 
+def test_what_no_camera_sees_is_as_predicted() -> None:
+    X, O, T = scene(np.random.default_rng(16), cameras=2)
+    spread = np.stack([np.diag(SIGMA**2) * k for k in (1.0, 2.0, 3.0)])
+    rig = Rig({"left": X[0], "right": X[1]}, 1e-3, 1e-3)
+    found = rig.fuse(NAMES, (O, spread), (T, np.zeros((2, 3, 6, 6))), SETTINGS)
+    np.testing.assert_allclose(found.object_covariance, spread, rtol=1e-6, atol=1e-14)
+    np.testing.assert_allclose(found.T_rig_obj, O)
+    rig.learn(found.solution)
+    np.testing.assert_allclose(rig.covariance[1], 1e-6 * np.eye(6), rtol=1e-6, atol=1e-14)
+
+
 def test_a_camera_that_sees_nothing_is_told_by_the_others() -> None:
     rng = np.random.default_rng(15)
     X, O, T = scene(rng, cameras=2)

@@ -129,6 +129,37 @@ def test_with_odometry_objects_and_camera_move() -> None:
     assert np.linalg.norm(results[-1].T_world_cam[:3, 3] - (start @ path[-1])[:3, 3]) < 5e-3
 
 
+def test_a_jump_of_time_is_no_motion_of_the_camera() -> None:
+    """A bag that is played again: the camera is back where it was, at rest for all that is known."""
+    path, frames = moving_camera()
+    settings = config("static_objects")
+    tracker = Tracker(models(), settings)
+    tracker.start(frames[0], {name: invert(path[0]) @ T for name, T in PLACES.items()})
+    for frame in frames[1:12]:
+        tracker.track(frame)
+    for i, (X, frame) in enumerate(zip(path[6:], frames[6:], strict=True)):
+        result = tracker.track(frame)
+        assert tracker._camera is not None
+        assert tracker._camera._motion.velocity.any() == (i > 0)
+        assert all(state.status is Status.TRACKING for state in result.objects.values())
+        shift = np.linalg.norm(result.T_world_cam[:3, 3] - X[:3, 3])
+        assert shift < 0.003
+
+
+def test_a_rig_takes_a_jump_of_time_for_no_motion() -> None:
+    rig = MultiCameraTracker({"mug": make_model("mug")}, {"left": np.eye(4)}, config("fixed"))
+    T = [retract(PLACES["mug"], np.array([0.004 * i, 0, 0, 0, 0, 0])) for i in range(8)]
+    frames = [seen_from(np.eye(4), {"mug": t}, i) for i, t in enumerate(T)]
+    rig.start({"left": frames[0]}, {"mug": T[0]})
+    for frame in frames[1:]:
+        rig.track({"left": frame})
+    assert rig._motions["mug"].velocity.any()
+    result = rig.track({"left": frames[4]})
+    assert not rig._motions["mug"].velocity.any()
+    assert [f.kind for f in result.cameras["left"].diagnosis] == ["jump"]
+    assert pose_error(result.objects["mug"].T_cam_obj, T[4], make_model("mug"))[0] < 2.0
+
+
 def test_both_needs_odometry_at_the_start() -> None:
     path, frames = moving_camera()
     with pytest.raises(ValueError, match="T_world_cam"):

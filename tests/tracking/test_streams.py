@@ -105,6 +105,17 @@ def test_what_is_gone_after_a_jump_is_lost_at_once_and_searched_for() -> None:
     assert pose_error(found.T_cam_obj, elsewhere, model)[0] < 3.0
 
 
+def test_a_search_from_before_a_jump_is_dropped() -> None:
+    model, T, frames = moving()
+    tracker = Tracker({"mug": model}, TrackerConfig(threads=1, health={"patience_frames": 1}))
+    tracker.start(frames[0], {"mug": T[0]})
+    elsewhere = make_transform(exp_so3(np.array([1.3, 0.2, 0.4])), np.array([0.11, 0.07, 0.6]))
+    tracker.track(replace(frame_of("mug", elsewhere, 1)))
+    before = tracker._recovery._request
+    tracker.track(replace(frame_of("mug", elsewhere, 2), stamp_ns=10**12))
+    assert before is not None and tracker._recovery._request is not before
+
+
 def black(frame: Frame) -> Frame:
     return replace(frame, color=np.zeros_like(frame.color), depth=np.zeros_like(frame.depth))
 
@@ -295,11 +306,18 @@ def test_what_is_partly_in_view_may_be_started() -> None:
     assert set(result.objects) == {"mug"}
 
 
-def state_at(model, T, i=1, frame=None):
-    tracker = Tracker({model.name: model}, ALONE)
-    seen = render({model.name: (model.mesh, T)}, stamp_ns=0, seed=0)
-    tracker.start(seen, {model.name: T})
-    return tracker, tracker.track(frame or replace(seen, stamp_ns=PERIOD_NS)).objects[model.name]
+def test_outlines_outside_the_image_count_as_little_as_hidden_ones() -> None:
+    model = make_model("mug")
+    T = [at(0.4, -0.22 + 0.001 * i) for i in range(5)]
+    frames = [frame_of("mug", t, i) for i, t in enumerate(T)]
+    tracker = Tracker({"mug": model}, ALONE)
+    tracker.start(frames[0], {"mug": T[0]})
+    for frame in frames[1:]:
+        state = tracker.track(frame).objects["mug"]
+    uv = CAMERA.project(model.mesh.vertices @ T[-1][:3, :3].T + T[-1][:3, 3])
+    assert 0.3 < np.mean(uv[:, 0] < 0.0) < 0.8  # a good part is outside
+    assert state.status is Status.TRACKING
+    assert tracker.tracks["mug"]._agreement.outline > 0.8
 
 
 def test_reasons_say_what_is_true() -> None:
