@@ -104,7 +104,8 @@ class Novelty:
 
     @staticmethod
     def _is_flat(frame: Frame, grid: NDArray[Any]) -> bool:
-        if np.any(np.ptp(grid, axis=(0, 1)) > _FLAT_LEVELS):
+        red = grid[..., 0]
+        if int(red.max()) - int(red.min()) > _FLAT_LEVELS:
             return False
         image = np.asarray(frame.color, dtype=np.int16)
         off = np.abs(image - np.median(image, axis=(0, 1))).max(axis=2) > _FLAT_LEVELS
@@ -113,13 +114,15 @@ class Novelty:
 
 def _changes(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels (h, w) that differ; NaN is no difference from NaN."""
-    different = (a != b) & ((a == a) | (b == b))
+    different = a != b
+    if a.dtype.kind == "f" and different.any():
+        different &= ~(np.isnan(a) & np.isnan(b))
     return different.any(axis=2) if different.ndim == 3 else different
 
 
 def _is_all_over(changed: NDArray[np.bool_]) -> bool:
     """Whether pixels changed in half of the parts of an image: by noise, not by one thing that moves."""
-    parts = [
-        part for rows in np.array_split(changed, _BLOCKS) for part in np.array_split(rows, _BLOCKS, axis=1)
-    ]
-    return sum(bool(part.any()) for part in parts) >= len(parts) / 2
+    starts = [np.arange(0, n, -(-n // _BLOCKS)) for n in changed.shape]
+    rows = np.logical_or.reduceat(changed, starts[0], axis=0)
+    parts = np.logical_or.reduceat(rows, starts[1], axis=1)
+    return 2 * int(np.count_nonzero(parts)) >= parts.size
