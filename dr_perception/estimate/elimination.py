@@ -34,6 +34,11 @@ def others(size: int, gone: Indices) -> Indices:
     return np.flatnonzero(stay)
 
 
+def unit_scale(diagonal: Array) -> Array:
+    """What turns information (..., N) of single unknowns into 1; 0 where there is none."""
+    return np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0.0)
+
+
 class OpenDirection(ValueError):
     """A normal matrix is singular: the factors leave an unknown open, whose index is the argument."""
 
@@ -121,7 +126,7 @@ def _require(left: Array, own: Array, H: Array, rows: Indices) -> None:
     The error names the row, of ``rows`` (..., b), that has the largest part in what is open.
     """
     if (left <= _LEAST_PIVOT * own).any():
-        scale = 1.0 / np.sqrt(np.maximum(own, np.finfo(np.float64).tiny))
+        scale = unit_scale(own)
         values, vectors = np.linalg.eigh(scale[..., :, None] * H * scale[..., None, :])
         k = int(np.argmin(values[..., 0]))
         worst = np.abs(vectors[..., 0].reshape(-1, own.shape[-1])[k]).argmax()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dr_perception.estimate.blocks import Indices, Layout, Values
 from dr_perception.estimate.chain import Chain, Mask
+from dr_perception.estimate.elimination import unit_scale
 from dr_perception.estimate.tangent import log_jacobian, tangents
 
 Array = NDArray[np.float64]
@@ -55,7 +56,7 @@ class Quadratic:
 
         Directions in which they say nothing, to their rounding, do not count.
         """
-        scale = 1.0 / np.sqrt(np.maximum(H.diagonal(axis1=-2, axis2=-1), np.finfo(np.float64).tiny))
+        scale = unit_scale(H.diagonal(axis1=-2, axis2=-1))
         values, vectors = np.linalg.eigh(scale[:, :, None] * H * scale[:, None, :])
         known = values > _ROUNDING * values[:, -1:]
         pull = ((scale * g)[:, None, :] @ vectors)[:, 0]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.estimate.blocks import Indices, Values
-from dr_perception.estimate.elimination import others
+from dr_perception.estimate.elimination import others, unit_scale
 from dr_perception.estimate.factors import Belief, Factors, Quadratic
 from dr_perception.estimate.graph import Graph, Linearised
 
@@ -45,7 +45,7 @@ def eliminate(H: Array, g: Array, gone: Indices) -> tuple[Array, Array]:
 
 def _root_of_inverse(E: Array) -> Array:
     """``W`` (k, n) with ``W^T W`` the inverse of E (n, n) in the k directions that are known."""
-    scale = 1.0 / np.sqrt(np.maximum(E.diagonal(), np.finfo(np.float64).tiny))
+    scale = unit_scale(E.diagonal())
     values, vectors = np.linalg.eigh(E * scale[:, None] * scale)
     known = values > _OPEN * values.max(initial=0.0)
     return np.asarray((scale[:, None] * vectors[:, known] / np.sqrt(values[known])).T)

@@ -291,6 +291,19 @@ def test_evidence_moves_a_body_by_its_normal_equations() -> None:
     assert Graph(Layout(["body"]), [far]).linearise(Values.of({"body": T})).chi2[0][0] > 20.0
 
 
+def test_single_precision_does_not_count_as_evidence() -> None:
+    """What rounding puts into the directions that nothing measures is not in chi^2."""
+    rng = np.random.default_rng(10)
+    for _ in range(20):
+        J, r = rng.normal(size=(4, 6)) / SIGMA, rng.normal(size=4)
+        H, g = (a.astype(np.float32).astype(np.float64)[None] for a in (J.T @ J, J.T @ r))
+        assert Quadratic.of_evidence(H, g).least == pytest.approx(r @ r, rel=1e-3)
+    H, g = np.diag([4.0, 1.0, 1e-9, 0.0])[None], np.array([[2.0, 1.0, 0.0, 1e-9]])
+    H[0, 1, 2] = H[0, 2, 1] = np.sqrt(1e-9) * (1.0 - 1e-12)
+    g[0, 2] = -np.sqrt(1e-9)
+    assert Quadratic.of_evidence(H, g).least == pytest.approx(1.0, abs=1e-9)
+
+
 def test_a_weighted_far_error_turns_by_the_whole_angle() -> None:
     """Half a turn off, the exact derivative still leads home."""
     rng = np.random.default_rng(9)
