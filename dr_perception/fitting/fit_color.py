@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dr_perception.fitting.fit_job import FitJob, box_around
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner
+from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, settle
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search_config import FitConfig
 from dr_perception.measure.config import StageConfig
@@ -48,7 +48,7 @@ def refined_by_color(
         for stage in batch.stages:
             batch.learn_colors()
             batch.refiner.refine([stage])
-        found.append(Refined(batch.refiner.result(), batch.iterations, 1))
+        found.append(Refined(settle(batch, 1), batch.iterations, 1))
     return found
 
 

@@ -15,16 +15,13 @@ from dr_perception.fitting.fit_starts import (
     starts_around_guess,
 )
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
-from dr_perception.hypothesis.batch import BatchRefiner, Refined
+from dr_perception.hypothesis.batch import MOST_ROUNDS, SETTLED, BatchRefiner, Refined
 from dr_perception.hypothesis.pool import thin_out
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.spin import spin_by_color
 
 _SAME_M = 0.002
 _SAME_RAD = 0.03
-_MOST_ROUNDS = 5
-_SETTLED = 1.0
-"""Squared step, in standard deviations of all directions together, after which a pose is settled."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +129,12 @@ class DepthFit:
         """
         batch = self._batch
         hold(self._job, batch, T[None])
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(MOST_ROUNDS):
             drawn = batch.refine_last()
             moved = batch.refiner.moved()[0]
             if moved == 0.0 and not drawn:
                 batch.forget_view()
-            elif moved < _SETTLED:
+            elif moved < SETTLED:
                 break
         return Refined(batch.refiner.result(), batch.iterations, 1)
 

@@ -13,7 +13,7 @@ from dr_perception.device.session import current_session
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import covariance_about, move_origin
+from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis.config import RefinerConfig
 from dr_perception.hypothesis.posterior import VISIBLE
 from dr_perception.hypothesis.refiner import PoseRefiner, RecordedStage, Refinement
@@ -23,7 +23,9 @@ from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 
-_CONVERGED_STEP = 1.0e-3
+MOST_ROUNDS = 5
+SETTLED = 1.0
+"""Squared step, in standard deviations of all directions together, after which a pose is settled."""
 _VIEW_CHANGE_RAD = 0.01
 """Turn of the viewpoint about an object up to which visible points and outlines are still those drawn."""
 
@@ -124,13 +126,6 @@ class Refined:
         """Poses (P, 4, 4)."""
         return self.refinement.T_cam_obj[: self.count]
 
-    def turned(self, i: int, T_cam_obj: NDArray[np.float64]) -> Refined:
-        """The same with one pose replaced by one that measures as well (turned about an axis)."""
-        poses, covariances = self.refinement.T_cam_obj.copy(), self.refinement.covariance.copy()
-        covariances[i] = covariance_about(T_cam_obj[:3, 3] - poses[i, :3, 3], covariances[i])
-        poses[i] = T_cam_obj
-        return replace(self, refinement=replace(self.refinement, T_cam_obj=poses, covariance=covariances))
-
     @property
     def log_odds(self) -> NDArray[np.float64]:
         """Log odds that the images show the object at each pose (P,)."""
@@ -139,8 +134,8 @@ class Refined:
     def estimate(self, i: int, log_prior: float = 0.0) -> PoseEstimate:
         """Estimate of one pose; ``log_prior`` are the log prior odds beside those of a guess."""
         r = self.refinement
-        step = float(r.last_step[i])
-        converged = step < _CONVERGED_STEP
+        moved = float(r.problems["moved"][i])
+        converged = moved < SETTLED
         return PoseEstimate(
             T_cam_obj=r.T_cam_obj[i].copy(),
             covariance=r.covariance[i].copy(),
@@ -149,8 +144,22 @@ class Refined:
             iterations=self.iterations,
             cost=float(r.cost[i]),
             visible_fraction=float(r.figures[i, int(VISIBLE)]),
-            reason="" if converged else f"the last step was {step:.1e} (metres plus radians)",
+            reason="" if converged else f"the last measurement moved it by {moved**0.5:.1f} sigma",
         )
+
+
+def settle(batch: BatchRefiner, count: int) -> Refinement:
+    """Repeat the last stage until the most probable of the first ``count`` poses is settled.
+
+    Each round pairs and measures afresh, since lines and pairs are those of the pose before.
+    """
+    result = batch.refiner.result()
+    for _ in range(MOST_ROUNDS):
+        if result.problems["moved"][np.argmax(result.log_odds[:count])] < SETTLED:
+            break
+        batch.refine_last()
+        result = batch.refiner.result()
+    return result
 
 
 def refine_batch(
@@ -162,7 +171,7 @@ def refine_batch(
 ) -> Refined:
     """Refine poses (P, 4, 4) of the model's centre frame.
 
-    Depth first, then colours learned there and outlines.
+    Depth first, then colours learned there and outlines; the last stage until the best pose is settled.
     """
     T = move_origin(T_cam_center, -model.center)
     count = max(len(T), config.finalists)
@@ -174,4 +183,18 @@ def refine_batch(
         batch.refiner.refine(batch.stages[:1])
         batch.learn_colors()
         batch.refiner.refine(batch.stages[1:])
-        return Refined(batch.refiner.result(), batch.iterations, len(T))
+        return Refined(settle(batch, len(T)), batch.iterations, len(T))
+
+
+def settle_batch(
+    model: ObjectModel, frame: Frame, T_cam_obj: NDArray[np.float64], config: SearchConfig, device: wp.Device
+) -> Refined:
+    """Measure poses (P, 4, 4) of the model's frame once more, by the last stage alone, until settled."""
+    count = max(len(T_cam_obj), config.finalists)
+    settings = BatchSettings(frame.camera, config.refiner, config.stages, count, str(device))
+    with current_session():
+        batch = batch_refiner(model, settings)
+        batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
+        batch.start(T_cam_obj)
+        batch.refine_last()
+        return Refined(settle(batch, len(T_cam_obj)), batch.iterations, len(T_cam_obj))

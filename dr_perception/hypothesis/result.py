@@ -21,7 +21,7 @@ class PoseEstimate:
     score: float
     """Probability that the pose is right, 0 to 1."""
     converged: bool
-    """Whether the last step was below the tolerance."""
+    """Whether the pose moved by less than a standard deviation when it was measured last."""
     iterations: int
     """Number of linearisations."""
     cost: float

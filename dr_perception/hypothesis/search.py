@@ -21,7 +21,7 @@ from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis import judge_kernels, looks_kernels, pair_kernels
-from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch
+from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch, settle_batch
 from dr_perception.hypothesis.instances import different_instances, explained_pixels
 from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
@@ -315,7 +315,7 @@ def _log_prior(job: _Job, refined: Refined) -> NDArray[np.float64]:
 
 
 def _turned_by_color(job: _Job, refined: Refined) -> Refined:
-    """The best few poses of a body of revolution turned to where its label says."""
+    """The best few poses of a body of revolution turned to where its label says, and measured there."""
     label = job.search.label
     if label is None or job.frame.color is None:
         return refined
@@ -323,6 +323,6 @@ def _turned_by_color(job: _Job, refined: Refined) -> Refined:
     image, depth = job.frame.color, job.scene.depth
     centred = move_origin(refined.T_cam_obj, job.model.center)
     for i in best(refined.log_odds, _SPUN):
-        T = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
-        refined = refined.turned(int(i), move_origin(T, -job.model.center))
-    return refined
+        centred[i] = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
+    T = move_origin(centred, -job.model.center)
+    return settle_batch(job.model, job.frame, T, job.config, job.device)

@@ -36,6 +36,7 @@ def test_a_pose_is_recovered_from_a_guess(millimetres, degrees, limit):
         fit = fit_pose(MODEL, FRAME, guess)
         errors.append(scenes.distance(MODEL, fit.T_cam_obj, TRUTH))
         assert fit.score > 0.5
+        assert fit.converged and not fit.reason
     assert np.all(np.array(errors) < limit), errors
 
 
@@ -57,6 +58,15 @@ def test_colour_alone():
     fit = fit_pose(MODEL, Frame(FRAME.color, None, FRAME.camera), guess)
     millimetres, degrees = scenes.distance(MODEL, fit.T_cam_obj, TRUTH)
     assert millimetres < 8.0 and degrees < 3.0
+
+
+def test_colour_alone_stays_near_a_guess_where_the_images_say_little():
+    rng = np.random.default_rng(3)
+    noise = np.random.default_rng(0).integers(0, 255, FRAME.color.shape, dtype=np.uint8)
+    for _ in range(3):
+        guess = perturb(TRUTH, 0.005, 0.05, rng)
+        fit = fit_pose(MODEL, Frame(noise, None, FRAME.camera), guess)
+        assert scenes.distance(MODEL, fit.T_cam_obj, guess)[0] < 15.0 and fit.score < 0.5
 
 
 def test_the_same_call_gives_the_same_answer():
