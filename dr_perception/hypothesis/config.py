@@ -61,6 +61,15 @@ class BodyConfig(Settings):
         1.1e-3, ge=0.0, description="Standard deviation of the model's own errors, rotation."
     )
 
+    usual_scale: float = Field(
+        5.0e-4, gt=0.0, description="Standard deviation of the size of a model that is right, relative."
+    )
+    gross_scale: float = Field(3.0e-2, gt=0.0, description="The same of one that is not.")
+    usual_surface_m: float = Field(
+        5.0e-5, gt=0.0, description="Standard deviation of the surface of a model that is right, by octant."
+    )
+    gross_surface_m: float = Field(1.0e-3, gt=0.0, description="The same of one that is not.")
+
     @property
     def variances(self) -> NDArray[np.float64]:
         """Variances (6,) of the model's own errors, translation [m^2], then rotation [rad^2]."""

@@ -28,6 +28,7 @@ from dr_perception.hypothesis.posterior import CERTAINTY, LOG_ODDS, Figures, jud
 from dr_perception.hypothesis.surface_uncertainty import posterior_of
 from dr_perception.measure.color_histogram import ColorHistograms
 from dr_perception.measure.config import StageConfig
+from dr_perception.measure.considered import ConsiderTerm
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.measure.learned_brightness import BrightnessTexels, LearnedBrightness
 from dr_perception.measure.modalities import MODALITIES
@@ -141,11 +142,13 @@ class PoseRefiner:
         num_problems: int = 1,
         buffers: ModelBuffers | None = None,
         learns: bool = False,
+        considers: bool = False,
     ) -> None:
         """Simplify and upload the model (unless ``buffers`` holds it already) and allocate everything.
 
         With ``views``, where the model has colours, refined poses are also judged by their pattern.
         With ``learns`` the brightness of the surface can be learned (`learned`) if the model has none.
+        With ``considers`` errors that frames share are measured (`considered`).
         """
         # Not the model itself: what is kept for a mesh must not keep the mesh.
         self.center, self.radius_m = model.center, model.radius_m
@@ -190,6 +193,7 @@ class PoseRefiner:
             has_pattern=sensor.color.enabled and (self.buffers.has_texture or self.learned is not None),
         )
         self.terms: tuple[Term, ...] = tuple(term(measured) for term in TERMS)
+        self.considered = ConsiderTerm(measured, self.terms, model.center) if considers else None
         self._center = np.eye(4)
         self._center[:3, 3] = model.center
         self._reports = SharedArray(num_problems, PoseReport, frame.device)

@@ -133,6 +133,47 @@ def seen_gradient(p: wp.vec3, normal: wp.vec3, gradient: wp.vec3) -> wp.vec3:
     return gradient - normal * (wp.dot(p, gradient) / wp.dot(p, normal))
 
 
+@wp.struct
+class ColorRow:
+    """A row: direction [levels/m] of the motion that it sees, arm from the centre [m], residual [levels].
+
+    Its variance [levels^2] is zero where there is no row.
+    """
+
+    direction: wp.vec3
+    arm: wp.vec3
+    residual: float
+    variance: float
+
+
+@wp.func
+def color_row(
+    sample: SurfaceSample,
+    R: wp.mat33,
+    t: wp.vec3,
+    camera: CameraParams,
+    image: wp.array2d[wp.vec3ub],
+    depth: wp.array2d[float],
+    light: Light,
+    noise: ColorNoise,
+) -> ColorRow:
+    """The row of a sample under a light."""
+    row = ColorRow()
+    row.arm = R * sample.point
+    p = row.arm + t
+    uv = project(camera, p)
+    normal = R * sample.normal
+    facing = -wp.dot(normal, p) > _LEAST_FACING * wp.length(p)
+    known = wp.dot(sample.gradient, sample.gradient) >= 0.0  # not so for NaN
+    if known and facing and is_visible_at(p, uv, camera, depth, noise.hidden_m):
+        expected = wp.dot(light, shade_basis(sample.brightness, normal))
+        row.residual = expected - luma_at(image, uv[0], uv[1])
+        row.direction = light_gain(light, normal) * seen_gradient(p, normal, R * sample.gradient)
+        sideways = noise.lateral_px * p[2] / camera.fx
+        row.variance = noise.sigma * noise.sigma + sideways * sideways * wp.dot(row.direction, row.direction)
+    return row
+
+
 @wp.kernel(enable_backward=False)
 def accumulate_color(
     samples: wp.array2d[SurfaceSample],
@@ -168,28 +209,16 @@ def accumulate_color(
     correlation = rows_per_measurement(noise.shared_px2, spacing * spacing)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane, n, lanes):
-        sample = samples[problem, i]
-        arm = R * sample.point
-        p = arm + t
-        uv = project(camera, p)
-        normal = R * sample.normal
-        facing = -wp.dot(normal, p) > _LEAST_FACING * wp.length(p)
-        known = wp.dot(sample.gradient, sample.gradient) >= 0.0  # not so for NaN
-        if not (known and facing and is_visible_at(p, uv, camera, depth, noise.hidden_m)):
+        row = color_row(samples[problem, i], R, t, camera, image, depth, light, noise)
+        if row.variance == 0.0:
             continue
-        expected = wp.dot(light, shade_basis(sample.brightness, normal))
-        residual = expected - luma_at(image, uv[0], uv[1])
-        gain = light_gain(light, normal)
-        direction = gain * seen_gradient(p, normal, R * sample.gradient)
-        sideways = noise.lateral_px * p[2] / camera.fx
-        variance = noise.sigma * noise.sigma + sideways * sideways * wp.dot(direction, direction)
-        s = residual * residual / variance
+        s = row.residual * row.residual / row.variance
         weight = tukey_weight(s, c2)
         inlier = wp.where(weight > 0.0, 1.0, 0.0)
         sums[ROWS] += 1.0
         sums[COST] += tukey_rho(s, c2) / correlation
         sums[INLIERS] += inlier
         sums[CHI2] += inlier * s
-        sums = add_row(sums, direction, arm, residual, weight / (variance * correlation))
+        sums = add_row(sums, row.direction, row.arm, row.residual, weight / (row.variance * correlation))
     sums[GAIN] = c2 / (3.0 * correlation) * sums[ROWS] - sums[COST]
     add_sums(problem, modality, sums, total)

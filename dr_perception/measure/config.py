@@ -100,6 +100,38 @@ class ColorConfig(Settings):
     )
 
 
+class SystematicConfig(Settings):
+    """Standard deviations of errors that all frames of a camera share."""
+
+    focal_length: float = Field(gt=0.0, description="Of the focal lengths, relative.")
+    depth_bias_m: float = Field(gt=0.0, description="By which every depth is too large.")
+    depth_scale: float = Field(gt=0.0, description="By which depths are too large, relative.")
+    depth_shift_px: float = Field(gt=0.0, description="Between depth and colour image, along each axis.")
+    depth_delay_s: float = Field(gt=0.0, description="Between the moments of depth and colour.")
+    outline_px: float = Field(gt=0.0, description="By which outlines are seen too far out all around.")
+
+
+USUAL = SystematicConfig(
+    focal_length=5.0e-4,
+    depth_bias_m=2.5e-4,
+    depth_scale=5.0e-4,
+    depth_shift_px=0.05,
+    depth_delay_s=5.0e-4,
+    outline_px=0.1,
+)
+"""What a calibrated camera has: `benchmarks/honesty.py` shows no more in frames that are right. Outlines are
+off by up to 0.15 px in them, by blur and by light that mixes along edges."""
+GROSS = SystematicConfig(
+    focal_length=2.0e-2,
+    depth_bias_m=5.0e-3,
+    depth_scale=2.0e-2,
+    depth_shift_px=10.0,
+    depth_delay_s=1.5e-2,
+    outline_px=0.5,
+)
+"""What a wrong calibration, an unregistered or a late depth image has."""
+
+
 class SensorConfig(Settings):
     """The camera: noise of its depth and colour, how they belong together, and how outlines are read.
 
@@ -110,6 +142,8 @@ class SensorConfig(Settings):
     registration: RegistrationConfig = RegistrationConfig()
     contour: ContourConfig = ContourConfig()
     color: ColorConfig = ColorConfig()
+    usual: SystematicConfig = Field(USUAL, description="Errors of a camera that is calibrated as most are.")
+    gross: SystematicConfig = Field(GROSS, description="Errors of one that is not.")
 
 
 class StageConfig(Settings):

@@ -15,8 +15,9 @@ truth, or for depth and outlines what is measured, exceeds what was assumed.
 
 import warp as wp
 
-from dr_perception.device.evidence import Sums, add_row
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
+from dr_perception.measure.brightness import Light
+from dr_perception.measure.color import ColorNoise, color_row
 from dr_perception.measure.contour_lines import ContourLine
 from dr_perception.measure.depth import DepthNoise, DepthPoint
 from dr_perception.measure.line_rows import LineNoise, lever_arm
@@ -43,17 +44,23 @@ NAMES = (
 NUM_SHARED = 8
 """Parameters that all rows may depend on; of the octants every row meets one."""
 NUM_PARAMETERS = len(NAMES)
-NUM_CROSS = 6 * NUM_PARAMETERS + NUM_PARAMETERS * NUM_PARAMETERS + NUM_PARAMETERS
-"""Floats of the sums: H_xt (6, T) row by row, H_tt (T, T), g_t (T,)."""
+NUM_CROSS = 27 + 6 * NUM_PARAMETERS + NUM_PARAMETERS * NUM_PARAMETERS + NUM_PARAMETERS + 2
+"""Floats of the sums: the upper triangle of H, g (6,), H_xt (6, T), H_tt (T, T), all row by row, g_t (T,).
+
+Then the squared normalised residuals, and what they would be if noise were all.
+"""
 
 _SHARED = wp.constant(NUM_SHARED)
 _T = wp.constant(NUM_PARAMETERS)
-_TT = wp.constant(6 * NUM_PARAMETERS)
+_XT = wp.constant(27)
+_TT = wp.constant(27 + 6 * NUM_PARAMETERS)
+_CHI2 = wp.constant(NUM_CROSS - 2)
+_EXPECTED = wp.constant(NUM_CROSS - 1)
+_OUTLINE = wp.constant(NAMES.index("outline_offset"))
 _SIGMA_OF_ABSOLUTE = wp.constant(1.2533)
 """Standard deviation of a Gaussian over its mean absolute value, sqrt(pi / 2)."""
-_GT = wp.constant(6 * NUM_PARAMETERS + NUM_PARAMETERS * NUM_PARAMETERS)
+_GT = wp.constant(27 + 6 * NUM_PARAMETERS + NUM_PARAMETERS * NUM_PARAMETERS)
 Column = wp.types.vector(length=NUM_SHARED, dtype=wp.float32)
-Cross = wp.types.vector(length=NUM_CROSS, dtype=wp.float32)
 
 
 @wp.struct
@@ -82,71 +89,86 @@ def velocity_at(velocity: wp.spatial_vector, arm: wp.vec3) -> wp.vec3:
     return v + wp.cross(w, arm)
 
 
+@wp.struct
+class ConsideredRow:
+    """A row: direction and arm as of `dr_perception.device.evidence.add_row`, residual and weight.
+
+    variance: of the residual by noise alone. surface: its column of the octant that it lies in.
+    """
+
+    direction: wp.vec3
+    arm: wp.vec3
+    residual: float
+    weight: float
+    variance: float
+    octant: int
+    surface: float
+
+
+@wp.func
+def add_columns(crosses: wp.array2d[float], problem: int, row: ConsideredRow, K: Column):
+    """Add a row with its shared columns to the sums of a problem.
+
+    Straight into memory: Warp would copy sums of this length from function to function.
+    """
+    m = wp.cross(row.arm, row.direction)
+    a = row.direction
+    J = wp.spatial_vector(a[0], a[1], a[2], m[0], m[1], m[2])
+    o = _SHARED + row.octant
+    n = int(0)
+    crosses[problem, _CHI2] += row.weight * row.residual * row.residual
+    crosses[problem, _EXPECTED] += row.weight * row.variance
+    for i in range(6):
+        crosses[problem, 21 + i] += row.weight * J[i] * row.residual
+        for j in range(i, 6):
+            crosses[problem, n] += row.weight * J[i] * J[j]
+            n += 1
+    for j in range(_SHARED):
+        w = row.weight * K[j]
+        if w != 0.0:
+            for i in range(6):
+                crosses[problem, _XT + i * _T + j] += w * J[i]
+            for k in range(_SHARED):
+                crosses[problem, _TT + j * _T + k] += w * K[k]
+            crosses[problem, _TT + j * _T + o] += w * row.surface
+            crosses[problem, _TT + o * _T + j] += w * row.surface
+            crosses[problem, _GT + j] += w * row.residual
+    w = row.weight * row.surface
+    if w != 0.0:
+        for i in range(6):
+            crosses[problem, _XT + i * _T + o] += w * J[i]
+        crosses[problem, _TT + o * _T + o] += w * row.surface
+        crosses[problem, _GT + o] += w * row.residual
+
+
 @wp.func
 def depth_columns(
-    direction: wp.vec3,
-    arm: wp.vec3,
-    origin: wp.vec3,
-    measured: wp.vec3,
-    camera: CameraParams,
-    velocity: wp.spatial_vector,
+    row: ConsideredRow, origin: wp.vec3, p: wp.vec3, camera: CameraParams, velocity: wp.spatial_vector
 ) -> Column:
-    """Columns of a depth row: ``direction`` is its normal, ``arm`` its point from the centre.
+    """Columns of a depth row; ``origin`` is the arm of the model's origin, ``p`` the model's point.
 
-    ``origin`` is the arm of the model's origin, ``measured`` the measured point.
+    Taken at what is predicted, not at what was measured: noise in a column would pull its parameter (errors
+    in variables), and a smaller world, in which all residuals are smaller, would seem to explain more.
     """
-    z = measured[2]
+    a = row.direction
     K = Column()
-    K[0] = wp.dot(direction, arm - origin)
-    K[1] = direction[0] * measured[0] + direction[1] * measured[1]
-    K[2] = wp.dot(direction, measured) / z
-    K[3] = wp.dot(direction, measured)
-    K[4] = direction[0] * z / camera.fx
-    K[5] = direction[1] * z / camera.fy
-    K[6] = -wp.dot(direction, velocity_at(velocity, arm))
+    K[0] = wp.dot(a, row.arm - origin)
+    K[1] = a[0] * p[0] + a[1] * p[1]
+    K[2] = wp.dot(a, p) / p[2]
+    K[3] = wp.dot(a, p)
+    K[4] = a[0] * p[2] / camera.fx
+    K[5] = a[1] * p[2] / camera.fy
+    K[6] = -wp.dot(a, velocity_at(velocity, row.arm))
     return K
 
 
 @wp.func
-def line_columns(direction: wp.vec3, arm: wp.vec3, origin: wp.vec3, p: wp.vec3) -> Column:
-    """Columns of an outline row, whose direction is in pixels a metre; ``p`` is its point."""
+def image_columns(row: ConsideredRow, origin: wp.vec3, p: wp.vec3) -> Column:
+    """Columns of a row that the colour image gives, of an outline or a pattern; ``p`` is its point."""
     K = Column()
-    K[0] = wp.dot(direction, arm - origin)
-    K[1] = direction[0] * p[0] + direction[1] * p[1]
-    K[7] = 1.0
+    K[0] = wp.dot(row.direction, row.arm - origin)
+    K[1] = row.direction[0] * p[0] + row.direction[1] * p[1]
     return K
-
-
-@wp.func
-def add_columns(
-    cross: Cross,
-    direction: wp.vec3,
-    arm: wp.vec3,
-    K: Column,
-    octant: int,
-    surface: float,
-    residual: float,
-    weight: float,
-) -> Cross:
-    """Add a row: its shared columns, and ``surface`` as that of the octant that it lies in."""
-    m = wp.cross(arm, direction)
-    J = wp.spatial_vector(direction[0], direction[1], direction[2], m[0], m[1], m[2])
-    o = _SHARED + octant
-    for j in range(_SHARED):
-        w = weight * K[j]
-        for i in range(6):
-            cross[i * _T + j] = cross[i * _T + j] + w * J[i]
-        for k in range(_SHARED):
-            cross[_TT + j * _T + k] = cross[_TT + j * _T + k] + w * K[k]
-        cross[_TT + j * _T + o] = cross[_TT + j * _T + o] + w * surface
-        cross[_TT + o * _T + j] = cross[_TT + o * _T + j] + w * surface
-        cross[_GT + j] = cross[_GT + j] + w * residual
-    w = weight * surface
-    for i in range(6):
-        cross[i * _T + o] = cross[i * _T + o] + w * J[i]
-    cross[_TT + o * _T + o] = cross[_TT + o * _T + o] + w * surface
-    cross[_GT + o] = cross[_GT + o] + w * residual
-    return cross
 
 
 @wp.kernel(enable_backward=False)
@@ -161,17 +183,14 @@ def consider_depth(
     noise: DepthNoise,
     about: wp.array[Circumstances],
     # output
-    poses: wp.array2d[float],
     crosses: wp.array2d[float],
 ):
-    """Sums of the depth rows of every sample: of the pose (P, `NUM_SUMS`), and across (P, `NUM_CROSS`)."""
+    """Add the sums (P, `NUM_CROSS`) of the depth rows of every sample."""
     camera = lens[0]
     problem = wp.tid()
     R = R_cam_obj[problem, 0]
     t = t_cam_obj[problem, 0]
     origin = -(R * about[problem].center)
-    sums = Sums()
-    cross = Cross()
     n = wp.min(count[problem], samples.shape[1])
     spacing = noise.spacing_px * image_scale(camera, cameras[problem])
     correlation = rows_per_measurement(noise.shared_px2, spacing * spacing)
@@ -180,18 +199,18 @@ def consider_depth(
         if measured.variance == 0.0:
             continue
         sample = samples[problem, i]
-        arm = R * sample.point
-        normal = R * sample.normal
-        residual = wp.dot(normal, measured.point - arm - t)
-        weight = tukey_weight(residual * residual / measured.variance, noise.cutoff * noise.cutoff)
-        weight = weight / (measured.variance * correlation)
-        K = depth_columns(normal, arm, origin, measured.point, camera, about[problem].velocity)
-        cross = add_columns(cross, normal, arm, K, octant_of(sample.point), 1.0, residual, weight)
-        sums = add_row(sums, normal, arm, residual, weight)
-    for k in range(wp.static(27)):
-        poses[problem, k] = poses[problem, k] + sums[k]
-    for k in range(NUM_CROSS):
-        crosses[problem, k] = crosses[problem, k] + cross[k]
+        row = ConsideredRow()
+        row.arm = R * sample.point
+        row.direction = R * sample.normal
+        row.residual = wp.dot(row.direction, measured.point - row.arm - t)
+        cutoff2 = noise.cutoff * noise.cutoff
+        weight = tukey_weight(row.residual * row.residual / measured.variance, cutoff2)
+        row.weight = weight / (measured.variance * correlation)
+        row.variance = measured.variance
+        row.octant = octant_of(sample.point)
+        row.surface = 1.0
+        K = depth_columns(row, origin, row.arm + t, camera, about[problem].velocity)
+        add_columns(crosses, problem, row, K)
 
 
 @wp.func
@@ -211,23 +230,21 @@ def consider_lines(
     cameras: wp.array[IdealCamera],
     noise: LineNoise,
     about: wp.array[Circumstances],
+    widened: int,
     # output
-    poses: wp.array2d[float],
     crosses: wp.array2d[float],
 ):
-    """The same of the outline rows of measured lines.
+    """Add the sums of the outline rows of measured lines, weighed as the solver does unless ``widened``.
 
-    What all lines share, such as an outline that is too large all around, must not be taken for outliers: the
-    cut-off is in standard deviations of the lines or of their residuals, whichever are larger (the scale
-    estimate of robust regression; Rousseeuw and Leroy 1987).
+    What all lines share, such as an outline that is too large all around, must then not be taken for
+    outliers: the cut-off is in standard deviations of the lines or of their residuals, whichever are larger
+    (the scale estimate of robust regression; Rousseeuw and Leroy 1987).
     """
     camera = lens[0]
     problem = wp.tid()
     R = R_cam_obj[problem, 0]
     t = t_cam_obj[problem, 0]
     origin = -(R * about[problem].center)
-    sums = Sums()
-    cross = Cross()
     n = wp.min(count[problem], samples.shape[1])
     spacing = noise.spacing_px * image_scale(camera, cameras[problem])
     correlation = rows_per_measurement(noise.shared_px, spacing)
@@ -246,17 +263,60 @@ def consider_lines(
         p = arm + t
         if line.variance <= 0.0 or p[2] <= 0.0:
             continue
-        residual = line_residual(line, p, camera)
-        scale = wp.max(line.variance, scatter * scatter)
-        weight = tukey_weight(residual * residual / scale, noise.cutoff * noise.cutoff)
-        weight = weight / (line.variance * correlation)
-        direction = wp.transpose(project_jacobian(camera, p)) * line.normal
-        surface = wp.dot(direction, R * sample.outward)
-        K = line_columns(direction, arm, origin, p)
-        moved = lever_arm(arm, direction, R * sample.normal)
-        cross = add_columns(cross, direction, moved, K, octant_of(sample.point), surface, residual, weight)
-        sums = add_row(sums, direction, moved, residual, weight)
-    for k in range(wp.static(27)):
-        poses[problem, k] = poses[problem, k] + sums[k]
-    for k in range(NUM_CROSS):
-        crosses[problem, k] = crosses[problem, k] + cross[k]
+        row = ConsideredRow()
+        row.residual = line_residual(line, p, camera)
+        scale = wp.max(line.variance, float(widened) * scatter * scatter)
+        weight = tukey_weight(row.residual * row.residual / scale, noise.cutoff * noise.cutoff)
+        row.weight = weight / (line.variance * correlation)
+        row.variance = line.variance
+        row.direction = wp.transpose(project_jacobian(camera, p)) * line.normal
+        row.octant = octant_of(sample.point)
+        row.surface = wp.dot(row.direction, R * sample.outward)
+        row.arm = arm
+        K = image_columns(row, origin, p)
+        K[_OUTLINE] = 1.0
+        row.arm = lever_arm(arm, row.direction, R * sample.normal)
+        add_columns(crosses, problem, row, K)
+
+
+@wp.kernel(enable_backward=False)
+def consider_color(
+    samples: wp.array2d[SurfaceSample],
+    count: wp.array[int],
+    lights: wp.array[Light],
+    R_cam_obj: wp.array2d[wp.mat33],
+    t_cam_obj: wp.array2d[wp.vec3],
+    lens: wp.array[CameraParams],
+    image: wp.array2d[wp.vec3ub],
+    depth: wp.array2d[float],
+    cameras: wp.array[IdealCamera],
+    noise: ColorNoise,
+    about: wp.array[Circumstances],
+    # output
+    crosses: wp.array2d[float],
+):
+    """Add the sums of the colour rows of every visible sample under the fitted light."""
+    camera = lens[0]
+    problem = wp.tid()
+    light = lights[problem]
+    if wp.dot(light, light) == 0.0:
+        return
+    R = R_cam_obj[problem, 0]
+    t = t_cam_obj[problem, 0]
+    origin = -(R * about[problem].center)
+    n = wp.min(count[problem], samples.shape[1])
+    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    correlation = rows_per_measurement(noise.shared_px2, spacing * spacing)
+    for i in range(n):
+        seen = color_row(samples[problem, i], R, t, camera, image, depth, light, noise)
+        if seen.variance == 0.0:
+            continue
+        row = ConsideredRow()
+        row.direction = seen.direction
+        row.arm = seen.arm
+        row.residual = seen.residual
+        weight = tukey_weight(row.residual * row.residual / seen.variance, noise.cutoff * noise.cutoff)
+        row.weight = weight / (seen.variance * correlation)
+        row.variance = seen.variance
+        # No surface column: what lies farther out is seen at another place along its own gradient only.
+        add_columns(crosses, problem, row, image_columns(row, origin, row.arm + t))

@@ -157,6 +157,7 @@ def measure_lines_by_step(
 def sharpen_lines(
     samples: wp.array2d[ContourSample],
     count: wp.array[int],
+    near: wp.array2d[ContourLine],
     lens: wp.array[CameraParams],
     image: wp.array2d[wp.vec3ub],
     window: StepWindow,
@@ -166,14 +167,18 @@ def sharpen_lines(
 ):
     """Measure lines that were found by region again, by the step at the place where they were found.
 
-    The reach of the one with the precision of the other. Lines without a step there are dropped: regions
-    alone are off by parts of a pixel, always to the same side.
+    The reach of the one with the precision of the other. Where a line was measured ``near`` the contour point
+    it stays: the nearest edge is most probably the outline. Lines without a step are dropped: regions alone
+    are off by parts of a pixel, always to the same side.
     """
     camera = lens[0]
     problem, i = wp.tid()
     if i >= wp.min(count[problem], samples.shape[1]):
         return
     line = lines[problem, i]
+    if near[problem, i].variance > 0.0:
+        lines[problem, i] = near[problem, i]
+        return
     if line.variance <= 0.0:
         return
     line.variance = 0.0

@@ -198,7 +198,7 @@ class ColorTerm:
         enabled = measured.patterned
         if enabled is None:
             enabled = wp.full(n, 1, dtype=int, device=device)
-        noise = self._noise(measured)
+        self.noise = noise = self._noise(measured)
         samples = [view.surface, view.surface_count]
         where = [poses.R.array, poses.t.array]
         images = [frame.lens.array, frame.color.array, frame.depth.array]

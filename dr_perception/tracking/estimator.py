@@ -59,6 +59,8 @@ class Estimator:
     Attributes:
         predicted: Predicted pose of the centre on the device, from which other objects' views draw this one.
         covariance: Of the centre's pose (6, 6), along the camera's axes; a view that kernels write to.
+        systematic: What errors that all frames share add to it (6, 6) where it is reported; a view that
+            kernels read. Predictions do not hold it: such errors do not change from frame to frame.
     """
 
     def __init__(self, model: ObjectModel, refiner: PoseRefiner, config: TrackerConfig) -> None:
@@ -71,6 +73,7 @@ class Estimator:
         self._conditions = SharedArray(1, Conditions, "cpu")
         self._measurement = SharedArray(1, Measurement, "cpu")
         self._extent = SharedArray(1, wp.vec4, "cpu")
+        self._systematic = SharedArray(1, wp.spatial_matrixd, "cpu")
         self._record(motion_of(config.motion), judge_of(refiner), shape_of(model))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
         host, seen = self._belief.host, self._measurement.host
@@ -78,8 +81,9 @@ class Estimator:
         self._predicted_R, self._predicted_t = host["predicted_R"][0], host["predicted_t"][0]
         self.covariance: NDArray[np.float64] = host["covariance"][0]
         self._velocity = host["velocity"][0]
+        self.systematic: NDArray[np.float64] = self._systematic.host[0]
         self._seen_T, self._figures = seen["T"][0], seen["figures"][0]
-        self._information, self._origin_covariance = seen["information"][0], seen["origin_covariance"][0]
+        self._information, self._posterior = seen["information"][0], seen["posterior"][0]
 
     def _start(self) -> list[SharedArray]:
         poses = self._refiner.poses
@@ -97,7 +101,8 @@ class Estimator:
         extent = record(
             image_extent, 1, [shape, self._refiner.frame.lens.staging, belief], [self._extent.array], "cpu"
         )
-        inputs = [judge, self._conditions.array, start[2], start[0], start[1], sums, counts, looks]
+        inputs = [judge, self._conditions.array, self._systematic.array, *start[2:], *start[:2], sums, counts]
+        inputs.append(looks)
         judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")
         accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
         self._predict, self._measure_extent, self._judge, self._accept = (
@@ -135,6 +140,11 @@ class Estimator:
         """Believe what another estimator of the same object believes."""
         self._belief.host[:] = other._belief.host
         self._belief.push()
+
+    @property
+    def velocity(self) -> NDArray[np.float64]:
+        """Believed velocity (6,) of the centre, along the camera's axes, a copy."""
+        return np.array(self._velocity)
 
     def stop(self) -> None:
         """Forget the velocity."""
@@ -242,6 +252,6 @@ class Estimator:
         return np.array(self._information)
 
     @property
-    def origin_covariance(self) -> NDArray[np.float64]:
-        """Covariance (6, 6) of the measured pose of the model's frame, a copy."""
-        return np.array(self._origin_covariance)
+    def posterior(self) -> NDArray[np.float64]:
+        """Covariance (6, 6) of the measured pose of the centre, along the camera's axes, a copy."""
+        return np.array(self._posterior)

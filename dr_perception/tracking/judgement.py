@@ -7,7 +7,7 @@ import warp as wp
 
 from dr_perception.device.evidence import joint_sums
 from dr_perception.device.spd import inverse_spd
-from dr_perception.estimate.information import about_origin, credible, orthonormal, unpacked
+from dr_perception.estimate.information import credible, orthonormal, unpacked
 from dr_perception.estimate.levenberg_marquardt import PosePrior
 from dr_perception.hypothesis.posterior import (
     CERTAINTY,
@@ -27,7 +27,7 @@ class Measurement:
     """A refined pose: of the model's frame (R, t) and of the centre, (6, 6) matrices about the centre.
 
     information: what the images say. posterior: with the prior and the model's own errors.
-    origin_covariance: the posterior about the model's origin. observed: gain of the images over the prior.
+    observed: gain of the images over the prior.
     """
 
     T: wp.mat44d
@@ -36,7 +36,6 @@ class Measurement:
     information: wp.spatial_matrixd
     observed: wp.spatial_matrixd
     posterior: wp.spatial_matrixd
-    origin_covariance: wp.spatial_matrixd
     figures: Figures
 
 
@@ -67,6 +66,7 @@ class Conditions:
 def judge_pose(
     judge: Judge,
     conditions: wp.array[Conditions],
+    systematic: wp.array[wp.spatial_matrixd],
     priors: wp.array[PosePrior],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
@@ -97,9 +97,9 @@ def judge_pose(
     m.posterior = estimated
     for i in range(6):
         m.posterior[i, i] = m.posterior[i, i] + judge.floor[i]
-    m.origin_covariance = about_origin(lever, m.posterior)
+    reported = m.posterior + systematic[0]
     m.figures = figures_of(judge.posterior, evidence, counts, looks, 0, conditions[0].has_color)
-    m.figures[CERTAINTY] = probability_within(judge.posterior, m.R, m.posterior)
+    m.figures[CERTAINTY] = probability_within(judge.posterior, m.R, reported)
     u = displacement(beliefs[0].predicted_R, beliefs[0].predicted_t, m.R, m.t)
     m.figures[SHIFT_M] = wp.length(wp.vec3d(u[0], u[1], u[2])) + judge.reach_m * wp.length(
         wp.vec3d(u[3], u[4], u[5])

@@ -16,6 +16,7 @@ from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.diagnosis import Diagnosis
 from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import Agreement, gain
 from dr_perception.tracking.reasons import is_too_small, why_unlikely, why_unseen
@@ -30,6 +31,11 @@ A turn that nothing measures is not known, however well the rest fits.
 """
 _RESTART_COVARIANCE = np.diag(np.repeat([0.05, 0.5], 3) ** 2)
 """Belief in the last pose after time jumped: as far as the wide stages reach."""
+_CONSIDER_EVERY = 3
+"""Measured frames from one look at errors that frames share to the next, at first; then ever more.
+
+None at once: colours and motion of what was just started are not known yet.
+"""
 _AS_GOOD = 0.03
 """Share of the evidence for a pose by which that for another may be smaller and count as equal."""
 _FADING = 0.9
@@ -53,14 +59,20 @@ class ObjectTrack:
             the camera's axes; None if it was not measured.
     """
 
-    def __init__(self, model: ObjectModel, frame: FrameBuffers, config: TrackerConfig) -> None:
-        """Prepare the model and record every stage."""
+    def __init__(
+        self, model: ObjectModel, frame: FrameBuffers, config: TrackerConfig, diagnosis: Diagnosis
+    ) -> None:
+        """Prepare the model and record every stage; what frames say of its errors goes to ``diagnosis``."""
         self.model = model
+        self._diagnosis = diagnosis
         self.config = config
         buffers = model_buffers(model, config.body.mesh_error, frame.device)
         learns = config.learn_brightness
+        learns = config.learn_brightness
         views = search_model(model, config.body.mesh_error, frame.device).views
-        self.refiner = PoseRefiner(model, frame, config.refiner, views, buffers=buffers, learns=learns)
+        self.refiner = PoseRefiner(
+            model, frame, config.refiner, views, buffers=buffers, learns=learns, considers=True
+        )
         self.stages = self.refiner.record_sequence(config.stages)
         self.wide_stages = self.refiner.record_sequence(config.wide_stages)
         self._estimator = Estimator(model, self.refiner, config)
@@ -75,14 +87,17 @@ class ObjectTrack:
         self.status = Status.LOST
         self._bad_frames = 0
         self._frames_since_learning = 0
+        self._frames_to_consider, self._considered = _CONSIDER_EVERY, 0
         self._drawn_alone = True  # samples of a render with other objects in front lack what these hid
         self._score = 0.0
         self._visible_fraction = 0.0
-        self._is_measured = self._is_taken_over = self._challenged = False
+        self._is_measured = self._challenged = False
         self._held_frames = 0
         self._before_hold: NDArray[np.float64] | None = None
         self._reason = "not started"
         self._estimator.begin(np.eye(4), np.diag(LARGEST_VARIANCES))
+        self._estimator.systematic[:] = 0.0
+        self._diagnosis.forget(self.model.name)
 
     def reset(self) -> None:
         """Forget the pose; the object is not tracked until it is started again."""
@@ -138,7 +153,7 @@ class ObjectTrack:
     def hold(self, reason: str) -> None:
         """The frame brings no news: report the prediction; the next one starts from the same belief."""
         assert self.T_cam_obj is not None
-        self._is_measured = self._is_taken_over = False
+        self._is_measured = False
         self._proposals, self._challenged = [], False
         self._held_frames += 1
         if self._held_frames >= self.config.health.occluded_patience_frames:
@@ -180,6 +195,30 @@ class ObjectTrack:
         """Information (6, 6) of the newest frame alone, see the class."""
         return self._estimator.measured_information if self._is_measured else None
 
+    def consider(self) -> None:
+        """Let the frame that was measured tell of errors that frames share, as often as it is worth it.
+
+        While there is one, every frame's pose moves under it in its own way.
+        """
+        if not self._is_measured:
+            return
+        self._frames_to_consider -= 1
+        if self._frames_to_consider >= 0 and self._considered > 0 and not self._diagnosis.has_doubts:
+            return
+        assert self.refiner.considered is not None
+        prior = self.refiner.solver.priors.host["information"][0].astype(np.float64)
+        velocity = self._estimator.velocity[None]
+        if self._frames_to_consider >= 0:
+            used = self.refiner.considered.measure_used(velocity)[0]
+            self._estimator.systematic[:] = self._diagnosis.of_pose(self.model.name, used, prior)
+            return
+        self._considered += 1
+        self._frames_to_consider = max(_CONSIDER_EVERY, self._considered * _CONSIDER_EVERY // 10)
+        considered = self.refiner.considered.measure(velocity)[0]
+        self._estimator.systematic[:] = self._diagnosis.add(
+            self.model.name, considered, prior, self.refiner.buffers.closed
+        )
+
     def propose(self, proposals: list[Proposal], rivals: bool) -> None:
         """Try poses that a search found, in the frame being worked on.
 
@@ -213,7 +252,7 @@ class ObjectTrack:
         Returns:
             Whether the judgement stands; if not, `step_wide` is to be called with its boxes uploaded.
         """
-        self._is_measured = self._is_taken_over = False
+        self._is_measured = False
         alone = not others
         reuse = alone and self._drawn_alone and self._estimator.view_change < self.config.view_change_rad
         self._drawn_alone = alone
@@ -401,7 +440,6 @@ class ObjectTrack:
         """Set the pose (4, 4) of a joint estimate, and its covariance if that knows it better."""
         self.T_cam_obj = T_cam_obj
         self._estimator.take_over(T_cam_obj, center_covariance)
-        self._is_taken_over = True
 
     def state(self) -> ObjectState:
         """What is known of the object, for the outside."""
@@ -418,7 +456,6 @@ class ObjectTrack:
     def _reported_covariance(self) -> NDArray[np.float64]:
         """Covariance (6, 6) about the model's origin."""
         assert self.T_cam_obj is not None
-        if self._is_measured and not self._is_taken_over:
-            return self._estimator.origin_covariance
         lever = -self.T_cam_obj[:3, :3] @ self.model.center
-        return covariance_about(lever, self._estimator.covariance)
+        covariance = covariance_about(lever, self._estimator.covariance + self._estimator.systematic)
+        return 0.5 * (covariance + covariance.T)

@@ -22,6 +22,7 @@ from dr_perception.hypothesis.start_check import check_in_view
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.camera_pose import CameraEstimator
 from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.diagnosis import Diagnosis
 from dr_perception.tracking.namesakes import Namesakes, Pose, find_together, others_than
 from dr_perception.tracking.novelty import Novelty
 from dr_perception.tracking.object_track import ObjectTrack
@@ -75,6 +76,7 @@ class Tracker:
         self._pool = ThreadPoolExecutor(max(self.config.threads - 1, 1), thread_name_prefix="track")
         self._recovery = Recovery(self.config.recovery, self.config.search, self.config.device)
         self._camera = None if self.config.camera.mode == "fixed" else CameraEstimator(self.config)
+        self._diagnosis = Diagnosis(self.config.sensor, self.config.body)
         self._timing_ms: dict[str, float] = {}
 
     @property
@@ -201,6 +203,9 @@ class Tracker:
         if self._camera is not None:
             with self._timed("camera"):
                 self._camera.update(active)
+        with self._timed("diagnose"):
+            for track in active.values():
+                track.consider()
         self._look_for_lost(frame)
 
     def _active(self) -> dict[str, ObjectTrack]:
@@ -271,7 +276,7 @@ class Tracker:
     def _track(self, name: str, buffers: FrameBuffers) -> ObjectTrack:
         if name not in self._tracks:
             self._recovery.prepare(self._models[name], buffers.camera)
-            self._tracks[name] = ObjectTrack(self._models[name], buffers, self.config)
+            self._tracks[name] = ObjectTrack(self._models[name], buffers, self.config, self._diagnosis)
         return self._tracks[name]
 
     def _start_camera(self, names: list[str], frame: Frame) -> None:
@@ -421,17 +426,18 @@ class Tracker:
             T_world_cam=frame.T_world_cam if self._camera is None else self._camera.T_world_cam,
             timing_ms=dict(self._timing_ms),
             camera_covariance=None if self._camera is None else self._camera.covariance,
-            diagnosis=self._diagnosis(),
+            diagnosis=self._findings(),
         )
 
-    def _diagnosis(self) -> tuple[Finding, ...]:
-        """What is wrong with the stream, and which objects nobody has seen yet."""
+    def _findings(self) -> tuple[Finding, ...]:
+        """What is wrong with stream, models and calibration, and which objects nobody has seen yet."""
         way = "searched for" if self.config.recovery.search else "not searched for (recovery.search is off)"
         unseen = [
             Finding(name, "not found", 0.0, 0.0, f"{name!r} was not found yet and is {way}")
             for name in sorted(self._unseen)
         ]
-        return (*self._timeline.findings, *self._novelty.findings, *unseen)
+        noticed = (*self._timeline.findings, *self._novelty.findings, *self._diagnosis.findings)
+        return (*noticed, *unseen)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:

@@ -15,11 +15,12 @@ from dr_perception.config import (
     require_used,
 )
 from dr_perception.hypothesis.search_config import FitConfig, SearchConfig
-from dr_perception.measure.config import SensorConfig
+from dr_perception.measure.config import SensorConfig, SystematicConfig
 from dr_perception.tracking.config import TrackerConfig
 
 NOISY = SensorConfig(depth={"sigma_per_m2": 0.007})
 REPEATED = {
+    **dict.fromkeys(SystematicConfig.model_fields, "usual and gross errors of the same things"),
     "device": "where two jobs run",
     "stages": "what three jobs do",
     "render_size_px": "how finely three jobs sample",

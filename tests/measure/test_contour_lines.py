@@ -232,7 +232,10 @@ def test_lines_found_by_region_are_sharpened_where_they_were_found(position: flo
     )
     n = len(ALONG)
     lines = wp.array(by_region[None], dtype=ContourLine, device="cpu")
+    near = np.zeros((1, n), dtype=ContourLine.numpy_dtype())
+    near[0, 0] = np.array((by_region["center"][0], by_region["normal"][0], 0.25, 0.01), dtype=near.dtype)
     inputs = [wp.zeros((1, n), dtype=ContourSample, device="cpu"), wp.array([n], dtype=int, device="cpu")]
+    inputs.append(wp.array(near, dtype=ContourLine, device="cpu"))
     inputs += [
         wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
         wp.array(image, dtype=wp.vec3ub, device="cpu"),
@@ -240,7 +243,8 @@ def test_lines_found_by_region_are_sharpened_where_they_were_found(position: flo
         settings,
     ]
     wp.launch(sharpen_lines, (1, n), inputs, [lines], device="cpu")
-    sharp = lines.numpy()[0]
+    assert lines.numpy()[0]["offset"][0] == 0.25, "what was measured near the contour point stays"
+    sharp, by_region = lines.numpy()[0][1:], by_region[1:]
     good = sharp["variance"] > 0.0
     assert good.mean() > 0.9
     assert abs(np.mean(sharp["offset"][good]) - position) < 0.1

@@ -1,0 +1,163 @@
+"""Which error is there: a mixture over bodies and the camera that sees them.
+
+Every body has parameters of its own, all share those of the camera, so that information is an arrow: bodies
+are eliminated into messages about the camera, and the camera's into messages about a body, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.estimate.consider import Array, Component, Message, component, eliminate, posterior
+
+_NEGLIGIBLE = 1.0e-4
+
+
+@dataclass(frozen=True)
+class ErrorGroup:
+    """Parameters that are gross together."""
+
+    kind: str
+    """What a finding of it is called."""
+    parameters: tuple[int, ...]
+    """Their indices."""
+    weight: float
+    """Prior weight beside the other groups."""
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """The prior of parameters: usual ones, gross ones, and which go together."""
+
+    usual: Array
+    """Standard deviations (T,)."""
+    gross: Array
+    """(T,)."""
+    shared: NDArray[np.int_]
+    """Indices of the camera's parameters; the others are a body's own."""
+    groups: tuple[ErrorGroup, ...]
+    none_weight: float
+    """Prior weight of nothing being gross."""
+    all_weight: float
+    """Prior weight of everything being gross at once."""
+
+    def sigma(self, group: ErrorGroup | None) -> Array:
+        """Standard deviations (T,) with one group gross; none of them if None."""
+        sigma = self.usual.copy()
+        if group is not None:
+            chosen = list(group.parameters)
+            sigma[chosen] = self.gross[chosen]
+        return sigma
+
+    def second_moment(self) -> Array:
+        """``E[theta theta^T]`` (T, T) before anything was measured."""
+        weights = [self.none_weight, *(group.weight for group in self.groups), self.all_weight]
+        sigmas = [self.usual, *(self.sigma(group) for group in self.groups), self.gross]
+        variances = np.average([sigma**2 for sigma in sigmas], axis=0, weights=weights)
+        return np.diag(variances)
+
+    def is_shared(self, group: ErrorGroup) -> bool:
+        """Whether a group is the camera's."""
+        return bool(np.isin(group.parameters, self.shared).all())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One component of the mixture over all bodies."""
+
+    group: ErrorGroup | None
+    """What is gross; None where nothing is, or everything."""
+    body: str | None
+    """Whose, None for the camera's."""
+    is_all: bool
+    """Whether everything is."""
+    weight: float
+    """Its prior."""
+
+
+def cases_of(model: ErrorModel, bodies: Sequence[str]) -> list[Case]:
+    """All components: nothing gross, each group of the camera and of every body, everything."""
+    cases = [Case(None, None, False, model.none_weight)]
+    for group in model.groups:
+        owners: Sequence[str | None] = [None] if model.is_shared(group) else bodies
+        cases += [Case(group, owner, False, group.weight / len(owners)) for owner in owners]
+    return [*cases, Case(None, None, True, model.all_weight)]
+
+
+class Mixture:
+    """The posterior over which error is there.
+
+    Attributes:
+        cases: The components.
+        probabilities: Of each.
+        log_evidence: Logarithm of how probable each makes what was measured, up to what all share.
+    """
+
+    def __init__(self, model: ErrorModel, messages: Mapping[str, Message]) -> None:
+        """Weigh every case by what the rows of each body say of its parameters and the camera's (T,)."""
+        self._model, self._messages = model, messages
+        usual = model.sigma(None)
+        self._plain = {name: eliminate(m, model.shared, usual) for name, m in messages.items()}
+        self._total = self._sum(self._plain)
+        self.cases = cases_of(model, list(messages))
+        self.log_evidence = [self._evidence(case) for case in self.cases]
+        self.probabilities = posterior(self.log_evidence, [case.weight for case in self.cases])
+
+    def _sum(self, said: Mapping[str, tuple[Message, float]]) -> tuple[Message, float]:
+        total, log_evidence = Message.nothing(len(self._model.shared)), 0.0
+        for message, evidence in said.values():
+            total, log_evidence = total + message, log_evidence + evidence
+        return total, log_evidence
+
+    def _sigma(self, case: Case, body: str) -> Array:
+        if case.is_all:
+            return self._model.gross
+        return self._model.sigma(case.group if case.body in (None, body) else None)
+
+    def _of_camera(self, case: Case) -> tuple[Message, float]:
+        """What all bodies together say of the camera in a case, and the log evidence of eliminating them."""
+        if case.is_all:
+            gross = self._model.gross
+            return self._sum({n: eliminate(m, self._model.shared, gross) for n, m in self._messages.items()})
+        if case.body is None:
+            return self._total
+        before, evidence = self._plain[case.body]
+        sigma = self._model.sigma(case.group)
+        now, new_evidence = eliminate(self._messages[case.body], self._model.shared, sigma)
+        total, sum_of_evidence = self._total
+        return total + now + before.times(-1.0), sum_of_evidence - evidence + new_evidence
+
+    def _evidence(self, case: Case) -> float:
+        message, log_evidence = self._of_camera(case)
+        sigma = self._sigma(case, case.body or next(iter(self._messages)))[self._model.shared]
+        return component(sigma, message).log_evidence + log_evidence
+
+    def component(self, case: Case, body: str) -> Component:
+        """Posterior of a body's parameters and the camera's (T,) in a case."""
+        shared, sigma = self._model.shared, self._sigma(case, body)
+        own, _ = eliminate(self._messages[body], shared, sigma)
+        others = self._of_camera(case)[0] + own.times(-1.0)
+        message = Message.nothing(len(sigma))
+        message.L[np.ix_(shared, shared)] = others.L
+        message.b[shared] = others.b
+        return component(sigma, self._messages[body] + message)
+
+    def mean(self, body: str) -> Array:
+        """``E[theta]`` (T,) of a body's parameters over all cases."""
+        mean = np.zeros_like(self._messages[body].b)
+        for case, probability in zip(self.cases, self.probabilities, strict=True):
+            if probability > _NEGLIGIBLE:
+                mean += probability * self.component(case, body).mean
+        return mean
+
+    def second_moment(self, body: str) -> Array:
+        """``E[theta theta^T]`` (T, T) of a body's parameters over all cases."""
+        moment = np.zeros_like(self._messages[body].L)
+        for case, probability in zip(self.cases, self.probabilities, strict=True):
+            if probability > _NEGLIGIBLE:
+                moment += probability * self.component(case, body).second_moment
+        return moment

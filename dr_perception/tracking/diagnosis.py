@@ -1,0 +1,235 @@
+"""What is wrong with models, calibration and depth, as far as many frames and objects together say it.
+
+Every few frames the rows of an object are reduced to what they say of errors that all frames share
+(`dr_perception.measure.considered`). They add up here; the mixture over which error is there widens every
+covariance by what is open, and names what is significant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.estimate.consider import Message, response, without_pose
+from dr_perception.estimate.finding import Finding
+from dr_perception.estimate.mixture import Case, ErrorGroup, ErrorModel, Mixture
+from dr_perception.hypothesis.config import BodyConfig
+from dr_perception.measure.config import SensorConfig, SystematicConfig
+from dr_perception.measure.consider import NAMES, NUM_PARAMETERS
+from dr_perception.measure.considered import Considered, Sums
+
+Array = NDArray[np.float64]
+
+_SURFACE = tuple(k for k, name in enumerate(NAMES) if name.startswith("surface"))
+_INDEX = {name: k for k, name in enumerate(NAMES)}
+_CAMERA = np.arange(_INDEX["focal_length"], _INDEX["outline_offset"])
+_GROUPS = (
+    ErrorGroup("model_scale", (_INDEX["model_scale"],), 0.03),
+    ErrorGroup("focal_length", (_INDEX["focal_length"],), 0.03),
+    ErrorGroup("depth_bias", (_INDEX["depth_bias"],), 0.03),
+    ErrorGroup("depth_scale", (_INDEX["depth_scale"],), 0.03),
+    ErrorGroup("depth_shift", (_INDEX["depth_shift_u"], _INDEX["depth_shift_v"]), 0.03),
+    ErrorGroup("depth_delay", (_INDEX["depth_delay"],), 0.03),
+    ErrorGroup("model_surface", _SURFACE, 0.03),
+)
+_NONE_WEIGHT, _ALL_WEIGHT = 0.7, 0.1
+_RESPONSE = 1.8
+"""How much farther a pose moves under an error than its rows say: those near their cut-off stop pulling.
+
+Measured over the errors of `benchmarks/honesty.py` it is 1.3 to 2 (depth shifted by 2 px, a scale of 1.03).
+"""
+_WEAK = np.diag(np.repeat([0.1, 1.0], 3) ** -2)
+"""Information of a pose that is known to 0.1 m and a radian: what nothing measures must not be singular."""
+_SURE = 0.95
+_EXPLAINS = 0.7
+"""Share of the evidence for errors of all kinds together that one kind must bring to be named."""
+_UNEXPLAINED = 1.2
+"""Multiple of the squared residuals that noise explains: at most 0.9 where all is right, 1.1 to 11 with
+models of which 60 % are missing (`benchmarks/honesty.py`)."""
+_FEWEST_ROWS = 60.0
+_ALIKE = 0.1
+"""A case this much less probable than the best is still named with it."""
+_SUBJECT = {"focal_length": "camera"}
+_TEXT = {
+    "model_scale": ("the model should be larger by", 1.0e2, "%"),
+    "focal_length": ("the focal length is larger than stated by", 1.0e2, "%"),
+    "depth_bias": ("depths are too large by", 1.0e3, "mm"),
+    "depth_scale": ("depths are too large by", 1.0e2, "%"),
+    "depth_shift": ("the depth image is shifted against the colour image by", 1.0, "px"),
+    "depth_delay": ("the depth is older than the colour by", 1.0e3, "ms"),
+    "model_surface": ("the surface of the model is off by up to", 1.0e3, "mm"),
+}
+
+
+def error_model(sensor: SensorConfig, body: BodyConfig) -> ErrorModel:
+    """The prior of errors that settings state."""
+    surface = [body.usual_surface_m, body.gross_surface_m]
+    usual, gross = (
+        np.array([scale, *_of_sensor(one), *[surface[k]] * len(_SURFACE)])
+        for k, (scale, one) in enumerate([(body.usual_scale, sensor.usual), (body.gross_scale, sensor.gross)])
+    )
+    return ErrorModel(usual, gross, _CAMERA, _GROUPS, _NONE_WEIGHT, _ALL_WEIGHT)
+
+
+def _of_sensor(one: SystematicConfig) -> list[float]:
+    shift = one.depth_shift_px
+    return [
+        one.focal_length, one.depth_bias_m, one.depth_scale, shift, shift, one.depth_delay_s, one.outline_px,
+    ]  # fmt: skip
+
+
+@dataclass
+class _Said:
+    """What the frames of one object said so far."""
+
+    message: Message
+    """Of the parameters."""
+    chi2: float
+    """Squared residuals that a pose for every frame leaves, in standard deviations of noise."""
+    rows: float
+    """Independent rows less the unknowns of the poses."""
+    is_closed: bool
+    """Whether the model's surface has no open edge."""
+    moment: Array
+    """Second moment of the parameters (T, T)."""
+    ratio: float = 1.0
+    """Squared residuals that they leave, as a multiple of noise."""
+
+    def take(self, sums: Sums) -> None:
+        """Add a frame, with the pose eliminated."""
+        H = sums.H + _WEAK
+        self.message = self.message + without_pose(H, sums.g, sums.H_xt, sums.H_tt, sums.g_t)
+        self.chi2 += sums.chi2 - float(sums.g @ np.linalg.solve(H, sums.g))
+        self.rows += sums.rows - 6.0
+
+    def unexplained(self, theta: Array) -> float:
+        """What parameters (T,) leave of the squared residuals, as a multiple of what noise would.
+
+        The ratio of Birge (1932): above one, something is wrong that they do not describe.
+        """
+        explained = 2.0 * self.message.b @ theta - theta @ self.message.L @ theta
+        return float((self.chi2 - explained) / max(self.rows, 1.0))
+
+
+class Diagnosis:
+    """Accumulates what frames say, for all objects of one camera.
+
+    Attributes:
+        findings: What is significant now.
+        has_doubts: Whether it is worth to ask of every pose what the errors do to it.
+    """
+
+    def __init__(self, sensor: SensorConfig, body: BodyConfig) -> None:
+        """Nothing was measured yet."""
+        self._model = error_model(sensor, body)
+        self._expected = self._model.second_moment()
+        self._said: dict[str, _Said] = {}
+        self._wrong: dict[str, Finding] = {}
+        self.findings: tuple[Finding, ...] = ()
+        self.has_doubts = False
+
+    def add(self, name: str, considered: Considered, prior: Array, is_closed: bool) -> Array:
+        """Take in what a frame says of an object's errors.
+
+        Args:
+            name: The object.
+            considered: Its rows at the pose that was found.
+            prior: Information (6, 6) of the prior that the pose was fitted with.
+            is_closed: Whether the model's surface has no open edge.
+
+        Returns:
+            What the errors add to the covariance (6, 6) of the centre's pose, along the camera's axes.
+        """
+        if name not in self._said:
+            nothing = np.zeros((NUM_PARAMETERS, NUM_PARAMETERS))
+            self._said[name] = _Said(Message.nothing(NUM_PARAMETERS), 0.0, 0.0, is_closed, nothing)
+        said = self._said[name]
+        said.take(considered.far)
+        mixture = Mixture(self._model, {key: one.message for key, one in self._said.items()})
+        self.has_doubts = bool(mixture.probabilities[0] < 1.0 - _ALIKE)
+        said.moment = mixture.second_moment(name)
+        said.ratio = said.unexplained(mixture.mean(name))
+        self._look_at_model(name, said.ratio)
+        self.findings = (*self._named(mixture), *self._wrong.values())
+        return self.of_pose(name, considered.used, prior)
+
+    def of_pose(self, name: str, used: Sums, prior: Array) -> Array:
+        """What the errors add to the covariance (6, 6) of the pose that rows were fitted to.
+
+        Args:
+            name: The object.
+            used: Sums of the rows.
+            prior: Information (6, 6) of the prior that the pose was fitted with.
+        """
+        said = self._said.get(name)
+        moment, ratio = (self._expected, 1.0) if said is None else (said.moment, max(said.ratio, 1.0))
+        A = _RESPONSE * response(used.H + prior, used.H_xt)
+        systematic: Array = ratio * A @ moment @ A.T
+        return systematic + (ratio - 1.0) * row_variance(used)
+
+    def forget(self, name: str) -> None:
+        """An object is another one from now on, or gone."""
+        self._said.pop(name, None)
+        self._wrong.pop(name, None)
+        if not self._said:
+            self.findings, self.has_doubts = (), False
+
+    def _look_at_model(self, name: str, ratio: float) -> None:
+        """Say that a model is wrong whose images disagree by more than noise and the known errors."""
+        self._wrong.pop(name, None)
+        said = self._said[name]
+        if ratio < _UNEXPLAINED or said.rows < _FEWEST_ROWS:
+            return
+        kind = "model_wrong" if said.is_closed else "model_incomplete|model_wrong"
+        text = (
+            f"depth and outlines disagree with the model by {np.sqrt(ratio):.1f} times their noise, and no "
+            f"error of size, calibration or registration explains it"
+        )
+        if not said.is_closed:
+            text += "; its mesh is open"
+        self._wrong[name] = Finding(name, kind, ratio, float(np.sqrt(2.0 / said.rows)), text)
+
+    def _named(self, mixture: Mixture) -> tuple[Finding, ...]:
+        """The error that is there, with those that the data cannot tell from it."""
+        p, evidence = mixture.probabilities, np.array(mixture.log_evidence) - mixture.log_evidence[0]
+        if p[0] > 1.0 - _SURE:
+            return ()
+        single = np.array([k for k, case in enumerate(mixture.cases) if case.group is not None])
+        best = single[np.argmax(evidence[single])]
+        if evidence[best] < _EXPLAINS * evidence[-1]:
+            return ()  # no single error accounts for what all together do
+        alike = [k for k in single if evidence[k] > evidence[best] + np.log(_ALIKE)]
+        alike.sort(key=lambda k: -evidence[k])
+        return (self._finding(mixture, [mixture.cases[k] for k in alike]),)
+
+    def _finding(self, mixture: Mixture, cases: Sequence[Case]) -> Finding:
+        case = cases[0]
+        assert case.group is not None
+        body = case.body or next(iter(self._said))
+        found = mixture.component(case, body)
+        chosen = list(case.group.parameters)
+        sigma = np.sqrt(found.covariance.diagonal()[chosen])
+        k = int(np.argmax(np.abs(found.mean[chosen]) / sigma))
+        value, error = float(found.mean[chosen][k]), float(sigma[k])
+        named = {c.group.kind for c in cases if c.group is not None}
+        kinds = [group.kind for group in _GROUPS if group.kind in named]
+        words, scale, unit = _TEXT[case.group.kind]
+        text = f"{words} {scale * value:.2f} +- {scale * error:.2f} {unit}"
+        if len(kinds) > 1:
+            others = ", ".join(kind for kind in kinds if kind != case.group.kind)
+            text += f"; the images do not tell this from an error of {others}"
+        subject = case.body or _SUBJECT.get(case.group.kind, "depth")
+        return Finding(subject, "|".join(kinds), value, error, text)
+
+
+def row_variance(sums: Sums) -> Array:
+    """Covariance (6, 6) of a pose that a single row of the mean variance would give: no averaging at all.
+
+    For what disturbs neighbouring rows in the same way.
+    """
+    move, turn = np.trace(sums.H[:3, :3]), np.trace(sums.H[3:, 3:])
+    variances = np.repeat([3.0 * sums.rows / max(move, 1.0e-9), 3.0 * sums.rows / max(turn, 1.0e-9)], 3)
+    return np.diag(np.minimum(variances, _WEAK.diagonal() ** -1.0))

@@ -1,0 +1,193 @@
+"""Columns of consider parameters against central differences of residuals in worlds that have the error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import warp as wp
+
+from dr_perception.geometry import Camera, make_transform, transform_points
+from dr_perception.geometry.camera_warp import CameraParams, camera_params
+from dr_perception.geometry.se3 import exp_so3
+from dr_perception.measure.consider import (
+    NAMES,
+    NUM_CROSS,
+    NUM_PARAMETERS,
+    Circumstances,
+    consider_depth,
+    consider_lines,
+)
+from dr_perception.measure.considered import Sums
+from dr_perception.measure.contour_lines import ContourLine
+from dr_perception.measure.depth import DepthNoise, DepthPoint
+from dr_perception.measure.line_rows import LineNoise
+from dr_perception.raster.project import IdealCamera
+from dr_perception.view.contour import ContourSample
+from dr_perception.view.surface_samples import SurfaceSample
+
+CAMERA = Camera(160, 120, 150.0, 149.0, 80.3, 58.9)
+POSE = make_transform(exp_so3(np.array([0.2, -0.3, 0.1])), np.array([0.05, -0.03, 0.6]))
+CENTER = np.array([0.01, -0.02, 0.015])
+POINT = np.array([0.03, -0.02, -0.05])
+NORMAL = np.array([0.35, -0.2, -0.9]) / np.linalg.norm([0.35, -0.2, -0.9])
+VELOCITY = np.array([0.2, -0.1, 0.3, 0.5, -1.0, 0.7])
+SIGMA2 = 4.0e-6
+STEPS = dict.fromkeys(NAMES, 1e-4) | {"depth_shift_u": 1e-2, "depth_shift_v": 1e-2, "outline_offset": 1e-2}
+SIGHT = {"model_scale", "focal_length", "outline_offset", "surface_1"}
+OCTANT = 1  # POINT is right of the centre along x alone
+
+
+def structs(kind, **fields):
+    host = np.zeros((1, 1), dtype=kind.numpy_dtype())
+    for name, value in fields.items():
+        host[name] = value
+    return wp.array(host, dtype=kind, device="cpu")
+
+
+def where():
+    shift = POSE[:3, :3] @ CENTER + POSE[:3, 3]
+    return [
+        wp.array(POSE[None, None, :3, :3].astype(np.float32), dtype=wp.mat33, device="cpu"),
+        wp.array(shift[None, None].astype(np.float32), dtype=wp.vec3, device="cpu"),
+        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
+    ]
+
+
+def about():
+    made = np.zeros(1, dtype=Circumstances.numpy_dtype())
+    made["center"], made["velocity"] = CENTER, VELOCITY
+    return wp.array(made, dtype=Circumstances, device="cpu")
+
+
+def render_camera():
+    camera = IdealCamera()
+    camera.fx = camera.fy = CAMERA.fx
+    return wp.array([camera], dtype=IdealCamera, device="cpu")
+
+
+def depth_sums(residual_m: float) -> Sums:
+    """Sums of one depth sample whose measurement lies that far along its normal."""
+    noise = DepthNoise()
+    noise.cutoff, noise.shared_px2, noise.spacing_px = 1e6, 1.0, 1.0
+    sample = structs(SurfaceSample, point=POINT - CENTER, normal=POSE[:3, :3].T @ NORMAL)
+    measured = transform_points(POSE, POINT) + residual_m * NORMAL
+    points = structs(DepthPoint, point=measured, variance=SIGMA2)
+    sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
+    count = wp.array([1], dtype=int, device="cpu")
+    inputs = [sample, count, points, *where(), render_camera(), noise, about()]
+    wp.launch(consider_depth, 1, inputs, [sums], device="cpu")
+    return Sums.unpack(sums.numpy()[0])
+
+
+def depth_residual(name: str, error: float) -> float:
+    """Along the assumed normal, of what a sensor with an error measures of the true surface.
+
+    The truth is a model with the error at the same pose; the sensor reads its point with the sensor's error,
+    and the reader, who knows of neither, makes a point of the reading.
+    """
+    point_obj = POINT * (1.0 + (error if name == "model_scale" else 0.0))
+    p = transform_points(POSE, point_obj)
+    if name == f"surface_{OCTANT}":
+        p = p + error * NORMAL
+    if name == "depth_delay":
+        w, arm = VELOCITY[3:], p - transform_points(POSE, CENTER)
+        p = p - error * (VELOCITY[:3] + np.cross(w, arm))
+    focal = np.array([CAMERA.fx, CAMERA.fy])
+    middle = np.array([CAMERA.cx, CAMERA.cy])
+    true_focal = focal * (1.0 + (error if name == "focal_length" else 0.0))
+    pixel = true_focal * p[:2] / p[2] + middle
+    pixel += [error if name == "depth_shift_u" else 0.0, error if name == "depth_shift_v" else 0.0]
+    z = p[2] * (1.0 + (error if name == "depth_scale" else 0.0)) + (error if name == "depth_bias" else 0.0)
+    read = np.array([*((pixel - middle) / focal * z), z])
+    return float(NORMAL @ (read - transform_points(POSE, POINT)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_of_depth_are_what_each_error_does_to_a_residual(name: str) -> None:
+    sums = depth_sums(0.0)
+    weight = 1.0 / SIGMA2
+    j = NAMES.index(name)
+    # H_xt = w J K, and the translation part of J is the normal.
+    column = sums.H_xt[:3, j] @ NORMAL / weight
+    step = STEPS[name]
+    expected = (depth_residual(name, step) - depth_residual(name, -step)) / (2.0 * step)
+    assert column == pytest.approx(expected, rel=2e-4, abs=1e-6)
+    assert sums.H_tt[j, j] == pytest.approx(weight * expected**2, rel=1e-3, abs=1e-3)
+
+
+def line_sums(residual_px: float, widened: int = 0, cutoff: float = 1e6) -> Sums:
+    """Sums of one outline that was found that far out."""
+    noise = LineNoise()
+    noise.cutoff, noise.shared_px, noise.spacing_px = cutoff, 1.0, 1.0
+    p = transform_points(POSE, POINT)
+    sample = structs(ContourSample, point=POINT - CENTER, outward=POSE[:3, :3].T @ outward())
+    line = structs(ContourLine, center=CAMERA.project(p), normal=line_normal(), variance=0.04)
+    host = line.numpy()
+    host["offset"] = residual_px
+    line = wp.array(host, dtype=ContourLine, device="cpu")
+    sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
+    count = wp.array([1], dtype=int, device="cpu")
+    inputs = [sample, count, line, *where(), render_camera(), noise, about(), widened]
+    wp.launch(consider_lines, 1, inputs, [sums], device="cpu")
+    return Sums.unpack(sums.numpy()[0])
+
+
+def line_normal() -> np.ndarray:
+    return np.array([np.cos(0.7), np.sin(0.7)])
+
+
+def outward() -> np.ndarray:
+    return np.array([0.6, 0.7, 0.2]) / np.linalg.norm([0.6, 0.7, 0.2])
+
+
+def line_residual(name: str, error: float) -> float:
+    """Along the line's normal [px], of where the true outline with an error is seen."""
+    p = transform_points(POSE, POINT * (1.0 + (error if name == "model_scale" else 0.0)))
+    if name == f"surface_{OCTANT}":
+        p = p + error * outward()
+    focal = np.array([CAMERA.fx, CAMERA.fy]) * (1.0 + (error if name == "focal_length" else 0.0))
+    pixel = focal * p[:2] / p[2] + [CAMERA.cx, CAMERA.cy]
+    offset = line_normal() @ (pixel - CAMERA.project(transform_points(POSE, POINT)))
+    return float(offset + (error if name == "outline_offset" else 0.0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_of_outlines_are_what_each_error_does_to_a_residual(name: str) -> None:
+    sums, weight, j, step = line_sums(0.0), 1.0 / 0.04, NAMES.index(name), STEPS[name]
+    expected = (line_residual(name, step) - line_residual(name, -step)) / (2.0 * step)
+    assert sums.H_tt[j, j] == pytest.approx(weight * expected**2, rel=1e-3, abs=1e-3)
+    assert (name in SIGHT) == (expected != 0.0)
+    # The sign, by the residual of an outline that was seen farther out.
+    found = line_sums(0.5)
+    assert found.g_t[j] == pytest.approx(weight * expected * 0.5, rel=1e-3, abs=1e-4)
+
+
+def test_residuals_pull_parameters_and_are_counted() -> None:
+    residual = 1.5e-3
+    none, some = depth_sums(0.0), depth_sums(residual)
+    weight = 1.0 / SIGMA2
+    J = some.H_xt[:3].T @ NORMAL / weight
+    np.testing.assert_allclose(some.g_t, weight * residual * J, rtol=2e-3, atol=1e-2)
+    assert some.chi2 == pytest.approx(residual**2 / SIGMA2, rel=1e-3)
+    assert none.chi2 == pytest.approx(0.0, abs=1e-4) and some.rows == pytest.approx(1.0, rel=1e-5)
+    np.testing.assert_allclose(some.H[:3, :3], weight * np.outer(NORMAL, NORMAL), rtol=1e-3, atol=1.0)
+
+
+def test_the_world_has_no_scale() -> None:
+    """Model and depths larger by the same share, at a pose as much farther away, are the same images."""
+    scale, depth_scale = NAMES.index("model_scale"), NAMES.index("depth_scale")
+    center, origin = transform_points(POSE, CENTER), POSE[:3, 3]
+    for sums in (depth_sums(2e-3), line_sums(0.3)):
+        theta = np.zeros(NUM_PARAMETERS)
+        theta[scale], theta[depth_scale] = 1.0, -1.0
+        xi = np.array([*origin, 0.0, 0.0, 0.0])
+        assert np.allclose(center - origin, POSE[:3, :3] @ CENTER)
+        moved = sums.H_xt @ theta + sums.H @ xi
+        size = np.abs(sums.H_xt[:, scale]).max()
+        np.testing.assert_allclose(moved / size, 0.0, atol=2e-5)
+
+
+def test_what_all_lines_share_is_no_outlier_when_widened() -> None:
+    plain, widened = line_sums(4.0, 0, cutoff=3.0), line_sums(4.0, 1, cutoff=3.0)
+    assert plain.H_tt.max() == 0.0
+    assert widened.H_tt.max() > 0.0
