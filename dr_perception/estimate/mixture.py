@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from dr_perception.estimate.consider import Array, Component, Message, component, eliminate, posterior
 
 _NEGLIGIBLE = 1.0e-4
+EVERY = "*"
+"""Stands for all bodies together, which may come from one wrong source."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Case:
     group: ErrorGroup | None
     """What is gross; None where nothing is, or everything."""
     body: str | None
-    """Whose, None for the camera's."""
+    """Whose, None for the camera's, `EVERY` for all bodies'."""
     is_all: bool
     """Whether everything is."""
     weight: float
@@ -80,10 +82,11 @@ class Case:
 
 
 def cases_of(model: ErrorModel, bodies: Sequence[str]) -> list[Case]:
-    """All components: nothing gross, each group of the camera and of every body, everything."""
+    """All components: nothing gross, each group of the camera, of a body and of all bodies, everything."""
     cases = [Case(None, None, False, model.none_weight)]
     for group in model.groups:
-        owners: Sequence[str | None] = [None] if model.is_shared(group) else bodies
+        every = [EVERY] if len(bodies) > 1 else []
+        owners: Sequence[str | None] = [None] if model.is_shared(group) else [*bodies, *every]
         cases += [Case(group, owner, False, group.weight / len(owners)) for owner in owners]
     return [*cases, Case(None, None, True, model.all_weight)]
 
@@ -116,13 +119,13 @@ class Mixture:
     def _sigma(self, case: Case, body: str) -> Array:
         if case.is_all:
             return self._model.gross
-        return self._model.sigma(case.group if case.body in (None, body) else None)
+        return self._model.sigma(case.group if case.body in (None, EVERY, body) else None)
 
     def _of_camera(self, case: Case) -> tuple[Message, float]:
         """What all bodies together say of the camera in a case, and the log evidence of eliminating them."""
-        if case.is_all:
-            gross = self._model.gross
-            return self._sum({n: eliminate(m, self._model.shared, gross) for n, m in self._messages.items()})
+        if case.is_all or case.body == EVERY:
+            sigma, shared = self._sigma(case, EVERY), self._model.shared
+            return self._sum({name: eliminate(m, shared, sigma) for name, m in self._messages.items()})
         if case.body is None:
             return self._total
         before, evidence = self._plain[case.body]

@@ -28,7 +28,7 @@ from dr_perception.geometry.se3 import angle_between, exp_so3
 from dr_perception.hypothesis.judge_kernels import DistanceField, ViewTable
 from dr_perception.hypothesis.looks_kernels import PATCHES
 from dr_perception.hypothesis.turn_table import TurnTable, unroll
-from dr_perception.view.contour import OUTER
+from dr_perception.view.contour import INNER
 from dr_perception.view.model_view import ModelView, ViewSettings
 
 NUM_VIEWS = 320
@@ -225,7 +225,7 @@ def _render(
         (surface["point"], surface["normal"]), counts[0], None, SAMPLES_PER_VIEW, rng
     )
     edge, outward, edge_kept = _pick(
-        contour_fields, counts[1], contour["kind"] == int(OUTER), CONTOUR_PER_VIEW, rng
+        contour_fields, counts[1], contour["kind"] != int(INNER), CONTOUR_PER_VIEW, rng
     )
     return points, normals, kept, edge, outward, edge_kept
 

@@ -11,10 +11,11 @@ import warp as wp
 from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import capture, fill, record
-from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
+from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.measure.contour_lines import NO_OUTLINE, line_at
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.measure.region_lines import NUM_BINS, color_bin
-from dr_perception.view.contour import OUTER, ContourSample
+from dr_perception.view.contour import INNER, ContourSample
 from dr_perception.view.model_view import ModelView
 from dr_perception.view.surface_samples import SurfaceSample
 
@@ -88,14 +89,13 @@ def count_background_colors(
     if i < wp.min(count[problem], samples.shape[1]):
         sample = samples[problem, i]
         R = R_cam_obj[problem, 0]
-        p = R * sample.point + t_cam_obj[problem, 0]
-        if p[2] > 0.0 and sample.kind == OUTER:
-            center = project(camera, p)
-            normal = wp.normalize(project_jacobian(camera, p) * (R * sample.outward))
+        t = t_cam_obj[problem, 0]
+        line = line_at(sample, R, t, camera, depth, _HIDDEN_M)
+        if line.variance != 0.0 and line.variance != NO_OUTLINE and sample.kind != INNER:
+            nearest = (R * sample.point + t)[2] - _HIDDEN_M
             for k in range(_FIRST_OUTSIDE_PX, _LAST_OUTSIDE_PX):
-                _count(
-                    center + float(k) * normal, p[2] - _HIDDEN_M, camera, image, depth, problem, bins, totals
-                )
+                uv = line.center + float(k) * line.normal
+                _count(uv, nearest, camera, image, depth, problem, bins, totals)
 
 
 @wp.kernel(enable_backward=False)

@@ -17,14 +17,20 @@ into rows.
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
-from dr_perception.view.contour import ContourSample
+from dr_perception.view.contour import OPEN, ContourSample
+
+HIDDEN_LINE = wp.constant(-1.0)
+NO_OUTLINE = wp.constant(-2.0)
+_NEAR_PX = wp.constant(3.0)
+_FAR_PX = wp.constant(6.0)
 
 
 @wp.struct
 class ContourLine:
     """A measured line: the outline lies ``offset`` pixels from ``center`` along ``normal``.
 
-    Variance 0 marks no measurement, a negative one a contour point that something nearer hides.
+    Variance 0 marks no measurement, `HIDDEN_LINE` a contour point that something nearer hides, `NO_OUTLINE`
+    one at an open edge of the mesh beyond which the object goes on.
     """
 
     center: wp.vec2
@@ -84,6 +90,26 @@ def _is_hidden(uv: wp.vec2, z: float, camera: CameraParams, depth: wp.array2d[fl
 
 
 @wp.func
+def _is_level(uv: wp.vec2, z: float, camera: CameraParams, depth: wp.array2d[float], margin: float) -> bool:
+    x = wp.int32(wp.floor(uv[0] + 0.5))
+    y = wp.int32(wp.floor(uv[1] + 0.5))
+    if not is_inside(x, y, camera):
+        return False
+    measured = depth[y, x]
+    return measured > 0.0 and wp.abs(measured - z) < margin
+
+
+@wp.func
+def goes_on(
+    line: ContourLine, z: float, camera: CameraParams, depth: wp.array2d[float], margin: float
+) -> bool:
+    """Whether the measured surface goes on beyond a contour point at depth ``z``, within a margin of it."""
+    near = line.center + _NEAR_PX * line.normal
+    far = line.center + _FAR_PX * line.normal
+    return _is_level(near, z, camera, depth, margin) and _is_level(far, z, camera, depth, margin)
+
+
+@wp.func
 def line_at(
     sample: ContourSample,
     R: wp.mat33,
@@ -94,7 +120,7 @@ def line_at(
 ) -> ContourLine:
     """The line of a contour point at a pose.
 
-    Its variance is 1, or negative where the point is hidden, 0 behind the camera.
+    Its variance is 1, negative where there is no outline to be seen, 0 behind the camera.
     """
     line = ContourLine()
     p = R * sample.point + t
@@ -104,6 +130,9 @@ def line_at(
         length = wp.length(direction)
         if length > 0.0:
             line.normal = direction / length
-            hidden = _is_hidden(line.center, p[2], camera, depth, occlusion_m)
-            line.variance = wp.where(hidden or not _is_in_view(line.center, camera), -1.0, 1.0)
+            line.variance = 1.0
+            if _is_hidden(line.center, p[2], camera, depth, occlusion_m):
+                line.variance = HIDDEN_LINE
+            elif sample.kind == OPEN and goes_on(line, p[2], camera, depth, 0.5 * occlusion_m):
+                line.variance = NO_OUTLINE
     return line

@@ -2,10 +2,21 @@
 
 import warp as wp
 
-from dr_perception.device.evidence import CHI2, COST, GAIN, HIDDEN, INLIERS, ROWS, Sums, add_row, add_sums
+from dr_perception.device.evidence import (
+    CHI2,
+    CONTRADICTED,
+    COST,
+    GAIN,
+    HIDDEN,
+    INLIERS,
+    ROWS,
+    Sums,
+    add_row,
+    add_sums,
+)
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
 from dr_perception.measure.compiling import row_options
-from dr_perception.measure.contour_lines import ContourLine
+from dr_perception.measure.contour_lines import NO_OUTLINE, ContourLine
 from dr_perception.measure.robust import tukey_rho, tukey_weight
 from dr_perception.measure.spacing import image_scale, rows_per_measurement
 from dr_perception.raster.project import IdealCamera
@@ -78,6 +89,7 @@ def accumulate_lines(
     for i in range(lane, n, lanes):
         line = lines[problem, i]
         sums[HIDDEN] += wp.where(line.variance < 0.0, 1.0, 0.0)
+        sums[CONTRADICTED] += wp.where(line.variance == NO_OUTLINE, 1.0, 0.0)
         if line.variance <= 0.0:
             continue
         sample = samples[problem, i]

@@ -5,7 +5,7 @@ import warp as wp
 from dr_perception.geometry.camera_warp import CameraParams
 from dr_perception.measure.compiling import row_options
 from dr_perception.measure.contour_lines import ContourLine, LineSearch, is_inside, line_at
-from dr_perception.view.contour import OUTER, ContourSample
+from dr_perception.view.contour import INNER, ContourSample
 
 wp.set_module_options(row_options())
 
@@ -54,7 +54,7 @@ def measure_lines_by_region(
         return
     sample = samples[problem, i]
     line = line_at(sample, R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m)
-    if line.variance <= 0.0 or sample.kind != OUTER:
+    if line.variance <= 0.0 or sample.kind == INNER:
         line.variance = wp.min(line.variance, 0.0)
         lines[problem, i] = line
         return

@@ -5,7 +5,7 @@ import warp as wp
 from dr_perception.geometry.camera_warp import CameraParams
 from dr_perception.measure.compiling import row_options
 from dr_perception.measure.contour_lines import ContourLine, LineSearch, line_at
-from dr_perception.view.contour import OUTER, ContourSample
+from dr_perception.view.contour import INNER, ContourSample
 
 wp.set_module_options(row_options())
 
@@ -147,7 +147,7 @@ def measure_lines_by_step(
     if valid and fits_inside(line.center, camera, window):
         found = step_at(line.center, line.normal, image, window, search.color_sigma)
         if found[1] > 0.0:
-            floor = wp.where(sample.kind == OUTER, search.floor_px, search.inner_floor_px)
+            floor = wp.where(sample.kind == INNER, search.inner_floor_px, search.floor_px)
             line.offset = found[0]
             line.variance = found[1] + floor * floor
     lines[problem, i] = line

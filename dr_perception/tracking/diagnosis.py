@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dr_perception.estimate.consider import Message, response, without_pose
 from dr_perception.estimate.finding import Finding
-from dr_perception.estimate.mixture import Case, ErrorGroup, ErrorModel, Mixture
+from dr_perception.estimate.mixture import EVERY, Case, ErrorGroup, ErrorModel, Mixture
 from dr_perception.hypothesis.config import BodyConfig
 from dr_perception.measure.config import SensorConfig, SystematicConfig
 from dr_perception.measure.consider import NAMES, NUM_PARAMETERS
@@ -50,6 +50,8 @@ _UNEXPLAINED = 1.2
 """Multiple of the squared residuals that noise explains: at most 0.9 where all is right, 1.1 to 11 with
 models of which 60 % are missing (`benchmarks/honesty.py`)."""
 _FEWEST_ROWS = 60.0
+_OPEN_SHARE, _FEWEST_OPEN = 0.05, 10.0
+"""Share of contour points, and how many, at which an object must go on for its model to be incomplete."""
 _ALIKE = 0.1
 """A case this much less probable than the best is still named with it."""
 _SUBJECT = {"focal_length": "camera"}
@@ -91,10 +93,12 @@ class _Said:
     """Squared residuals that a pose for every frame leaves, in standard deviations of noise."""
     rows: float
     """Independent rows less the unknowns of the poses."""
-    is_closed: bool
-    """Whether the model's surface has no open edge."""
     moment: Array
     """Second moment of the parameters (T, T)."""
+    lines: float = 0.0
+    """Contour points that were looked at."""
+    open_lines: float = 0.0
+    """Those at which the object goes on where its model ends."""
     ratio: float = 1.0
     """Squared residuals that they leave, as a multiple of noise."""
 
@@ -127,33 +131,36 @@ class Diagnosis:
         self._model = error_model(sensor, body)
         self._expected = self._model.second_moment()
         self._said: dict[str, _Said] = {}
-        self._wrong: dict[str, Finding] = {}
+        self._wrong: dict[str, tuple[Finding, ...]] = {}
         self.findings: tuple[Finding, ...] = ()
         self.has_doubts = False
 
-    def add(self, name: str, considered: Considered, prior: Array, is_closed: bool) -> Array:
+    def add(self, name: str, considered: Considered, prior: Array, contour: tuple[float, float]) -> Array:
         """Take in what a frame says of an object's errors.
 
         Args:
             name: The object.
             considered: Its rows at the pose that was found.
             prior: Information (6, 6) of the prior that the pose was fitted with.
-            is_closed: Whether the model's surface has no open edge.
+            contour: How many contour points there were, and at how many of them the object went on.
 
         Returns:
             What the errors add to the covariance (6, 6) of the centre's pose, along the camera's axes.
         """
         if name not in self._said:
             nothing = np.zeros((NUM_PARAMETERS, NUM_PARAMETERS))
-            self._said[name] = _Said(Message.nothing(NUM_PARAMETERS), 0.0, 0.0, is_closed, nothing)
+            self._said[name] = _Said(Message.nothing(NUM_PARAMETERS), 0.0, 0.0, nothing)
         said = self._said[name]
+        said.lines += contour[0]
+        said.open_lines += contour[1]
         said.take(considered.far)
         mixture = Mixture(self._model, {key: one.message for key, one in self._said.items()})
         self.has_doubts = bool(mixture.probabilities[0] < 1.0 - _ALIKE)
         said.moment = mixture.second_moment(name)
         said.ratio = said.unexplained(mixture.mean(name))
-        self._look_at_model(name, said.ratio)
-        self.findings = (*self._named(mixture), *self._wrong.values())
+        self._look_at_model(name)
+        of_models = [finding for found in self._wrong.values() for finding in found]
+        self.findings = (*self._named(mixture), *of_models)
         return self.of_pose(name, considered.used, prior)
 
     def of_pose(self, name: str, used: Sums, prior: Array) -> Array:
@@ -177,20 +184,22 @@ class Diagnosis:
         if not self._said:
             self.findings, self.has_doubts = (), False
 
-    def _look_at_model(self, name: str, ratio: float) -> None:
-        """Say that a model is wrong whose images disagree by more than noise and the known errors."""
-        self._wrong.pop(name, None)
+    def _look_at_model(self, name: str) -> None:
+        """Say that a model is incomplete, or wrong in a way that no error of the others explains."""
         said = self._said[name]
-        if ratio < _UNEXPLAINED or said.rows < _FEWEST_ROWS:
-            return
-        kind = "model_wrong" if said.is_closed else "model_incomplete|model_wrong"
-        text = (
-            f"depth and outlines disagree with the model by {np.sqrt(ratio):.1f} times their noise, and no "
-            f"error of size, calibration or registration explains it"
-        )
-        if not said.is_closed:
-            text += "; its mesh is open"
-        self._wrong[name] = Finding(name, kind, ratio, float(np.sqrt(2.0 / said.rows)), text)
+        found = []
+        if said.open_lines > max(_OPEN_SHARE * said.lines, _FEWEST_OPEN):
+            share = said.open_lines / said.lines
+            sigma = float(np.sqrt(share * (1.0 - share) / said.lines))
+            text = f"the object goes on beyond {100.0 * share:.0f} % of its model's outline: the mesh is open"
+            found.append(Finding(name, "model_incomplete", share, sigma, text))
+        if said.ratio > _UNEXPLAINED and said.rows > _FEWEST_ROWS:
+            text = (
+                f"depth and outlines disagree with the model by {np.sqrt(said.ratio):.1f} times their noise, "
+                f"and no error of size, calibration or registration explains it"
+            )
+            found.append(Finding(name, "model_wrong", said.ratio, float(np.sqrt(2.0 / said.rows)), text))
+        self._wrong[name] = tuple(found)
 
     def _named(self, mixture: Mixture) -> tuple[Finding, ...]:
         """The error that is there, with those that the data cannot tell from it."""
@@ -208,7 +217,7 @@ class Diagnosis:
     def _finding(self, mixture: Mixture, cases: Sequence[Case]) -> Finding:
         case = cases[0]
         assert case.group is not None
-        body = case.body or next(iter(self._said))
+        body = case.body if case.body in self._said else next(iter(self._said))
         found = mixture.component(case, body)
         chosen = list(case.group.parameters)
         sigma = np.sqrt(found.covariance.diagonal()[chosen])
@@ -222,6 +231,8 @@ class Diagnosis:
             others = ", ".join(kind for kind in kinds if kind != case.group.kind)
             text += f"; the images do not tell this from an error of {others}"
         subject = case.body or _SUBJECT.get(case.group.kind, "depth")
+        if subject == EVERY:
+            subject, text = "models", f"of all models: {text}"
         return Finding(subject, "|".join(kinds), value, error, text)
 
 

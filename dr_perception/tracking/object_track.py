@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.body.prepared import model_buffers
+from dr_perception.device.evidence import CONTRADICTED
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between, covariance_about, local
 from dr_perception.hypothesis.refiner import PoseRefiner, RecordedSequence
 from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
+from dr_perception.measure.modalities import OUTLINE
 from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.diagnosis import Diagnosis
@@ -215,9 +217,9 @@ class ObjectTrack:
         self._considered += 1
         self._frames_to_consider = max(_CONSIDER_EVERY, self._considered * _CONSIDER_EVERY // 10)
         considered = self.refiner.considered.measure(velocity)[0]
-        self._estimator.systematic[:] = self._diagnosis.add(
-            self.model.name, considered, prior, self.refiner.buffers.closed
-        )
+        lines = self.refiner.solver.best.host[0, int(OUTLINE)]
+        contour = float(self.refiner.view.counts.host[1, 0]), float(lines[int(CONTRADICTED)])
+        self._estimator.systematic[:] = self._diagnosis.add(self.model.name, considered, prior, contour)
 
     def propose(self, proposals: list[Proposal], rivals: bool) -> None:
         """Try poses that a search found, in the frame being worked on.

@@ -18,6 +18,8 @@ OUTER = wp.constant(0)
 """Contour against the background or another object."""
 INNER = wp.constant(1)
 """Contour of a part of the model in front of another part of it."""
+OPEN = wp.constant(2)
+"""As `OUTER`, but at an open edge of the mesh: the object may go on where its model ends."""
 
 
 @wp.struct
@@ -188,6 +190,8 @@ def sample_contour(
         uv = a + s_px * (b - a)
         step = step_px * out_px
         kind = _kind_at(keys, view, uv, step, v, 1.0 / p[2], inner_tolerance, outer_gap, num_faces)
+        if kind == OUTER and edge[3] < 0:
+            kind = OPEN
         if kind >= 0:
             slot = wp.atomic_add(count, view, 1)
             if slot < samples.shape[1]:

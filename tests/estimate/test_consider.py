@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from dr_perception.estimate.consider import Message, component, eliminate, posterior, response, without_pose
-from dr_perception.estimate.mixture import ErrorGroup, ErrorModel, Mixture
+from dr_perception.estimate.mixture import EVERY, ErrorGroup, ErrorModel, Mixture
 
 T = 5
 RNG = np.random.default_rng(7)
@@ -104,6 +104,7 @@ def world(rng: np.random.Generator, gross: dict[str, tuple[int, ...]], count: in
     ("gross", "kind", "body"),
     [
         ({"a": (0,)}, "size", "a"),
+        ({"a": (0,), "b": (0,)}, "size", EVERY),
         ({"b": (1,)}, "shape", "b"),
         ({"camera": (3, 4)}, "shift", None),
         ({}, None, None),
@@ -141,7 +142,7 @@ def test_every_case_weighs_as_one_dense_problem_does() -> None:
         if case.is_all:
             sigma = {name: MODEL.gross for name in messages}
         elif case.group is not None:
-            for name in messages if case.body is None else [case.body]:
+            for name in messages if case.body in (None, EVERY) else [case.body]:
                 sigma[name] = MODEL.sigma(case.group)
         assert evidence == pytest.approx(dense_evidence(messages, sigma), rel=1e-9)
 
