@@ -17,11 +17,18 @@ from dr_perception.fitting.fit_starts import (
 from dr_perception.geometry.symmetry import ContinuousSymmetry, Symmetries
 from dr_perception.hypothesis.batch import MOST_ROUNDS, SETTLED, BatchRefiner, Refined
 from dr_perception.hypothesis.pool import thin_out
+from dr_perception.hypothesis.posterior import SHARPNESS
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.spin import spin_by_color
 
 _SAME_M = 0.002
 _SAME_RAD = 0.03
+_EXPLAINED = 0.99
+"""Share of unhidden depths that must agree for no other pose to be tried.
+
+A mug whose handle is turned has a good score, and only the few samples of its handle disagree: without this
+rule 2.5 and 4 % of 160 simulated fits from 30 mm and 50 mm off ended so.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class _Tried:
     value: float
     """Its log posterior: log odds from the images and log prior about the guess."""
     is_enough: bool
-    """Whether it is most probably right."""
+    """Whether it is most probably right and leaves next to no depth unexplained."""
 
     @property
     def T_cam_obj(self) -> NDArray[np.float64]:
@@ -140,9 +147,9 @@ class DepthFit:
 
     def _judged(self, refined: Refined) -> _Tried:
         """What a refined pose is worth."""
-        value = refined.log_odds[0] + self._job.log_prior(refined.T_cam_obj)[0]
-        score = float(refined.refinement.score[0])
-        return _Tried(refined, float(value), score >= self._job.config.enough)
+        value = SHARPNESS * refined.log_odds[0] + self._job.log_prior(refined.T_cam_obj)[0]
+        sure = refined.refinement.score[0] >= self._job.config.enough
+        return _Tried(refined, float(value), bool(sure and refined.explained[0] > _EXPLAINED))
 
     def _turned_back(self, T: NDArray[np.float64]) -> NDArray[np.float64]:
         """A body of revolution (4, 4) with the turn of the guess: depth and outlines know no better one."""

@@ -9,6 +9,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.body.prepared import model_buffers
+from dr_perception.device.evidence import HIDDEN, INLIERS, ROWS
 from dr_perception.device.session import current_session
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
@@ -22,6 +23,7 @@ from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
+from dr_perception.measure.modalities import DEPTH
 
 MOST_ROUNDS = 5
 SETTLED = 1.0
@@ -130,6 +132,13 @@ class Refined:
     def log_odds(self) -> NDArray[np.float64]:
         """Log odds that the images show the object at each pose (P,)."""
         return self.refinement.log_odds[: self.count]
+
+    @property
+    def explained(self) -> NDArray[np.float64]:
+        """Share of unhidden measured depths that agree with each pose (P,); 1 where none was measured."""
+        sums = self.refinement.evidence[: self.count, int(DEPTH)].astype(np.float64)
+        rows = sums[:, int(ROWS)] - sums[:, int(HIDDEN)]
+        return np.asarray((sums[:, int(INLIERS)] + 1e-9) / (rows + 1e-9))
 
     def estimate(self, i: int, log_prior: float = 0.0) -> PoseEstimate:
         """Estimate of one pose; ``log_prior`` are the log prior odds beside those of a guess."""

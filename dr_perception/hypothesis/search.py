@@ -25,7 +25,7 @@ from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner
 from dr_perception.hypothesis.instances import different_instances, explained_pixels
 from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
-from dr_perception.hypothesis.posterior import COVERED, IN_FRAME
+from dr_perception.hypothesis.posterior import COVERED, IN_FRAME, SHARPNESS
 from dr_perception.hypothesis.rank import Shares, rank, summarise
 from dr_perception.hypothesis.region import check_region, region_of
 from dr_perception.hypothesis.result import PoseEstimate
@@ -298,7 +298,7 @@ def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[P
         return []
     refined = _turned_by_color(job, refined)
     prior = _log_prior(job, refined)
-    order = np.argsort(-(refined.log_odds + prior), kind="stable")
+    order = np.argsort(-(SHARPNESS * (refined.log_odds + prior) + _covered(job, refined)), kind="stable")
     found = [refined.estimate(int(i), float(prior[i])) for i in order]
     return different_instances(job.model, found, max_instances)
 
@@ -309,9 +309,18 @@ def _log_prior(job: _Job, refined: Refined) -> NDArray[np.float64]:
         return np.full(refined.count, IN_FRAME)
     if len(job.scene.object_points) == 0:
         return np.zeros(refined.count)
-    T = move_origin(refined.T_cam_obj, job.model.center)
-    covered = _shares(job, T, with_color=False)["covered"]
-    return COVERED[1] * np.minimum(covered - COVERED[0], 0.0)
+    return COVERED[1] * np.minimum(_covered(job, refined) - COVERED[0], 0.0)
+
+
+def _covered(job: _Job, refined: Refined) -> NDArray[np.float64]:
+    """Log odds (P,) that the points of a mask lie on the model at refined poses; 0 without a mask.
+
+    Of poses that agree alike with what they show, that is the better one which explains more of the mask: a
+    mug with its handle out of sight leaves the measured handle unexplained.
+    """
+    if len(job.scene.object_points) == 0:
+        return np.zeros(refined.count)
+    return _shares(job, move_origin(refined.T_cam_obj, job.model.center), with_color=False)["covered"]
 
 
 def _turned_by_color(job: _Job, refined: Refined) -> Refined:
