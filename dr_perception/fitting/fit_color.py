@@ -48,7 +48,7 @@ def refined_by_color(
         for stage in batch.stages:
             batch.learn_colors()
             batch.refiner.refine([stage])
-        found.append(Refined(settle(batch, 1), batch.iterations, 1))
+        found.append(batch.refined(settle(batch, 1), 1))
     return found
 
 

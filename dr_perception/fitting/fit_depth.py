@@ -123,9 +123,9 @@ class DepthFit:
             return []
         batch = self._job.batch(len(starts))
         refine(self._job, batch, np.stack(starts))
-        refined = Refined(batch.refiner.result(), batch.iterations, len(starts))
-        T = np.stack([self._turned_back(one) for one in refined.T_cam_obj])
-        different = thin_out(T, refined.log_odds, len(starts), _SAME_M, _SAME_RAD)
+        refined = batch.refiner.result()
+        T = np.stack([self._turned_back(one) for one in refined.T_cam_obj[: len(starts)]])
+        different = thin_out(T, refined.log_odds[: len(starts)], len(starts), _SAME_M, _SAME_RAD)
         return [self._judged(self._polished(self._turned_by_color(T[i]))) for i in different]
 
     def _polished(self, T: NDArray[np.float64]) -> Refined:
@@ -143,7 +143,7 @@ class DepthFit:
                 batch.forget_view()
             elif moved < SETTLED:
                 break
-        return Refined(batch.refiner.result(), batch.iterations, 1)
+        return batch.refined(batch.refiner.result(), 1)
 
     def _judged(self, refined: Refined) -> _Tried:
         """What a refined pose is worth."""

@@ -14,8 +14,9 @@ from dr_perception.device.session import current_session
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import move_origin
+from dr_perception.geometry.se3 import covariance_about, move_origin
 from dr_perception.hypothesis.config import RefinerConfig
+from dr_perception.hypothesis.errors import PoseErrors, error_model
 from dr_perception.hypothesis.posterior import VISIBLE
 from dr_perception.hypothesis.refiner import PoseRefiner, RecordedStage, Refinement
 from dr_perception.hypothesis.result import PoseEstimate
@@ -53,14 +54,23 @@ class BatchRefiner:
         buffers = model_buffers(model, config.body.mesh_error, self.frame.device)
         views = search_model(model, config.body.mesh_error, self.frame.device).views
         self.refiner = PoseRefiner(
-            model, self.frame, config, views, num_problems=num_problems, buffers=buffers
+            model, self.frame, config, views, num_problems=num_problems, buffers=buffers, considers=True
         )
+        self._errors = error_model(config.sensor, config.body)
+        self._prior = np.diag(np.repeat([model.diameter_m, np.pi], 3) ** -2.0)
+        self._center = model.center
         self.stages: list[RecordedStage] = [self.refiner.record_stage(stage) for stage in settings.stages]
         repeated = settings.stages[-1].model_copy(update={"render": False})
         self._repeated = self.refiner.record_stage(repeated)
         self._drawn_from = np.zeros((num_problems, 3), np.float32)
         self.num_problems = num_problems
         self.iterations = sum(stage.steps for stage in settings.stages)
+
+    def refined(self, refinement: Refinement, count: int) -> Refined:
+        """The first ``count`` of poses that were refined last, with what their rows say of errors."""
+        assert self.refiner.considered is not None
+        errors = PoseErrors(self.refiner.considered.measure(), self._errors, self._prior)
+        return Refined(refinement, self.iterations, count, errors, self._center)
 
     def load(self, frame: Frame, box: Box) -> None:
         """Upload what is in a box of a frame, and forget all that was known of earlier ones."""
@@ -122,6 +132,10 @@ class Refined:
     refinement: Refinement
     iterations: int
     count: int
+    errors: PoseErrors
+    """What errors of model and calibration have done to them."""
+    center: NDArray[np.float64]
+    """Of the model's bounding sphere, in its frame [m] (3,)."""
 
     @property
     def T_cam_obj(self) -> NDArray[np.float64]:
@@ -140,6 +154,12 @@ class Refined:
         rows = sums[:, int(ROWS)] - sums[:, int(HIDDEN)]
         return np.asarray((sums[:, int(INLIERS)] + 1e-9) / (rows + 1e-9))
 
+    def _systematic(self, i: int) -> NDArray[np.float64]:
+        """What errors add to the covariance (6, 6) of a pose of the model's frame."""
+        lever = -self.refinement.T_cam_obj[i, :3, :3] @ self.center
+        covariance = covariance_about(lever, self.errors.covariance(i))
+        return 0.5 * (covariance + covariance.T)
+
     def estimate(self, i: int, log_prior: float = 0.0) -> PoseEstimate:
         """Estimate of one pose; ``log_prior`` are the log prior odds beside those of a guess."""
         r = self.refinement
@@ -147,7 +167,7 @@ class Refined:
         converged = moved < SETTLED
         return PoseEstimate(
             T_cam_obj=r.T_cam_obj[i].copy(),
-            covariance=r.covariance[i].copy(),
+            covariance=r.covariance[i] + self._systematic(i),
             score=float(r.score_with(log_prior)[i]),
             converged=converged,
             iterations=self.iterations,
@@ -192,7 +212,7 @@ def refine_batch(
         batch.refiner.refine(batch.stages[:1])
         batch.learn_colors()
         batch.refiner.refine(batch.stages[1:])
-        return Refined(settle(batch, len(T)), batch.iterations, len(T))
+        return batch.refined(settle(batch, len(T)), len(T))
 
 
 def settle_batch(
@@ -206,4 +226,4 @@ def settle_batch(
         batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
         batch.start(T_cam_obj)
         batch.refine_last()
-        return Refined(settle(batch, len(T_cam_obj)), batch.iterations, len(T_cam_obj))
+        return batch.refined(settle(batch, len(T_cam_obj)), len(T_cam_obj))

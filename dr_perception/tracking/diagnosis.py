@@ -13,36 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.estimate.consider import Message, response, without_pose
+from dr_perception.estimate.consider import Message
 from dr_perception.estimate.finding import Finding
-from dr_perception.estimate.mixture import EVERY, Case, ErrorGroup, ErrorModel, Mixture
+from dr_perception.estimate.mixture import EVERY, Case, Mixture
 from dr_perception.hypothesis.config import BodyConfig
-from dr_perception.measure.config import SensorConfig, SystematicConfig
-from dr_perception.measure.consider import NAMES, NUM_PARAMETERS
+from dr_perception.hypothesis.errors import GROUPS, WEAK, error_model, message_of, moved_by
+from dr_perception.measure.config import SensorConfig
+from dr_perception.measure.consider import NUM_PARAMETERS
 from dr_perception.measure.considered import Considered, Sums
 
 Array = NDArray[np.float64]
 
-_SURFACE = tuple(k for k, name in enumerate(NAMES) if name.startswith("surface"))
-_INDEX = {name: k for k, name in enumerate(NAMES)}
-_CAMERA = np.arange(_INDEX["focal_length"], _INDEX["outline_offset"])
-_GROUPS = (
-    ErrorGroup("model_scale", (_INDEX["model_scale"],), 0.03),
-    ErrorGroup("focal_length", (_INDEX["focal_length"],), 0.03),
-    ErrorGroup("depth_bias", (_INDEX["depth_bias"],), 0.03),
-    ErrorGroup("depth_scale", (_INDEX["depth_scale"],), 0.03),
-    ErrorGroup("depth_shift", (_INDEX["depth_shift_u"], _INDEX["depth_shift_v"]), 0.03),
-    ErrorGroup("depth_delay", (_INDEX["depth_delay"],), 0.03),
-    ErrorGroup("model_surface", _SURFACE, 0.03),
-)
-_NONE_WEIGHT, _ALL_WEIGHT = 0.7, 0.1
-_RESPONSE = 1.8
-"""How much farther a pose moves under an error than its rows say: those near their cut-off stop pulling.
-
-Measured over the errors of `benchmarks/honesty.py` it is 1.3 to 2 (depth shifted by 2 px, a scale of 1.03).
-"""
-_WEAK = np.diag(np.repeat([0.1, 1.0], 3) ** -2)
-"""Information of a pose that is known to 0.1 m and a radian: what nothing measures must not be singular."""
 _SURE = 0.95
 _EXPLAINS = 0.7
 """Share of the evidence for errors of all kinds together that one kind must bring to be named."""
@@ -66,23 +47,6 @@ _TEXT = {
 }
 
 
-def error_model(sensor: SensorConfig, body: BodyConfig) -> ErrorModel:
-    """The prior of errors that settings state."""
-    surface = [body.usual_surface_m, body.gross_surface_m]
-    usual, gross = (
-        np.array([scale, *_of_sensor(one), *[surface[k]] * len(_SURFACE)])
-        for k, (scale, one) in enumerate([(body.usual_scale, sensor.usual), (body.gross_scale, sensor.gross)])
-    )
-    return ErrorModel(usual, gross, _CAMERA, _GROUPS, _NONE_WEIGHT, _ALL_WEIGHT)
-
-
-def _of_sensor(one: SystematicConfig) -> list[float]:
-    shift = one.depth_shift_px
-    return [
-        one.focal_length, one.depth_bias_m, one.depth_scale, shift, shift, one.depth_delay_s, one.outline_px,
-    ]  # fmt: skip
-
-
 @dataclass
 class _Said:
     """What the frames of one object said so far."""
@@ -104,9 +68,8 @@ class _Said:
 
     def take(self, sums: Sums) -> None:
         """Add a frame, with the pose eliminated."""
-        H = sums.H + _WEAK
-        self.message = self.message + without_pose(H, sums.g, sums.H_xt, sums.H_tt, sums.g_t)
-        self.chi2 += sums.chi2 - float(sums.g @ np.linalg.solve(H, sums.g))
+        self.message = self.message + message_of(sums)
+        self.chi2 += sums.chi2 - float(sums.g @ np.linalg.solve(sums.H + WEAK, sums.g))
         self.rows += sums.rows - 6.0
 
     def unexplained(self, theta: Array) -> float:
@@ -173,9 +136,7 @@ class Diagnosis:
         """
         said = self._said.get(name)
         moment, ratio = (self._expected, 1.0) if said is None else (said.moment, max(said.ratio, 1.0))
-        A = _RESPONSE * response(used.H + prior, used.H_xt)
-        systematic: Array = ratio * A @ moment @ A.T
-        return systematic + (ratio - 1.0) * row_variance(used)
+        return ratio * moved_by(used, prior, moment) + (ratio - 1.0) * row_variance(used)
 
     def forget(self, name: str) -> None:
         """An object is another one from now on, or gone."""
@@ -224,7 +185,7 @@ class Diagnosis:
         k = int(np.argmax(np.abs(found.mean[chosen]) / sigma))
         value, error = float(found.mean[chosen][k]), float(sigma[k])
         named = {c.group.kind for c in cases if c.group is not None}
-        kinds = [group.kind for group in _GROUPS if group.kind in named]
+        kinds = [group.kind for group in GROUPS if group.kind in named]
         words, scale, unit = _TEXT[case.group.kind]
         text = f"{words} {scale * value:.2f} +- {scale * error:.2f} {unit}"
         if len(kinds) > 1:
@@ -243,4 +204,4 @@ def row_variance(sums: Sums) -> Array:
     """
     move, turn = np.trace(sums.H[:3, :3]), np.trace(sums.H[3:, 3:])
     variances = np.repeat([3.0 * sums.rows / max(move, 1.0e-9), 3.0 * sums.rows / max(turn, 1.0e-9)], 3)
-    return np.diag(np.minimum(variances, _WEAK.diagonal() ** -1.0))
+    return np.diag(np.minimum(variances, WEAK.diagonal() ** -1.0))
