@@ -46,6 +46,13 @@ class ErrorModel:
     """Prior weight of nothing being gross."""
     all_weight: float
     """Prior weight of everything being gross at once."""
+    some_weight: float = 0.0
+    """Prior weight of everything being somewhat worse than usual, as of cheap sensors and scanned models."""
+
+    @property
+    def moderate(self) -> Array:
+        """Standard deviations (T,) half way between usual and gross ones, as ratios go."""
+        return np.sqrt(self.usual * self.gross)
 
     def sigma(self, group: ErrorGroup | None) -> Array:
         """Standard deviations (T,) with one group gross; none of them if None."""
@@ -57,8 +64,9 @@ class ErrorModel:
 
     def second_moment(self) -> Array:
         """``E[theta theta^T]`` (T, T) before anything was measured."""
-        weights = [self.none_weight, *(group.weight for group in self.groups), self.all_weight]
-        sigmas = [self.usual, *(self.sigma(group) for group in self.groups), self.gross]
+        weights = [self.none_weight, *(group.weight for group in self.groups)]
+        weights += [self.some_weight, self.all_weight]
+        sigmas = [self.usual, *(self.sigma(group) for group in self.groups), self.moderate, self.gross]
         variances = np.average([sigma**2 for sigma in sigmas], axis=0, weights=weights)
         return np.diag(variances)
 
@@ -72,23 +80,28 @@ class Case:
     """One component of the mixture over all bodies."""
 
     group: ErrorGroup | None
-    """What is gross; None where nothing is, or everything."""
+    """What is gross; None where nothing is, or everything is off."""
     body: str | None
     """Whose, None for the camera's, `EVERY` for all bodies'."""
-    is_all: bool
-    """Whether everything is."""
+    everything: Array | None
+    """Standard deviations (T,) of all parameters where everything is off."""
     weight: float
     """Its prior."""
 
 
 def cases_of(model: ErrorModel, bodies: Sequence[str]) -> list[Case]:
-    """All components: nothing gross, each group of the camera, of a body and of all bodies, everything."""
-    cases = [Case(None, None, False, model.none_weight)]
+    """All components: nothing gross, each group of the camera, of a body and of all bodies, everything.
+
+    Everything somewhat comes before everything grossly, which is last.
+    """
+    cases = [Case(None, None, None, model.none_weight)]
     for group in model.groups:
         every = [EVERY] if len(bodies) > 1 else []
         owners: Sequence[str | None] = [None] if model.is_shared(group) else [*bodies, *every]
-        cases += [Case(group, owner, False, group.weight / len(owners)) for owner in owners]
-    return [*cases, Case(None, None, True, model.all_weight)]
+        cases += [Case(group, owner, None, group.weight / len(owners)) for owner in owners]
+    if model.some_weight > 0.0:
+        cases.append(Case(None, None, model.moderate, model.some_weight))
+    return [*cases, Case(None, None, model.gross, model.all_weight)]
 
 
 class Mixture:
@@ -117,13 +130,13 @@ class Mixture:
         return total, log_evidence
 
     def _sigma(self, case: Case, body: str) -> Array:
-        if case.is_all:
-            return self._model.gross
+        if case.everything is not None:
+            return case.everything
         return self._model.sigma(case.group if case.body in (None, EVERY, body) else None)
 
     def _of_camera(self, case: Case) -> tuple[Message, float]:
         """What all bodies together say of the camera in a case, and the log evidence of eliminating them."""
-        if case.is_all or case.body == EVERY:
+        if case.everything is not None or case.body == EVERY:
             sigma, shared = self._sigma(case, EVERY), self._model.shared
             return self._sum({name: eliminate(m, shared, sigma) for name, m in self._messages.items()})
         if case.body is None:

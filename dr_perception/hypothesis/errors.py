@@ -29,7 +29,7 @@ GROUPS = (
     ErrorGroup("depth_delay", (_INDEX["depth_delay"],), 0.03),
     ErrorGroup("model_surface", _SURFACE, 0.03),
 )
-_NONE_WEIGHT, _ALL_WEIGHT = 0.7, 0.1
+_NONE_WEIGHT, _SOME_WEIGHT, _ALL_WEIGHT = 0.7, 0.05, 0.05
 RESPONSE = 1.8
 """How much farther a pose moves under an error than its rows say: those near their cut-off stop pulling.
 
@@ -46,7 +46,7 @@ def error_model(sensor: SensorConfig, body: BodyConfig) -> ErrorModel:
         np.array([scale, *_of_sensor(one), *[surface[k]] * len(_SURFACE)])
         for k, (scale, one) in enumerate([(body.usual_scale, sensor.usual), (body.gross_scale, sensor.gross)])
     )
-    return ErrorModel(usual, gross, _CAMERA, GROUPS, _NONE_WEIGHT, _ALL_WEIGHT)
+    return ErrorModel(usual, gross, _CAMERA, GROUPS, _NONE_WEIGHT, _ALL_WEIGHT, _SOME_WEIGHT)
 
 
 def _of_sensor(one: SystematicConfig) -> list[float]:

@@ -79,7 +79,8 @@ MODEL = ErrorModel(
         ErrorGroup("shift", (3, 4), 0.1),
     ),
     none_weight=0.5,
-    all_weight=0.1,
+    all_weight=0.08,
+    some_weight=0.02,
 )
 
 
@@ -116,7 +117,11 @@ def test_the_error_that_is_there_is_the_most_probable(gross, kind, body) -> None
         _, messages = world(np.random.default_rng(seed), gross)
         mixture = Mixture(MODEL, messages)
         best = mixture.cases[int(np.argmax(mixture.probabilities))]
-        hits += (best.group.kind if best.group else None, best.body, best.is_all) == (kind, body, False)
+        hits += (best.group.kind if best.group else None, best.body, best.everything is None) == (
+            kind,
+            body,
+            True,
+        )
     assert hits >= 18
 
 
@@ -139,8 +144,8 @@ def test_every_case_weighs_as_one_dense_problem_does() -> None:
     mixture = Mixture(MODEL, messages)
     for case, evidence in zip(mixture.cases, mixture.log_evidence, strict=True):
         sigma = {name: MODEL.sigma(None) for name in messages}
-        if case.is_all:
-            sigma = {name: MODEL.gross for name in messages}
+        if case.everything is not None:
+            sigma = dict.fromkeys(messages, case.everything)
         elif case.group is not None:
             for name in messages if case.body in (None, EVERY) else [case.body]:
                 sigma[name] = MODEL.sigma(case.group)
