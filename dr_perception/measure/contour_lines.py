@@ -131,7 +131,8 @@ def line_at(
         if length > 0.0:
             line.normal = direction / length
             line.variance = 1.0
-            if _is_hidden(line.center, p[2], camera, depth, occlusion_m):
+            hidden = _is_hidden(line.center, p[2], camera, depth, occlusion_m)
+            if hidden or not _is_in_view(line.center, camera):
                 line.variance = HIDDEN_LINE
             elif sample.kind == OPEN and goes_on(line, p[2], camera, depth, 0.5 * occlusion_m):
                 line.variance = NO_OUTLINE

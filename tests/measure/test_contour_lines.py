@@ -7,7 +7,7 @@ from scipy.special import ndtr
 
 from dr_perception.geometry import Camera
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
-from dr_perception.measure.contour_lines import ContourLine, LineSearch
+from dr_perception.measure.contour_lines import HIDDEN_LINE, NO_OUTLINE, ContourLine, LineSearch
 from dr_perception.measure.region_lines import NUM_BINS, measure_lines_by_region
 from dr_perception.measure.step_lines import StepWindow, measure_lines_by_step, sharpen_lines
 from dr_perception.view import contour
@@ -250,3 +250,53 @@ def test_lines_found_by_region_are_sharpened_where_they_were_found(position: flo
     assert abs(np.mean(sharp["offset"][good]) - position) < 0.1
     assert np.std(sharp["offset"][good]) < np.std(by_region["offset"][good])
     assert (sharp["variance"][good] < by_region["variance"][good]).all()
+
+
+@pytest.mark.parametrize("kernel", [measure_lines_by_step, measure_lines_by_region])
+def test_points_outside_the_image_are_as_unknown_as_hidden_ones(kernel) -> None:
+    extra = (
+        [window(1, 3)]
+        if kernel is measure_lines_by_step
+        else [wp.zeros((1, NUM_BINS), dtype=float, device="cpu")]
+    )
+    lines = measure(kernel, edge_image(0.0, 0.0), 0.0, extra, search(), [-30.0, -33.0, 33.0])
+    assert (lines["variance"] < 0.0).tolist() == [False, True, True]
+    assert (lines["variance"][1:] == float(HIDDEN_LINE)).all()
+
+
+def open_lines(kind, depth):
+    extra = [window(1, 3)]
+    image = edge_image(0.0, 0.0)
+    return measure(measure_lines_by_step, image, 0.0, extra, search(), ALONG, int(kind), depth)["variance"]
+
+
+def test_an_open_edge_beyond_which_the_surface_goes_on_is_no_outline() -> None:
+    level, ends, far = (np.full((SIZE, SIZE), 1.0) for _ in range(3))
+    ends[:, 34:] = 1.2  # something else beyond the edge
+    far[:, 34:] = 1.015  # by more than noise, and less than what would hide
+    assert (open_lines(contour.OPEN, level) == float(NO_OUTLINE)).all()
+    assert (open_lines(contour.OPEN, ends) > 0.0).all()
+    assert (open_lines(contour.OPEN, far) > 0.0).all()
+    for kind in (contour.OUTER, contour.INNER):
+        assert (open_lines(kind, level) > 0.0).all()
+    assert (open_lines(contour.OPEN, np.zeros((SIZE, SIZE))) > 0.0).all(), "where nothing is measured"
+
+
+@pytest.mark.parametrize("seen", [slice(34, 36), slice(37, 39)], ids=["near", "far"])
+def test_a_surface_goes_on_where_it_is_seen_near_and_farther_out(seen: slice) -> None:
+    """Depth bleeds over an edge by some pixels, and another thing may stand beside it at the same depth."""
+    depth = np.full((SIZE, SIZE), 1.2)
+    depth[:, :33] = 1.0
+    depth[:, seen] = 1.0
+    assert (open_lines(contour.OPEN, depth) > 0.0).all()
+
+
+def test_regions_are_measured_at_open_edges_as_at_others() -> None:
+    extra = [learned(INNER, OUTER)]
+    settings = search(floor_px=0.5, sharpness=1.0)
+    open_, closed = (
+        measure(measure_lines_by_region, edge_image(0.3, 2.0), 0.3, extra, settings, ALONG, int(kind))
+        for kind in (contour.OPEN, contour.OUTER)
+    )
+    assert (closed["variance"] > 0.0).all()
+    np.testing.assert_array_equal(open_, closed)
