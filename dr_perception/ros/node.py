@@ -82,7 +82,6 @@ class TrackerNode(Node):
 
     def _subscribe(self) -> None:
         settings = self.config.node
-        profile = image_qos(settings.process_every_frame, settings.queue_depth)
         topics = {
             COLOR: CompressedImage if settings.compressed_color else Image,
             DEPTH: CompressedImage if settings.compressed_depth else Image,
@@ -91,6 +90,8 @@ class TrackerNode(Node):
         for topic, kind in topics.items():
             overridable = QoSOverridingOptions.with_default_policies()
             receive = partial(self._receive, topic)
+            # A profile of its own: an override changes the one that it is given.
+            profile = image_qos(settings.process_every_frame, settings.queue_depth)
             self.create_subscription(kind, topic, receive, profile, qos_overriding_options=overridable)
 
     def _offer(self) -> None:
