@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import warp as wp
 
+from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.device.evidence import NUM_SUMS
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.estimate.report import PoseReport, report_poses
@@ -19,6 +20,7 @@ from dr_perception.hypothesis.config import WIDE_STAGES, BodyConfig, RefinerConf
 from dr_perception.hypothesis.refiner import PoseRefiner, reporter_of
 from dr_perception.measure.config import StageConfig
 from dr_perception.measure.frame_buffers import FrameBuffers
+from dr_perception.view.others import PosedBody
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tracking"))
 
@@ -232,3 +234,31 @@ def test_another_calibration_is_taken_over_and_another_size_refused() -> None:
         FrameBuffers(frame.camera).begin(
             Frame(None, np.ones((120, 160), np.float32), Camera(160, 120, 150.0, 150.0, 79.5, 59.5))
         )
+
+
+def test_other_bodies_hide_what_lies_behind_them_however_stages_are_run() -> None:
+    mug, T, _ = scene("mug")
+    refiner = make_refiner("mug")
+    stages = [StageConfig(lines="step", steps=1)]
+    sequence = refiner.record_sequence(stages)
+    board = make_model("box")
+    poses = PoseArrays(1, "cpu")
+    center = T[:3, :3] @ mug.center + T[:3, 3]
+    low, high = board.mesh.vertices.min(axis=0), board.mesh.vertices.max(axis=0)
+    # Its left side stands before the middle of the mug.
+    poses.set(make_transform(np.eye(3), 0.6 * center - [low[0], 0.5 * (low[1] + high[1]), low[2]])[None])
+    posed = PosedBody(ModelBuffers(board.mesh), poses)
+    posed.place()
+
+    def counts(run, *arguments) -> np.ndarray:
+        refiner.set_poses(T[None])
+        refiner.set_prior(T[None], 1e12 * np.eye(6))
+        run(*arguments)
+        return refiner.view.pull_counts()[:, 0].copy()
+
+    free = counts(refiner.refine_sequence, sequence)
+    np.testing.assert_array_equal(counts(refiner.refine, sequence.stages), free)
+    for run, what in ((refiner.refine_sequence, sequence), (refiner.refine, sequence.stages)):
+        hidden = counts(run, what, [posed])
+        assert (hidden < 0.9 * free).all() and (hidden > 0.1 * free).all(), (free, hidden)
+    np.testing.assert_array_equal(counts(refiner.refine_sequence, sequence), free)

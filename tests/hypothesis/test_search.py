@@ -14,6 +14,7 @@ from dr_perception.geometry import Frame
 from dr_perception.hypothesis.instances import explained_pixels, is_other_instance
 from dr_perception.hypothesis.pool import best, thin_out
 from dr_perception.hypothesis.search import search_poses
+from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.hypothesis.seeds import from_ball, from_belief
 from dr_perception.hypothesis.tables import search_model
 
@@ -184,3 +185,16 @@ def test_what_stands_in_the_same_place_is_the_same_instance():
     shifted[0, 3] += 0.1
     assert is_other_instance(MODEL, TRUTH, shifted)
     assert not is_other_instance(BRICK, TRUTH, turned)
+
+
+@pytest.mark.parametrize("where", ["prior", "frame"])
+def test_a_search_is_the_same_every_time(where):
+    """Its random choices are those of its seed alone."""
+    mean = from_ball(TRUTH, 0.03, 0.3, 6)[5]
+    region = {"prior": (mean, np.diag([0.02**2] * 3 + [0.2**2] * 3))} if where == "prior" else {}
+    config = SearchConfig(belief_seeds=256)
+    first, again = (search_poses(MODEL, FRAME, config=config, **region) for _ in range(2))
+    assert len(first) == len(again) > 0
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.T_cam_obj, other.T_cam_obj)
+        assert one.score == other.score

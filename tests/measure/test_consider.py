@@ -9,11 +9,14 @@ import warp as wp
 from dr_perception.geometry import Camera, make_transform, transform_points
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.se3 import exp_so3
+from dr_perception.measure.brightness import Light
+from dr_perception.measure.color import ColorNoise
 from dr_perception.measure.consider import (
     NAMES,
     NUM_CROSS,
     NUM_PARAMETERS,
     Circumstances,
+    consider_color,
     consider_depth,
     consider_lines,
 )
@@ -191,3 +194,65 @@ def test_what_all_lines_share_is_no_outlier_when_widened() -> None:
     plain, widened = line_sums(4.0, 0, cutoff=3.0), line_sums(4.0, 1, cutoff=3.0)
     assert plain.H_tt.max() == 0.0
     assert widened.H_tt.max() > 0.0
+
+
+LEVELS = 0.8
+"""Gain of the light: a level of the surface is so much in the image."""
+PATTERN = np.cross(NORMAL, [0.3, 0.9, 0.2]) * 2000.0
+"""Gradient of brightness in the surface, in the camera's frame [levels/m]."""
+BRIGHTNESS, COLOR_SIGMA = 100.0, 5.0
+
+
+def color_sums(value: int, cutoff: float = 1e6, light: float = LEVELS, shared_px2: float = 1.0) -> Sums:
+    """Sums of one sample of a pattern before an image of one brightness."""
+    noise = ColorNoise()
+    noise.sigma, noise.lateral_px, noise.cutoff, noise.hidden_m = COLOR_SIGMA, 0.0, cutoff, 0.02
+    noise.shared_px2, noise.spacing_px = shared_px2, 1.0
+    to_obj = POSE[:3, :3].T
+    sample = structs(
+        SurfaceSample,
+        point=POINT - CENTER,
+        normal=to_obj @ NORMAL,
+        brightness=BRIGHTNESS,
+        gradient=to_obj @ PATTERN,
+    )
+    lights = wp.array(np.array([[light, 0, 0, 0, 0]], np.float32), dtype=Light, device="cpu")
+    shape = (CAMERA.height, CAMERA.width)
+    sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
+    inputs = [sample, wp.array([1], dtype=int, device="cpu"), lights, *where()]
+    inputs += [wp.array(np.full((*shape, 3), value, np.uint8), dtype=wp.vec3ub, device="cpu")]
+    inputs += [wp.zeros(shape, dtype=float, device="cpu"), render_camera(), noise, about()]
+    wp.launch(consider_color, 1, inputs, [sums], device="cpu")
+    return Sums.unpack(sums.numpy()[0])
+
+
+def color_residual(name: str, error: float) -> float:
+    """By how much less bright the model's point is seen in a world with an error [levels]."""
+    p = transform_points(POSE, POINT)
+    true = transform_points(POSE, POINT * (1.0 + (error if name == "model_scale" else 0.0)))
+    if name == "focal_length":
+        true = true * [1.0 + error, 1.0 + error, 1.0]
+    met = p * (NORMAL @ true) / (NORMAL @ p)
+    return float(LEVELS * PATTERN @ (true - met))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_of_patterns_are_what_each_error_does_to_a_residual(name: str) -> None:
+    sums, weight, j, step = color_sums(80), COLOR_SIGMA**-2, NAMES.index(name), STEPS[name]
+    expected = (color_residual(name, step) - color_residual(name, -step)) / (2.0 * step)
+    assert (name in {"model_scale", "focal_length"}) == (expected != 0.0)
+    assert sums.H_tt[j, j] == pytest.approx(weight * expected**2, rel=2e-3, abs=1e-3)
+    darker = color_sums(70)  # ten levels less than is expected
+    assert darker.g_t[j] == pytest.approx(weight * expected * 10.0, rel=1e-2, abs=1e-3)
+    J = darker.g / (weight * 10.0)
+    np.testing.assert_allclose(darker.H_xt[:, j], weight * J * expected, rtol=1e-2, atol=0.5)
+
+
+def test_patterns_are_weighed_as_the_solver_weighs_them() -> None:
+    assert color_sums(70).rows == pytest.approx(1.0, rel=1e-4)
+    assert color_sums(70).chi2 == pytest.approx((10.0 / COLOR_SIGMA) ** 2, rel=1e-3)
+    assert color_sums(70, shared_px2=4.0).rows == pytest.approx(0.25, rel=1e-4)
+    weight = (1.0 - (2.0 / 3.0) ** 2) ** 2
+    assert color_sums(70, cutoff=3.0).rows == pytest.approx(weight, rel=1e-3)
+    assert color_sums(160, cutoff=3.0).rows == 0.0
+    assert color_sums(70, light=0.0).rows == 0.0

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 import warp as wp
+from row_cases import NO_CUTOFF, POSE, central_differences, pose_arrays, render_camera, structs, unpack
 
 from dr_perception.device import evidence as ne
-from dr_perception.geometry import Camera, make_transform, retract, transform_points
+from dr_perception.geometry import Camera, make_transform, transform_points
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
-from dr_perception.geometry.se3 import exp_so3
-from dr_perception.measure.contour_lines import ContourLine
+from dr_perception.measure.contour_lines import HIDDEN_LINE, NO_OUTLINE, ContourLine
 from dr_perception.measure.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
 from dr_perception.measure.line_rows import LineNoise, accumulate_lines
-from dr_perception.raster.project import IdealCamera
 from dr_perception.view.contour import ContourSample
 from dr_perception.view.surface_samples import SurfaceSample
 
@@ -21,54 +20,12 @@ LENSES = {
     "rational_polynomial": ("rational_polynomial", (0.62, -2.7, 0.0007, -0.0002, 1.55, 0.49, -2.5, 1.48)),
     "equidistant": ("equidistant", (0.02, -0.01, 0.003, -0.001)),
 }
-POSE = make_transform(exp_so3(np.array([0.3, -0.5, 0.2])), np.array([0.04, -0.03, 0.6]))
-NO_CUTOFF = 100.0
 
 
 @pytest.fixture(params=list(LENSES))
 def camera(request: pytest.FixtureRequest) -> Camera:
     model, coefficients = LENSES[request.param]
     return Camera(160, 120, 150.0, 149.0, 80.3, 58.9, coefficients, model)
-
-
-def structs(dtype, **fields):
-    """One problem's samples (1, N) as a Warp array of structs."""
-    n = len(next(iter(fields.values())))
-    host = np.zeros((1, n), dtype=dtype.numpy_dtype())
-    for key, value in fields.items():
-        host[key][0] = value
-    return wp.array(host, dtype=dtype, device="cpu")
-
-
-def pose_arrays(T):
-    return [
-        wp.array(T[None, None, :3, :3].astype(np.float32), dtype=wp.mat33, device="cpu"),
-        wp.array(T[None, None, :3, 3].astype(np.float32), dtype=wp.vec3, device="cpu"),
-        wp.array([1], dtype=int, device="cpu"),
-    ]
-
-
-def unpack(total):
-    """(H, g, sums) of the only problem."""
-    sums = total.numpy()[0, 0].astype(np.float64)
-    H = np.zeros((6, 6))
-    H[np.triu_indices(6)] = sums[:21]
-    return H + np.triu(H, 1).T, sums[21:27], sums
-
-
-def central_differences(residual, step=1.0e-6):
-    """Derivative (6,) of a residual by the tangent vector (v, w)."""
-    rows = [
-        (residual(retract(POSE, xi)) - residual(retract(POSE, -xi))) / (2.0 * step) for xi in step * np.eye(6)
-    ]
-    return np.array(rows)
-
-
-def render_camera(fx):
-    """The camera of one render, whose pixels are those of the image if the focal lengths agree."""
-    camera = IdealCamera()
-    camera.fx = camera.fy = fx
-    return wp.array([camera], dtype=IdealCamera, device="cpu")
 
 
 def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, zoom=1.0, T_paired=None):
@@ -291,3 +248,12 @@ def test_lines_that_were_not_measured_or_are_hidden_do_not_pull() -> None:
     assert not H.any() and not g.any()
     assert sums[int(ne.ROWS)] == 1 and sums[int(ne.INLIERS)] == 0 and sums[int(ne.HIDDEN)] == 1
     assert sums[int(ne.COST)] == pytest.approx(3.0**2 / 3.0)
+
+
+def test_lines_where_the_object_goes_on_beyond_its_model_are_counted() -> None:
+    camera = Camera(160, 120, 150.0, 149.0, 80.3, 58.9)
+    point = np.array([0.06, 0.04, -0.05])
+    center = camera.project(transform_points(POSE, point))
+    variances = [float(NO_OUTLINE), float(NO_OUTLINE), float(HIDDEN_LINE), 0.25]
+    _, _, sums = line_rows(camera, [point] * 4, [center] * 4, [[1.0, 0.0]] * 4, [0.0] * 4, variances)
+    assert sums[int(ne.CONTRADICTED)] == 2 and sums[int(ne.ROWS)] == 1

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from graph import Graph
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-DOMAINS = itertools.count(os.getpid())
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# Those of tests that run at the same time differ: workers are children of one process and take turns.
+DOMAINS = itertools.count((os.getppid() if WORKERS > 1 else os.getpid()) * WORKERS + WORKER, WORKERS)
 
 
 @pytest.fixture(scope="module")
