@@ -18,8 +18,8 @@ demo: ## track three objects through the shipped bag with the ROS 2 node; writes
 	@scripts/bootstrap --need-ros
 	@$(PY) -m dr_perception.cli demo --out out/demo
 
-test: setup ## install what is missing and run the tests
-	$(PY) -m pytest -q $(PYTEST_ARGS)
+test: setup ## install what is missing and run the tests, on two cores
+	$(PY) -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: setup ## ruff: rules and formatting
 	$(PY) -m ruff check .

@@ -42,7 +42,15 @@ REQUIREMENTS = [
 ]
 EXTRAS = {
     "ros": [f"ros-jazzy-{name}; {LINUX_X86_64}" for name in ROS_WHEELS],
-    "test": ["pytest>=8.0", "hypothesis>=6.90", "ruff>=0.6", "mypy>=1.10", "scipy-stubs", "types-PyYAML"],
+    "test": [
+        "pytest>=8.0",
+        "pytest-xdist>=3.5",
+        "hypothesis>=6.90",
+        "ruff>=0.6",
+        "mypy>=1.10",
+        "scipy-stubs",
+        "types-PyYAML",
+    ],
     "viz": ["rerun-sdk>=0.20"],
     "torch": ["torch>=2.1"],
     "bench": ["small_gicp>=1.0", "psutil>=5.9"],
