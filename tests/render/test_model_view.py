@@ -9,6 +9,7 @@ from render_cases import box, torus
 
 from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.geometry import Mesh, bounding_sphere, make_transform, random_rotation, transform_points
+from dr_perception.view.contour import INNER, OPEN, OUTER
 from dr_perception.view.model_view import ModelView, PoseArrays, ViewSettings
 from dr_perception.view.others import PosedBody
 
@@ -243,3 +244,30 @@ def test_rods_keep_samples(width_m: float, some: bool) -> None:
     view, _ = make_view(rod, [make_transform(np.eye(3), np.array([0.0, 0.0, 0.5]))])
     view.render()
     assert (view.pull_counts()[0, 0] >= 20) == some
+
+
+def test_contours_say_what_lies_beyond_them() -> None:
+    """Outside the body, before another part of it, or at an open edge of its mesh."""
+    mesh = box()
+    lidless = Mesh(mesh.vertices, mesh.faces[(mesh.vertices[mesh.faces][..., 2] > -0.02).any(1)])
+    T = make_transform(np.eye(3), np.array([0.0, 0.0, 0.4]))
+    view, _ = make_view(centered(lidless), T[None], max_contour_samples=4000)
+    view.render()
+    rim = contour(view)
+    open_ = rim["point"][:, 2] < rim["point"][:, 2].min() + 1e-4
+    assert open_.any() and set(rim["kind"][open_]) == {int(OPEN)}
+    view, _ = make_view(centered(mesh), random_pose(1)[None], max_contour_samples=4000)
+    view.render()
+    assert set(contour(view)["kind"]) == {int(OUTER)}
+    slanted = make_transform(
+        np.array([[1.0, 0, 0], [0, np.cos(1.2), -np.sin(1.2)], [0, np.sin(1.2), np.cos(1.2)]]),
+        [0.0, 0.0, 0.4],
+    )
+    view, _ = make_view(centered(MESHES["torus"]), slanted[None], max_contour_samples=4000)
+    view.render()
+    found = contour(view)
+    scene, eye = raycaster(centered(MESHES["torus"])), eye_of(slanted)
+    pixel = slanted[2, 3] / float(view.cameras.numpy()["fx"][0])
+    beyond = np.isfinite(first_hits(scene, eye, found["point"] + 1.5 * pixel * found["outward"]))
+    assert 0.1 < beyond.mean() < 0.9, "or the test would see one kind alone"
+    assert (beyond == (found["kind"] == int(INNER))).mean() > 0.95

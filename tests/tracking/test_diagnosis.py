@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from dr_perception.estimate.finding import Finding
 from dr_perception.hypothesis.config import BodyConfig
+from dr_perception.hypothesis.errors import error_model
 from dr_perception.measure.config import SensorConfig
 from dr_perception.measure.consider import NAMES, NUM_PARAMETERS
 from dr_perception.measure.considered import Considered, Sums
-from dr_perception.tracking.diagnosis import Diagnosis, error_model, row_variance
+from dr_perception.tracking.diagnosis import Diagnosis, row_variance
 
 SIGMA_M = 0.002
 ROWS = 400
