@@ -19,6 +19,7 @@ from dr_perception.measure.consider import (
     consider_color,
     consider_depth,
     consider_lines,
+    octant_of,
 )
 from dr_perception.measure.considered import Sums
 from dr_perception.measure.contour_lines import ContourLine
@@ -256,3 +257,21 @@ def test_patterns_are_weighed_as_the_solver_weighs_them() -> None:
     assert color_sums(70, cutoff=3.0).rows == pytest.approx(weight, rel=1e-3)
     assert color_sums(160, cutoff=3.0).rows == 0.0
     assert color_sums(70, light=0.0).rows == 0.0
+
+
+@wp.kernel(enable_backward=False)
+def find_octants(
+    points: wp.array[wp.vec3],
+    # output
+    octants: wp.array[int],
+):
+    i = wp.tid()
+    octants[i] = octant_of(points[i])
+
+
+def test_every_octant_has_a_number_of_its_own() -> None:
+    signs = np.array([[1 if k & bit else -1 for bit in (1, 2, 4)] for k in range(8)])
+    points = signs * np.array([0.01, 0.02, 0.03])
+    found = wp.zeros(8, dtype=int, device="cpu")
+    wp.launch(find_octants, 8, [wp.array(points, dtype=wp.vec3, device="cpu")], [found], device="cpu")
+    assert found.numpy().tolist() == list(range(8))
