@@ -59,6 +59,7 @@ class Estimator:
     Attributes:
         predicted: Predicted pose of the centre on the device, from which other objects' views draw this one.
         covariance: Of the centre's pose (6, 6), along the camera's axes; a view that kernels write to.
+        periods: Nominal ones that the last prediction went over, at least one.
         systematic: What errors that all frames share add to it (6, 6) where it is reported; a view that
             kernels read. Predictions do not hold it: such errors do not change from frame to frame.
     """
@@ -67,6 +68,7 @@ class Estimator:
         """Allocate and record."""
         self._refiner = refiner
         self._center = model.center
+        self.periods, self._period_s = 1.0, config.motion.nominal_period_s
         self.predicted = PoseArrays(1, refiner.frame.device)
         self._belief = SharedArray(1, Belief, "cpu")
         self._interval = SharedArray(1, Interval, "cpu")
@@ -156,6 +158,7 @@ class Estimator:
 
     def predict(self, dt_s: float, moving: bool) -> None:
         """Carry the belief over an interval and start the next refinement there."""
+        self.periods = max(dt_s / self._period_s, 1.0)
         interval = self._interval.host
         interval["dt_s"], interval["moving"] = dt_s, moving
         self._predict()

@@ -144,8 +144,8 @@ def test_judgement_agrees_with_numpy(track: ObjectTrack, rng: np.random.Generato
     _measure(track, center, _sums(H))
     agreement = track._estimator.judge(rendered=True)
 
-    np.testing.assert_allclose(track.measured_pose, T, atol=1e-6)
-    R = track.measured_pose[:3, :3]
+    np.testing.assert_allclose(track._estimator.measured_pose, T, atol=1e-6)
+    R = track._estimator.measured_pose[:3, :3]
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-12)
     information, posterior, certainty = _numpy_judgement(track, R, H, prior)
     size = np.sqrt(np.outer(H.diagonal(), H.diagonal()))

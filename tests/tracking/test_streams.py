@@ -317,7 +317,7 @@ def test_outlines_outside_the_image_count_as_little_as_hidden_ones() -> None:
     uv = CAMERA.project(model.mesh.vertices @ T[-1][:3, :3].T + T[-1][:3, 3])
     assert 0.3 < np.mean(uv[:, 0] < 0.0) < 0.8  # a good part is outside
     assert state.status is Status.TRACKING
-    assert tracker.tracks["mug"]._agreement.outline > 0.8
+    assert tracker.tracks["mug"]._attempts.best.agreement.outline > 0.8
 
 
 def test_reasons_say_what_is_true() -> None:
