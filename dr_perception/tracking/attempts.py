@@ -91,7 +91,7 @@ class Attempts:
             # are within 2 mm at every third frame of the scenes, and one is 3.6 mm off.
             self._refiner.refine_sequence(self._stages, others)
             self.best = self._outcome(standing, self._estimator.judge(rendered=True))
-        if self.unexpected_turn_rad > self._health.unexpected_turn_rad:
+        if self._unexpected_turn_rad > self._health.unexpected_turn_rad:
             self._try_expected_turn(standing, others)
         # Without this and the repetition 84 instead of 100 % of the same frames are within 2 mm.
         return shift_px <= self._health.retry_shift_px / self._estimator.periods
@@ -103,7 +103,7 @@ class Attempts:
         return self._refiner.frame.camera.fx * self.best.agreement.shift_m / depth_m
 
     @property
-    def unexpected_turn_rad(self) -> float:
+    def _unexpected_turn_rad(self) -> float:
         """Angle between the best and the predicted orientation; 0 if it is of no account."""
         if self.best.agreement.shift_m < self._health.unexpected_turn_rad * self._model.radius_m:
             return 0.0
@@ -117,13 +117,13 @@ class Attempts:
         images as well, the least surprising one is taken. Else it would seem to spin by a tooth a frame: the
         cap of `_AS_GOOD` was right in 69 instead of 78 % of its frames, and a wheel with 36 teeth slipped.
         """
-        first, turn = self.best, self.unexpected_turn_rad
+        first, turn = self.best, self._unexpected_turn_rad
         T, center = self._estimator.predicted_pose, self._model.center
         T[:3, 3] = first.T_cam_obj[:3, :3] @ center + first.T_cam_obj[:3, 3] - T[:3, :3] @ center
         self._refiner.set_poses(T[None])
         self._refiner.refine_sequence(self._stages, others)
         self.best = self._outcome(standing, self._estimator.judge(rendered=True))
-        if not self.best.is_as_good_as(first) or self.unexpected_turn_rad > turn:
+        if not self.best.is_as_good_as(first) or self._unexpected_turn_rad > turn:
             self.best = first
             self._estimator.restore(first.measurement)
 

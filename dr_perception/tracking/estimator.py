@@ -237,12 +237,9 @@ class Estimator:
         self._measurement.host[:] = measurement
         self._refiner.set_poses(self.measured_pose[None])
 
-    def accept(self, turning: float = 1.0) -> None:
-        """Believe the measurement; of the change of angular velocity that follows only a share."""
-        before = self._velocity[3:].copy()
+    def accept(self) -> None:
+        """Believe the measurement, and learn the velocity from it."""
         self._accept()
-        if turning < 1.0:
-            self._velocity[3:] = before + turning * (self._velocity[3:] - before)
 
     @property
     def measured_pose(self) -> NDArray[np.float64]:

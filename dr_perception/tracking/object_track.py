@@ -243,9 +243,7 @@ class ObjectTrack:
         self._before_hold = None
 
     def _accept(self, agreement: Agreement) -> None:
-        # A jump to another tooth is no spin: what is unexpected changes the velocity step by step.
-        unexpected = self._attempts.unexpected_turn_rad
-        self._estimator.accept(min(self.config.health.unexpected_turn_rad / max(unexpected, 1e-9), 1.0))
+        self._estimator.accept()
         if self._standing.bad_frames > 0:
             self._estimator.stop()  # where it was believed to be is not where it was
         elif self.confidence.in_doubt:
