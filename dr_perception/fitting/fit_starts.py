@@ -14,7 +14,7 @@ from dr_perception.hypothesis.seeds import from_ball
 MOST_BEYOND = 0.015
 """Share of depths measured behind a pose's surface up to which nothing contradicts the pose."""
 _NEAR = 0.35
-_PROMISING = 0.45
+_PROMISING = 0.9
 _GUESS_BONUS = 0.1
 _APART = 0.06
 """Starts within this distance, of the diameter, and `_APART_RAD` lead to the same end."""

@@ -17,21 +17,33 @@ from dr_perception.hypothesis.tables import SearchModel
 def different_instances(
     model: ObjectModel, estimates: Sequence[PoseEstimate], most: int
 ) -> list[PoseEstimate]:
-    """The most probable estimate of every instance, at most so many, the most probable first."""
+    """One estimate of every instance, at most so many, the most probable first.
+
+    Of those that are of one instance the first is kept: ``estimates`` are in the order of preference among
+    poses in one frame, which is not that of their probabilities. A mug with its handle out of sight agrees
+    as well as the right pose does, which explains the handle besides.
+    """
+    apart_m = _apart(model)
     kept: list[PoseEstimate] = []
-    for estimate in sorted(estimates, key=lambda one: -one.score):
-        if len(kept) == most:
-            break
-        if all(is_other_instance(model, estimate.T_cam_obj, k.T_cam_obj) for k in kept):
+    centers: list[NDArray[np.float64]] = []
+    for estimate in estimates:
+        center = estimate.T_cam_obj[:3, :3] @ model.center + estimate.T_cam_obj[:3, 3]
+        if all(np.linalg.norm(center - other) > apart_m for other in centers):
             kept.append(estimate)
-    return kept
+            centers.append(center)
+    return sorted(kept, key=lambda one: -one.score)[:most]
 
 
 def is_other_instance(model: ObjectModel, T_a: NDArray[np.float64], T_b: NDArray[np.float64]) -> bool:
     """Whether two poses can be of two rigid things: their centres are too far apart for one."""
     c_a, c_b = (T[:3, :3] @ model.center + T[:3, 3] for T in (T_a, T_b))
+    return bool(np.linalg.norm(c_a - c_b) > _apart(model))
+
+
+def _apart(model: ObjectModel) -> float:
+    """Distance [m] beyond which the centres of two poses are too far apart for one rigid thing."""
     spread = np.linalg.eigvalsh(np.cov((model.mesh.vertices - model.center).T))
-    return bool(np.linalg.norm(c_a - c_b) > 1.2 * np.sqrt(max(spread[0], 0.0)) + 0.15 * model.diameter_m)
+    return float(1.2 * np.sqrt(max(spread[0], 0.0)) + 0.15 * model.diameter_m)
 
 
 def explained_pixels(

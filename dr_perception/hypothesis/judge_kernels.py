@@ -202,7 +202,7 @@ def _surface_features(
         s = gap / tau
         close = wp.where(wp.abs(s) < 1.0, measured, 0.0)
         m = images.normal[y, x]
-        facing = wp.where(wp.dot(m, m) > 0.5, wp.max(wp.dot(m, n), 0.0), 0.7)
+        facing = wp.where(wp.dot(m, m) > 0.5, wp.max(wp.dot(m, n), 0.0), 1.0)
         f[_TESTED] += 1.0
         f[_HIDDEN] += hidden
         f[_OFF_MASK] += off_mask

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.body.prepared import blank_texels, model_buffers
 from dr_perception.device.device_array import SharedArray
+from dr_perception.device.evidence import GAIN
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import Launch, capture, record
 from dr_perception.estimate.information import DIRECTION_ERROR_RAD
@@ -24,7 +25,15 @@ from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis.config import BodyConfig, RefinerConfig
 from dr_perception.hypothesis.judge_kernels import ViewTable
 from dr_perception.hypothesis.looks_kernels import judge_looks
-from dr_perception.hypothesis.posterior import CERTAINTY, LOG_ODDS, Figures, judge_refined
+from dr_perception.hypothesis.posterior import (
+    CERTAINTY,
+    EXPLAINS,
+    LEAST_GAIN,
+    LOG_ODDS,
+    SHARPNESS,
+    Figures,
+    judge_refined,
+)
 from dr_perception.hypothesis.surface_uncertainty import posterior_of
 from dr_perception.measure.color_histogram import ColorHistograms
 from dr_perception.measure.config import StageConfig
@@ -91,8 +100,14 @@ class Refinement:
 
     @property
     def log_odds(self) -> NDArray[np.float64]:
-        """Log odds that the images show the object at each pose (P,): what poses are ranked by."""
+        """Log odds that the images show the object at each pose (P,)."""
         return self.figures[:, int(LOG_ODDS)]
+
+    @property
+    def ranking(self) -> NDArray[np.float64]:
+        """Log likelihood (P,) but for a constant: what poses in one frame are compared by."""
+        gain = 0.5 * self.evidence[:, :, int(GAIN)].sum(axis=1, dtype=np.float64)
+        return np.asarray(SHARPNESS * self.log_odds + EXPLAINS * np.log(np.maximum(gain, LEAST_GAIN)))
 
     @property
     def score(self) -> NDArray[np.float64]:

@@ -298,7 +298,7 @@ def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[P
         return []
     refined = _turned_by_color(job, refined)
     prior = _log_prior(job, refined)
-    order = np.argsort(-(SHARPNESS * (refined.log_odds + prior) + _covered(job, refined)), kind="stable")
+    order = np.argsort(-(refined.ranking + SHARPNESS * prior + _covered(job, refined)), kind="stable")
     found = [refined.estimate(int(i), float(prior[i])) for i in order]
     return different_instances(job.model, found, max_instances)
 
@@ -331,7 +331,7 @@ def _turned_by_color(job: _Job, refined: Refined) -> Refined:
     tau = job.config.fine_tolerance * job.model.diameter_m
     image, depth = job.frame.color, job.scene.depth
     centred = move_origin(refined.T_cam_obj, job.model.center)
-    for i in best(refined.log_odds, _SPUN):
+    for i in best(refined.ranking, _SPUN):
         centred[i] = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
     T = move_origin(centred, -job.model.center)
     return settle_batch(job.model, job.frame, T, job.config, job.device)

@@ -39,3 +39,9 @@ def test_a_handle_at_the_wrong_place_is_turned_to_the_right_one(angle_rad: float
 
 def test_the_right_pose_stays() -> None:
     assert slid(JOB, JOB.judge(JOB.batch(1)), T, UNKNOWN_TURN) is None
+
+
+def test_depths_without_normals_agree_as_well_as_any() -> None:
+    """A fit has no image of normals: what is not known of a point is not evidence against it."""
+    judge = JOB.judge(JOB.batch(1))
+    assert JOB.shares(judge, JOB.centred(T)[None])["agree"][0] > 0.95

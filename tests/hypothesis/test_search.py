@@ -11,8 +11,9 @@ import pytest
 import warp as wp
 
 from dr_perception.geometry import Frame
-from dr_perception.hypothesis.instances import explained_pixels, is_other_instance
+from dr_perception.hypothesis.instances import different_instances, explained_pixels, is_other_instance
 from dr_perception.hypothesis.pool import best, thin_out
+from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.hypothesis.seeds import from_ball, from_belief
@@ -185,6 +186,19 @@ def test_what_stands_in_the_same_place_is_the_same_instance():
     shifted[0, 3] += 0.1
     assert is_other_instance(MODEL, TRUTH, shifted)
     assert not is_other_instance(BRICK, TRUTH, turned)
+
+
+def test_the_preferred_pose_of_an_instance_is_kept_and_the_most_probable_instance_comes_first():
+    turned = TRUTH @ scenes.pose(*np.zeros(3), (0.0, 0.0, 0.3))
+    far = TRUTH.copy()
+    far[:3, 3] += [0.3, 0.0, 0.0]
+    tried = [
+        PoseEstimate(T, np.eye(6), score, True, 1, 0.0)
+        for T, score in ((TRUTH, 0.90), (turned, 0.95), (far, 0.92))
+    ]
+    kept = different_instances(MODEL, tried, 2)
+    assert [one.score for one in kept] == [0.92, 0.90]
+    assert [one.score for one in different_instances(MODEL, tried[:2], 1)] == [0.90]
 
 
 @pytest.mark.parametrize("where", ["prior", "frame"])
