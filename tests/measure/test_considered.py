@@ -89,6 +89,16 @@ def test_without_a_colour_image_depth_alone_is_considered() -> None:
         assert not sums.H_tt[NAMES.index("outline_offset")].any()
 
 
+def test_colours_of_an_earlier_frame_are_not_considered() -> None:
+    refiner = refined()
+    refiner.frame.begin(replace(shown()[1], color=None))
+    refiner.frame.upload(WHOLE)
+    assert refiner.considered is not None
+    H, _ = evidence(refiner, "depth")
+    scale = np.sqrt(np.outer(np.diag(H), np.diag(H)))
+    np.testing.assert_allclose(refiner.considered.measure()[0].used.H / scale, H / scale, atol=2e-3)
+
+
 def test_outlines_far_away_say_how_far_depth_and_colour_are_apart() -> None:
     """The colour image shifted by nine pixels: beyond the reach of steps, within that of regions."""
     _, frame = shown()

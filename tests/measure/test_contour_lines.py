@@ -274,9 +274,11 @@ def test_an_open_edge_beyond_which_the_surface_goes_on_is_no_outline() -> None:
     level, ends, far = (np.full((SIZE, SIZE), 1.0) for _ in range(3))
     ends[:, 34:] = 1.2  # something else beyond the edge
     far[:, 34:] = 1.015  # by more than noise, and less than what would hide
+    near = 2.0 - far
     assert (open_lines(contour.OPEN, level) == float(NO_OUTLINE)).all()
     assert (open_lines(contour.OPEN, ends) > 0.0).all()
     assert (open_lines(contour.OPEN, far) > 0.0).all()
+    assert (open_lines(contour.OPEN, near) > 0.0).all()
     for kind in (contour.OUTER, contour.INNER):
         assert (open_lines(kind, level) > 0.0).all()
     assert (open_lines(contour.OPEN, np.zeros((SIZE, SIZE))) > 0.0).all(), "where nothing is measured"
