@@ -11,6 +11,8 @@ from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import sample_surface
 
 _SURFACE_SAMPLES = 4000
+_LEAST_STEP = 0.8
+"""A mesh of more than this share of the faces is not worth another measurement: few of its edges can go."""
 _MIN_FACES = 64
 
 
@@ -35,7 +37,10 @@ def simplify(mesh: Mesh, max_error_m: float) -> Mesh:
     target = len(mesh.faces) // 2
     while target >= _MIN_FACES:
         candidate = collapse_edges(best, target)
-        if len(candidate.faces) >= len(best.faces) or _distance(mesh, original, candidate) > max_error_m:
+        if (
+            len(candidate.faces) > _LEAST_STEP * len(best.faces)
+            or _distance(mesh, original, candidate) > max_error_m
+        ):
             break
         best = candidate
         target = len(candidate.faces) // 2
