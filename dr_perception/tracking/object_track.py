@@ -163,7 +163,8 @@ class ObjectTrack:
 
     def consider(self) -> None:
         """Let the frame that was measured tell of errors that frames share, as often as it is worth it."""
-        if self._is_measured:
+        # A pose in doubt tells nothing of errors: it may be another one.
+        if self._is_measured and not self.confidence.in_doubt:
             self._errors.consider()
 
     def propose(self, proposals: list[Proposal], rivals: bool) -> None:

@@ -124,7 +124,7 @@ def test_depth_errors_touch_measured_depths_alone() -> None:
 
 @pytest.mark.parametrize(("du", "dv"), [(2, 0), (0, 2), (-3, 1)])
 def test_shifted_depth_is_shifted(du: int, dv: int) -> None:
-    depth = np.arange(1.0, 1.0 + CAMERA.width * CAMERA.height, dtype=np.float32)
+    depth = np.linspace(0.5, 2.0, CAMERA.width * CAMERA.height, dtype=np.float32)
     frame = Frame(None, depth.reshape(CAMERA.height, CAMERA.width), CAMERA)
     shifted = faults.with_shifted_depth(frame, du, dv).depth_m()
     assert shifted[60 + dv, 80 + du] == frame.depth_m()[60, 80]

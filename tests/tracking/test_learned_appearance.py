@@ -85,7 +85,8 @@ def test_without_learning_the_turn_stays_put_and_is_not_claimed() -> None:
     missed, sigma = follow(patterned=True, learn=False)
     turned = DEGREES_A_FRAME * (FRAMES - 5)
     assert missed[-1] == pytest.approx(turned, abs=15.0)  # it stayed where it was
-    assert sigma[-1] > 20.0 and np.all(np.diff(sigma[:10]) > 0.0)
+    # What errors of the model may do to the turn is open in the first frames, and then known.
+    assert sigma[-1] > 20.0 and np.all(np.diff(sigma[3:13]) > 0.0)
 
 
 def test_a_can_in_one_colour_neither_spins_nor_claims_to_know_its_turn() -> None:
