@@ -7,6 +7,8 @@ from typing import Any
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.device.threads import WARP_LOCK
+
 
 class SharedArray:
     """A device array with a NumPy view that stands for it on the host.
@@ -27,7 +29,10 @@ class SharedArray:
         self.staging = self.array
         if self.device.is_cuda:
             self.staging = wp.zeros(shape, dtype=dtype, device="cpu", pinned=True)
-        self.host: NDArray[Any] = self.staging.numpy()
+        # NumPy reads the layout of a struct with the parser of CPython 3.11, whose depth counter threads share:
+        # two at once raise "AST constructor recursion depth mismatch".
+        with WARP_LOCK:
+            self.host: NDArray[Any] = self.staging.numpy()
 
     def push(self) -> None:
         """Make what the host wrote visible to kernels."""

@@ -177,3 +177,17 @@ class Mixture:
             if probability > _NEGLIGIBLE:
                 moment += probability * self.component(case, body).second_moment
         return moment
+
+
+def second_moment_of_one(model: ErrorModel, message: Message) -> Array:
+    """`Mixture.second_moment` of the only body, all cases in a few array operations."""
+    cases = cases_of(model, [""])
+    sigma = np.stack([model.sigma(c.group) if c.everything is None else c.everything for c in cases])
+    outer = sigma[:, :, None] * sigma[:, None, :]
+    scaled = np.eye(sigma.shape[1]) + message.L * outer
+    covariance = np.linalg.inv(scaled) * outer
+    mean = covariance @ message.b
+    log_evidence = 0.5 * mean @ message.b - 0.5 * np.linalg.slogdet(scaled)[1]
+    p = posterior(log_evidence, [case.weight for case in cases])
+    moments = covariance + mean[:, :, None] * mean[:, None, :]
+    return np.asarray(np.tensordot(p, moments, axes=1))

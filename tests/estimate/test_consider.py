@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from dr_perception.estimate.consider import Message, component, eliminate, posterior, response, without_pose
-from dr_perception.estimate.mixture import EVERY, ErrorGroup, ErrorModel, Mixture
+from dr_perception.estimate.mixture import EVERY, ErrorGroup, ErrorModel, Mixture, second_moment_of_one
 
 T = 5
 RNG = np.random.default_rng(7)
@@ -174,3 +174,12 @@ def test_before_anything_is_measured_the_prior_speaks() -> None:
     nothing = {"a": Message.nothing(T)}
     np.testing.assert_allclose(Mixture(MODEL, nothing).second_moment("a"), MODEL.second_moment(), rtol=1e-9)
     np.testing.assert_allclose(Mixture(MODEL, nothing).mean("a"), 0.0)
+
+
+def test_one_body_alone_is_a_mixture_of_one() -> None:
+    for seed in range(3):
+        _, messages = world(np.random.default_rng(seed), {"a": (0,)})
+        alone = {"a": messages["a"]}
+        expected = Mixture(MODEL, alone).second_moment("a")
+        found = second_moment_of_one(MODEL, messages["a"])
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
