@@ -29,8 +29,8 @@ class SharedArray:
         self.staging = self.array
         if self.device.is_cuda:
             self.staging = wp.zeros(shape, dtype=dtype, device="cpu", pinned=True)
-        # NumPy reads the layout of a struct with the parser of CPython 3.11, whose depth counter threads share:
-        # two at once raise "AST constructor recursion depth mismatch".
+        # NumPy reads the layout of a struct with the parser of CPython 3.11, whose depth counter all
+        # threads share: two at once raise "AST constructor recursion depth mismatch".
         with WARP_LOCK:
             self.host: NDArray[Any] = self.staging.numpy()
 

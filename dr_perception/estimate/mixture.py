@@ -116,6 +116,7 @@ class Mixture:
     def __init__(self, model: ErrorModel, messages: Mapping[str, Message]) -> None:
         """Weigh every case by what the rows of each body say of its parameters and the camera's (T,)."""
         self._model, self._messages = model, messages
+        self._components: dict[tuple[int, str], Component] = {}
         usual = model.sigma(None)
         self._plain = {name: eliminate(m, model.shared, usual) for name, m in messages.items()}
         self._total = self._sum(self._plain)
@@ -154,7 +155,15 @@ class Mixture:
 
     def component(self, case: Case, body: str) -> Component:
         """Posterior of a body's parameters and the camera's (T,) in a case."""
+        key = (id(case), body)
+        if key not in self._components:
+            self._components[key] = self._component(case, body)
+        return self._components[key]
+
+    def _component(self, case: Case, body: str) -> Component:
         shared, sigma = self._model.shared, self._sigma(case, body)
+        if len(self._messages) == 1:
+            return component(sigma, self._messages[body])
         own, _ = eliminate(self._messages[body], shared, sigma)
         others = self._of_camera(case)[0] + own.times(-1.0)
         message = Message.nothing(len(sigma))

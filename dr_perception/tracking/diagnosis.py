@@ -25,6 +25,8 @@ from dr_perception.measure.considered import Considered, Sums
 Array = NDArray[np.float64]
 
 _SURE = 0.95
+_DOUBT = 0.5
+"""Probability of nothing being gross below which every pose is asked what errors do to it, for 0.2 ms."""
 _EXPLAINS = 0.7
 """Share of the evidence for errors of all kinds together that one kind must bring to be named."""
 _UNEXPLAINED = 1.2
@@ -118,7 +120,7 @@ class Diagnosis:
         said.open_lines += contour[1]
         said.take(considered.far)
         mixture = Mixture(self._model, {key: one.message for key, one in self._said.items()})
-        self.has_doubts = bool(mixture.probabilities[0] < 1.0 - _ALIKE)
+        self.has_doubts = bool(mixture.probabilities[0] < _DOUBT)
         said.moment = mixture.second_moment(name)
         said.ratio = said.unexplained(mixture.mean(name))
         self._look_at_model(name)

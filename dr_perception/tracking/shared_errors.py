@@ -48,7 +48,7 @@ class SharedErrors:
             self._estimator.systematic[:] = self._diagnosis.of_pose(self._name, used, prior)
             return
         self._considered += 1
-        self._frames_to_consider = max(_CONSIDER_EVERY, self._considered * _CONSIDER_EVERY // 10)
+        self._frames_to_consider = max(_CONSIDER_EVERY, self._considered)
         considered = refiner.considered.measure(velocity)[0]
         lines = refiner.solver.best.host[0, int(OUTLINE)]
         contour = float(refiner.view.counts.host[1, 0]), float(lines[int(CONTRADICTED)])
