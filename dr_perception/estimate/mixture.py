@@ -6,7 +6,7 @@ are eliminated into messages about the camera, and the camera's into messages ab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,21 +171,22 @@ class Mixture:
         message.b[shared] = others.b
         return component(sigma, self._messages[body] + message)
 
+    def _over_cases(self, body: str, value: Callable[[Component], Array]) -> Array:
+        """Mean of something of a body's posterior over all cases."""
+        mean: Array = sum(
+            probability * value(self.component(case, body))
+            for case, probability in zip(self.cases, self.probabilities, strict=True)
+            if probability > _NEGLIGIBLE
+        )  # type: ignore[assignment]
+        return mean
+
     def mean(self, body: str) -> Array:
         """``E[theta]`` (T,) of a body's parameters over all cases."""
-        mean = np.zeros_like(self._messages[body].b)
-        for case, probability in zip(self.cases, self.probabilities, strict=True):
-            if probability > _NEGLIGIBLE:
-                mean += probability * self.component(case, body).mean
-        return mean
+        return self._over_cases(body, lambda found: found.mean)
 
     def second_moment(self, body: str) -> Array:
         """``E[theta theta^T]`` (T, T) of a body's parameters over all cases."""
-        moment = np.zeros_like(self._messages[body].L)
-        for case, probability in zip(self.cases, self.probabilities, strict=True):
-            if probability > _NEGLIGIBLE:
-                moment += probability * self.component(case, body).second_moment
-        return moment
+        return self._over_cases(body, lambda found: found.second_moment)
 
 
 def second_moment_of_one(model: ErrorModel, message: Message) -> Array:

@@ -211,16 +211,26 @@ class PoseRefiner:
         self.considered = ConsiderTerm(measured, self.terms, model.center) if considers else None
         self._center = np.eye(4)
         self._center[:3, 3] = model.center
+        self.posterior = posterior_of(model, self.view.settings.max_contour_samples)
+        self._record_report(reporter_of(model, spread, config.body), views)
+
+    def _record_report(self, reporter: Reporter, views: ViewTable | None) -> None:
+        """Record what is said of refined poses: covariances, how the looks agree, how probable they are."""
+        frame, num_problems, occlusion_m = self.frame, self.num_problems, self.config.sensor.depth.occlusion_m
         self._reports = SharedArray(num_problems, PoseReport, frame.device)
         ended = [self.poses.R.array, self.poses.t.array, self.solver.best.array]
-        inputs = [reporter_of(model, spread, config.body), *ended]
+        inputs = [reporter, *ended]
         report = record(report_poses, num_problems, inputs, [self._reports.array], frame.device)
-        self.posterior = posterior_of(model, self.view.settings.max_contour_samples)
         self._has_color = SharedArray(1, int, frame.device)
         self.looks = SharedArray(num_problems, float, frame.device)
         self._judge_looks: Launch | None = None
         if views is not None and views.colors.size > 0:
-            images = [frame.lens.array, frame.color.array, frame.depth.array, sensor.depth.occlusion_m]
+            images = [
+                frame.lens.array,
+                frame.color.array,
+                frame.depth.array,
+                occlusion_m,
+            ]
             inputs = [self.poses.R.array, self.poses.t.array, views, *images, self._has_color.array]
             self._judge_looks = record(judge_looks, num_problems, inputs, [self.looks.array], frame.device)
         self._figures = SharedArray(num_problems, Figures, frame.device)
