@@ -6,7 +6,6 @@ import ctypes
 import importlib
 import importlib.util
 import os
-import pkgutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +42,6 @@ OPTIONAL = {
     "rerun": "the live view",
     "torch": "the PyTorch bridge",
 }
-ROOMS = ("geometry", "render", "residuals", "optim", "losses", "fitting", "tracking")
 
 
 class Level(Enum):
@@ -77,15 +75,22 @@ def kernel_modules() -> list[str]:
     import warp as wp
 
     names = []
-    for room in ROOMS:
-        package = importlib.import_module(f"dr_perception.{room}")
-        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            module = _imported(info.name)
-            values = vars(module).values() if module is not None else ()
-            # A kernel that another module defines is compiled there.
-            if any(isinstance(v, wp.Kernel) and v.module.name == info.name for v in values):
-                names.append(info.name)
+    for name in _modules_using_warp():
+        module = _imported(name)
+        values = vars(module).values() if module is not None else ()
+        # A kernel that another module defines is compiled there.
+        if any(isinstance(v, wp.Kernel) and v.module.name == name for v in values):
+            names.append(name)
     return names
+
+
+def _modules_using_warp() -> Iterator[str]:
+    """Names of the modules whose source imports Warp, by the text alone: nothing is imported."""
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if "import warp" in path.read_text("utf-8"):
+            parts = path.relative_to(root.parent).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def compile_kernels(device: str = "cpu") -> Iterator[tuple[int, int, str, float]]:

@@ -1,27 +1,28 @@
-"""Every kernel of the renderer compiles for the GPUs in use, on a machine that need not have one."""
+"""Every kernel of the package compiles for the GPUs in use, on a machine that need not have one."""
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from pathlib import Path
 
 import pytest
 import warp as wp
 
-import dr_perception.render
+import dr_perception
+from dr_perception.doctor import kernel_modules
 
 ARCHITECTURES = (75, 86, 90)
+PACKAGE = Path(dr_perception.__file__).parent
 
 
-def kernel_modules() -> list[str]:
-    """Modules of the package that define kernels."""
-    found = []
-    for info in pkgutil.iter_modules(dr_perception.render.__path__):
-        name = f"{dr_perception.render.__name__}.{info.name}"
-        if "@wp.kernel" in Path(dr_perception.render.__path__[0], f"{info.name}.py").read_text():
-            found.append(name)
-    return found
+def test_every_module_that_writes_a_kernel_is_compiled_before_the_first_use() -> None:
+    written = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+        if any(line.startswith("@wp.kernel") for line in path.read_text().splitlines())
+    }
+    assert len(written) > 40
+    assert written <= set(kernel_modules())
 
 
 @pytest.mark.parametrize("name", kernel_modules())
