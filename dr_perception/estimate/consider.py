@@ -15,11 +15,10 @@ its share of the probability. A pose that was fitted without the parameters is o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
@@ -65,53 +64,73 @@ def without_pose(H: Array, g: Array, H_xt: Array, H_tt: Array, g_t: Array) -> Me
 
 @dataclass(frozen=True)
 class Component:
-    """One component of a mixture, with a message in it."""
+    """Components of a mixture, with a message in each; any leading axes (...) stack several."""
 
-    log_evidence: float
-    """Logarithm of the probability of what was measured, up to what all components share."""
+    log_evidence: Array
+    """Logarithm (...) of the probability of what was measured, up to what all components share."""
     mean: Array
-    """Of the parameters (T,)."""
+    """Of the parameters (..., T)."""
     covariance: Array
-    """(T, T)."""
+    """(..., T, T)."""
 
     @property
     def second_moment(self) -> Array:
-        """``E[theta theta^T]`` (T, T)."""
-        return self.covariance + np.outer(self.mean, self.mean)
+        """``E[theta theta^T]`` (..., T, T)."""
+        return self.covariance + self.mean[..., :, None] * self.mean[..., None, :]
 
 
 def component(sigma: Array, message: Message) -> Component:
-    """The posterior of parameters with standard deviations ``sigma`` (T,) about zero.
+    """The posteriors of parameters with standard deviations ``sigma`` (..., T) about zero.
 
     ``log p = b^T C b / 2 - log det(I + S L S) / 2`` with ``S = diag(sigma)``, ``C = S (I + S L S)^-1 S``.
     """
-    scaled = np.eye(len(sigma)) + message.L * np.outer(sigma, sigma)
-    covariance = np.linalg.inv(scaled) * np.outer(sigma, sigma)
-    mean = covariance @ message.b
-    _, log_det = np.linalg.slogdet(scaled)
-    return Component(0.5 * float(message.b @ mean) - 0.5 * float(log_det), mean, covariance)
+    outer = sigma[..., :, None] * sigma[..., None, :]
+    scaled = message.L * outer
+    scaled[..., range(sigma.shape[-1]), range(sigma.shape[-1])] += 1.0
+    covariance = np.linalg.inv(scaled) * outer
+    mean = (covariance @ message.b[..., None])[..., 0]
+    return Component(
+        0.5 * (mean * message.b).sum(axis=-1) - 0.5 * np.linalg.slogdet(scaled)[1], mean, covariance
+    )
 
 
-def eliminate(message: Message, kept: NDArray[np.int_], sigma: Array) -> tuple[Message, float]:
+@dataclass(frozen=True)
+class Elimination:
+    """What a message says of the parameters that stay, and of the others given those; stacked over priors."""
+
+    message: Message
+    """Of those that stay (..., K)."""
+    inner: Component
+    """Posterior of the others (..., O) where those that stay are zero."""
+    response: Array
+    """How the others follow (..., O, K): their mean is ``inner.mean - response @ stay``."""
+
+    def __getitem__(self, rows: NDArray[np.int_]) -> Elimination:
+        """Those of some priors, one after the other."""
+        inner = Component(
+            *(x[rows] for x in (self.inner.log_evidence, self.inner.mean, self.inner.covariance))
+        )
+        return Elimination(Message(self.message.L[rows], self.message.b[rows]), inner, self.response[rows])
+
+
+def eliminate(message: Message, kept: NDArray[np.int_], sigma: Array) -> Elimination:
     """What a message says of some parameters when the others are known to standard deviations.
 
     Args:
         message: Of all (T,).
         kept: Indices of those that stay (K,).
-        sigma: Of all (T,), about zero.
-
-    Returns:
-        The message of those that stay, and the log evidence that elimination brings.
+        sigma: Of the others (..., O), about zero, in order.
     """
-    gone = np.setdiff1d(np.arange(len(sigma)), kept)
-    inner = component(sigma[gone], Message(message.L[np.ix_(gone, gone)], message.b[gone]))
-    across = message.L[np.ix_(kept, gone)]
-    L = message.L[np.ix_(kept, kept)] - across @ inner.covariance @ across.T
-    b = message.b[kept] - across @ inner.mean
-    return Message(L, b), inner.log_evidence
+    gone = np.delete(np.arange(len(message.b)), kept)
+    across = message.L[gone[:, None], kept]
+    inner = component(sigma, Message(message.L[gone[:, None], gone], message.b[gone]))
+    follows = inner.covariance @ across
+    L = message.L[kept[:, None], kept] - across.T @ follows
+    b = message.b[kept] - inner.mean @ across
+    return Elimination(Message(L, b), inner, follows)
 
 
-def posterior(log_evidence: Sequence[float], prior: Sequence[float]) -> Array:
+def posterior(log_evidence: ArrayLike, prior: ArrayLike) -> Array:
     """Probabilities (C,) of the components of a mixture with prior weights (C,)."""
     log_p = np.log(np.asarray(prior)) + np.asarray(log_evidence)
     p = np.exp(log_p - log_p.max())

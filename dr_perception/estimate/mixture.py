@@ -6,15 +6,23 @@ are eliminated into messages about the camera, and the camera's into messages ab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.estimate.consider import Array, Component, Message, component, eliminate, posterior
+from dr_perception.estimate.consider import (
+    Array,
+    Component,
+    Elimination,
+    Message,
+    component,
+    eliminate,
+    posterior,
+)
 
-_NEGLIGIBLE = 1.0e-4
 EVERY = "*"
 """Stands for all bodies together, which may come from one wrong source."""
 
@@ -31,7 +39,7 @@ class ErrorGroup:
     """Prior weight beside the other groups."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ErrorModel:
     """The prior of parameters: usual ones, gross ones, and which go together."""
 
@@ -74,8 +82,28 @@ class ErrorModel:
         """Whether a group is the camera's."""
         return bool(np.isin(group.parameters, self.shared).all())
 
+    @cached_property
+    def own(self) -> NDArray[np.int_]:
+        """Indices of the parameters of a body."""
+        return np.delete(np.arange(len(self.usual)), self.shared)
 
-@dataclass(frozen=True)
+    @cached_property
+    def priors(self) -> Array:
+        """Standard deviations (V, T) that occur: usual ones, each group gross, moderate ones, gross ones."""
+        gross = [self.sigma(group) for group in self.groups]
+        return np.stack([self.usual, *gross, self.moderate, self.gross])
+
+    @cached_property
+    def alone(self) -> Plan:
+        """The plan of a single body."""
+        return Plan(self, [""])
+
+    def eliminate(self, message: Message) -> Elimination:
+        """What rows of a body say of the camera under every prior (V,) of the body's own parameters."""
+        return eliminate(message, self.shared, self.priors[:, self.own])
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """One component of the mixture over all bodies."""
 
@@ -104,100 +132,90 @@ def cases_of(model: ErrorModel, bodies: Sequence[str]) -> list[Case]:
     return [*cases, Case(None, None, model.gross, model.all_weight)]
 
 
+class Plan:
+    """The components over some bodies: all that does not depend on what was measured.
+
+    Attributes:
+        names: Of the bodies.
+        cases: The components.
+        of_body: Row of `ErrorModel.priors` (B, C) that a body's own parameters have in a case.
+        of_camera: That of the camera's (C,).
+        weights: Priors (C,).
+    """
+
+    def __init__(self, model: ErrorModel, names: Sequence[str]) -> None:
+        """Lay out the cases of the bodies ``names``."""
+        self.model, self.names = model, tuple(names)
+        self.cases = cases_of(model, self.names)
+        self.weights = np.array([case.weight for case in self.cases])
+        self.of_body = np.array([[self._prior(case, name) for case in self.cases] for name in self.names])
+        self.of_camera = np.array([self._prior(case, case.body) for case in self.cases])
+
+    def _prior(self, case: Case, body: str | None) -> int:
+        """Row of the prior that a body has in a case."""
+        if case.everything is not None:
+            return len(self.model.priors) - (1 if case is self.cases[-1] else 2)
+        if case.group is None or case.body not in (None, EVERY, body):
+            return 0
+        return 1 + self.model.groups.index(case.group)
+
+
 class Mixture:
     """The posterior over which error is there.
 
     Attributes:
         cases: The components.
-        probabilities: Of each.
-        log_evidence: Logarithm of how probable each makes what was measured, up to what all share.
+        probabilities: Of each (C,).
+        log_evidence: Logarithm (C,) of how probable each makes what was measured, up to what all share.
     """
 
-    def __init__(self, model: ErrorModel, messages: Mapping[str, Message]) -> None:
-        """Weigh every case by what the rows of each body say of its parameters and the camera's (T,)."""
-        self._model, self._messages = model, messages
-        self._components: dict[tuple[int, str], Component] = {}
-        usual = model.sigma(None)
-        self._plain = {name: eliminate(m, model.shared, usual) for name, m in messages.items()}
-        self._total = self._sum(self._plain)
-        self.cases = cases_of(model, list(messages))
-        self.log_evidence = [self._evidence(case) for case in self.cases]
-        self.probabilities = posterior(self.log_evidence, [case.weight for case in self.cases])
+    def __init__(self, plan: Plan, bodies: Sequence[Elimination]) -> None:
+        """Weigh every case.
 
-    def _sum(self, said: Mapping[str, tuple[Message, float]]) -> tuple[Message, float]:
-        total, log_evidence = Message.nothing(len(self._model.shared)), 0.0
-        for message, evidence in said.values():
-            total, log_evidence = total + message, log_evidence + evidence
-        return total, log_evidence
+        Args:
+            plan: The cases.
+            bodies: What the rows of each of its bodies say, by `ErrorModel.eliminate`.
+        """
+        self._plan, self._bodies = plan, bodies
+        model = plan.model
+        said = [body[rows] for body, rows in zip(bodies, plan.of_body, strict=True)]
+        total = Message(sum(one.message.L for one in said), sum(one.message.b for one in said))  # type: ignore[arg-type]
+        self._camera = component(model.priors[:, model.shared][plan.of_camera], total)
+        self.cases = plan.cases
+        self.log_evidence = self._camera.log_evidence + sum(one.inner.log_evidence for one in said)
+        self.probabilities = posterior(self.log_evidence, plan.weights)
 
-    def _sigma(self, case: Case, body: str) -> Array:
-        if case.everything is not None:
-            return case.everything
-        return self._model.sigma(case.group if case.body in (None, EVERY, body) else None)
+    @staticmethod
+    def of(model: ErrorModel, messages: Mapping[str, Message]) -> Mixture:
+        """From what the rows of every body say of its parameters and the camera's (T,)."""
+        return Mixture(Plan(model, list(messages)), [model.eliminate(m) for m in messages.values()])
 
-    def _of_camera(self, case: Case) -> tuple[Message, float]:
-        """What all bodies together say of the camera in a case, and the log evidence of eliminating them."""
-        if case.everything is not None or case.body == EVERY:
-            sigma, shared = self._sigma(case, EVERY), self._model.shared
-            return self._sum({name: eliminate(m, shared, sigma) for name, m in self._messages.items()})
-        if case.body is None:
-            return self._total
-        before, evidence = self._plain[case.body]
-        sigma = self._model.sigma(case.group)
-        now, new_evidence = eliminate(self._messages[case.body], self._model.shared, sigma)
-        total, sum_of_evidence = self._total
-        return total + now + before.times(-1.0), sum_of_evidence - evidence + new_evidence
+    def components(self, body: str) -> Component:
+        """Posteriors of a body's parameters and the camera's (C, T), of all cases.
 
-    def _evidence(self, case: Case) -> float:
-        message, log_evidence = self._of_camera(case)
-        sigma = self._sigma(case, case.body or next(iter(self._messages)))[self._model.shared]
-        return component(sigma, message).log_evidence + log_evidence
+        Of a body's own given the camera's ``c``, ``N(mean - K c, covariance)``, and of the camera's.
+        """
+        model, k = self._plan.model, self._plan.names.index(body)
+        said, camera = self._bodies[k][self._plan.of_body[k]], self._camera
+        mean = np.empty((len(self.cases), len(model.usual)))
+        covariance = np.empty((*mean.shape, mean.shape[1]))
+        own, shared = model.own, model.shared
+        mean[:, shared] = camera.mean
+        mean[:, own] = said.inner.mean - (said.response @ camera.mean[..., None])[..., 0]
+        across = said.response @ camera.covariance
+        covariance[:, shared[:, None], shared] = camera.covariance
+        covariance[:, own[:, None], shared] = -across
+        covariance[:, shared[:, None], own] = -across.mT
+        covariance[:, own[:, None], own] = said.inner.covariance + across @ said.response.mT
+        return Component(self.log_evidence, mean, covariance)
 
     def component(self, case: Case, body: str) -> Component:
         """Posterior of a body's parameters and the camera's (T,) in a case."""
-        key = (id(case), body)
-        if key not in self._components:
-            self._components[key] = self._component(case, body)
-        return self._components[key]
+        k, found = self.cases.index(case), self.components(body)
+        return Component(found.log_evidence[k], found.mean[k], found.covariance[k])
 
-    def _component(self, case: Case, body: str) -> Component:
-        shared, sigma = self._model.shared, self._sigma(case, body)
-        if len(self._messages) == 1:
-            return component(sigma, self._messages[body])
-        own, _ = eliminate(self._messages[body], shared, sigma)
-        others = self._of_camera(case)[0] + own.times(-1.0)
-        message = Message.nothing(len(sigma))
-        message.L[np.ix_(shared, shared)] = others.L
-        message.b[shared] = others.b
-        return component(sigma, self._messages[body] + message)
-
-    def _over_cases(self, body: str, value: Callable[[Component], Array]) -> Array:
-        """Mean of something of a body's posterior over all cases."""
-        mean: Array = sum(
-            probability * value(self.component(case, body))
-            for case, probability in zip(self.cases, self.probabilities, strict=True)
-            if probability > _NEGLIGIBLE
-        )  # type: ignore[assignment]
-        return mean
-
-    def mean(self, body: str) -> Array:
-        """``E[theta]`` (T,) of a body's parameters over all cases."""
-        return self._over_cases(body, lambda found: found.mean)
-
-    def second_moment(self, body: str) -> Array:
-        """``E[theta theta^T]`` (T, T) of a body's parameters over all cases."""
-        return self._over_cases(body, lambda found: found.second_moment)
-
-
-def second_moment_of_one(model: ErrorModel, message: Message) -> Array:
-    """`Mixture.second_moment` of the only body, all cases in a few array operations."""
-    cases = cases_of(model, [""])
-    sigma = np.stack([model.sigma(c.group) if c.everything is None else c.everything for c in cases])
-    outer = sigma[:, :, None] * sigma[:, None, :]
-    scaled = np.eye(sigma.shape[1]) + message.L * outer
-    covariance = np.linalg.inv(scaled) * outer
-    mean = covariance @ message.b
-    log_evidence = 0.5 * mean @ message.b - 0.5 * np.linalg.slogdet(scaled)[1]
-    p = posterior(log_evidence, [case.weight for case in cases])
-    moments = covariance + mean[:, :, None] * mean[:, None, :]
-    return np.asarray(np.tensordot(p, moments, axes=1))
+    def moments(self, body: str) -> tuple[Array, Array]:
+        """``E[theta]`` (T,) and ``E[theta theta^T]`` (T, T) of a body's parameters over all cases."""
+        found, p = self.components(body), self.probabilities
+        weighted = p[:, None] * found.mean
+        return p @ found.mean, np.tensordot(p, found.covariance, 1) + weighted.T @ found.mean

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.estimate.consider import Message, response, without_pose
-from dr_perception.estimate.mixture import ErrorGroup, ErrorModel, second_moment_of_one
+from dr_perception.estimate.mixture import ErrorGroup, ErrorModel, Mixture
 from dr_perception.hypothesis.config import BodyConfig
 from dr_perception.measure.config import SensorConfig, SystematicConfig
 from dr_perception.measure.consider import NAMES
@@ -85,5 +85,5 @@ class PoseErrors:
     def covariance(self, i: int) -> Array:
         """What errors add to the covariance (6, 6) of the centre of pose ``i``, along the camera's axes."""
         one = self.considered[i]
-        moment = second_moment_of_one(self.model, message_of(one.far))
-        return moved_by(one.used, self.prior, moment)
+        mixture = Mixture(self.model.alone, [self.model.eliminate(message_of(one.far))])
+        return moved_by(one.used, self.prior, mixture.moments("")[1])

@@ -232,7 +232,8 @@ class PoseRefiner:
                 occlusion_m,
             ]
             inputs = [self.poses.R.array, self.poses.t.array, views, *images, self._has_color.array]
-            self._judge_looks = record(judge_looks, num_problems, inputs, [self.looks.array], frame.device)
+            judge = record(judge_looks, num_problems, inputs, [self.looks.array], frame.device)
+            self._judge_looks = capture([judge], frame.device)
         self._figures = SharedArray(num_problems, Figures, frame.device)
         inputs = [self.posterior, self._has_color.array, self._reports.array]
         inputs += [self.solver.best.array, self.view.counts.array, self.looks.array]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import warp as wp
@@ -29,6 +30,12 @@ Array = NDArray[np.float64]
 _REACH = StageConfig(lines="region", line_step_px=2.0)
 """Outlines are sought 20 pixels to either side, for what a 15 mm baseline does at 0.6 m."""
 _SHARP_HALF_PX = 2
+_UPPER = np.zeros((6, 6), dtype=np.intp)
+_UPPER[np.triu_indices(6)] = np.arange(21)
+_UPPER = np.maximum(_UPPER, _UPPER.T)
+"""Where each element of a pose's information stands among the sums: its upper triangle comes first."""
+_ENDS = np.cumsum([21, 6, 6 * NUM_PARAMETERS, NUM_PARAMETERS**2, NUM_PARAMETERS])
+"""Where the pose's information, gradient, sums across, those of the parameters and their gradient end."""
 _SHARED, _OWN_LINES, _FAR_LINES = range(3)
 """Rows of depth and colour; of the outlines that the pose was fitted to; of outlines sought far away."""
 
@@ -56,12 +63,9 @@ class Sums:
     def unpack(flat: NDArray[np.float32]) -> Sums:
         """From the kernels' order (`NUM_CROSS`,)."""
         values = flat.astype(np.float64)
-        ends = np.cumsum([21, 6, 6 * NUM_PARAMETERS, NUM_PARAMETERS**2, NUM_PARAMETERS])
-        upper, g, H_xt, H_tt, g_t, (chi2, rows) = np.split(values, ends)
-        H = np.zeros((6, 6))
-        H[np.triu_indices(6)] = upper
-        H += np.triu(H, 1).T
-        return Sums(H, g, H_xt.reshape(6, -1), H_tt.reshape(NUM_PARAMETERS, -1), g_t, chi2, rows)
+        g, H_xt, H_tt, g_t = (values[a:b] for a, b in pairwise(_ENDS))
+        H_xt, H_tt = H_xt.reshape(6, -1), H_tt.reshape(NUM_PARAMETERS, -1)
+        return Sums(values[_UPPER], g, H_xt, H_tt, g_t, float(values[-2]), float(values[-1]))
 
 
 @dataclass(frozen=True)

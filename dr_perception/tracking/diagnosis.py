@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.estimate.consider import Message
+from dr_perception.estimate.consider import Elimination, Message
 from dr_perception.estimate.finding import Finding
-from dr_perception.estimate.mixture import EVERY, Case, Mixture
+from dr_perception.estimate.mixture import EVERY, Case, Mixture, Plan
 from dr_perception.hypothesis.config import BodyConfig
 from dr_perception.hypothesis.errors import GROUPS, WEAK, error_model, message_of, moved_by
 from dr_perception.measure.config import SensorConfig
@@ -55,12 +55,14 @@ class _Said:
 
     message: Message
     """Of the parameters."""
-    chi2: float
-    """Squared residuals that a pose for every frame leaves, in standard deviations of noise."""
-    rows: float
-    """Independent rows less the unknowns of the poses."""
+    elimination: Elimination
+    """What that says of the camera's."""
     moment: Array
     """Second moment of the parameters (T, T)."""
+    chi2: float = 0.0
+    """Squared residuals that a pose for every frame leaves, in standard deviations of noise."""
+    rows: float = 0.0
+    """Independent rows less the unknowns of the poses."""
     lines: float = 0.0
     """Contour points that were looked at."""
     open_lines: float = 0.0
@@ -95,6 +97,8 @@ class Diagnosis:
         """Nothing was measured yet."""
         self._model = error_model(sensor, body)
         self._expected = self._model.second_moment()
+        self._nothing = Message.nothing(NUM_PARAMETERS)
+        self._plan = Plan(self._model, [])
         self._said: dict[str, _Said] = {}
         self._wrong: dict[str, tuple[Finding, ...]] = {}
         self.findings: tuple[Finding, ...] = ()
@@ -113,16 +117,17 @@ class Diagnosis:
             What the errors add to the covariance (6, 6) of the centre's pose, along the camera's axes.
         """
         if name not in self._said:
-            nothing = np.zeros((NUM_PARAMETERS, NUM_PARAMETERS))
-            self._said[name] = _Said(Message.nothing(NUM_PARAMETERS), 0.0, 0.0, nothing)
+            self._said[name] = _Said(self._nothing, self._model.eliminate(self._nothing), self._expected)
+            self._plan = Plan(self._model, list(self._said))
         said = self._said[name]
         said.lines += contour[0]
         said.open_lines += contour[1]
         said.take(considered.far)
-        mixture = Mixture(self._model, {key: one.message for key, one in self._said.items()})
+        said.elimination = self._model.eliminate(said.message)
+        mixture = Mixture(self._plan, [one.elimination for one in self._said.values()])
         self.has_doubts = bool(mixture.probabilities[0] < _DOUBT)
-        said.moment = mixture.second_moment(name)
-        said.ratio = said.unexplained(mixture.mean(name))
+        mean, said.moment = mixture.moments(name)
+        said.ratio = said.unexplained(mean)
         self._look_at_model(name)
         of_models = [finding for found in self._wrong.values() for finding in found]
         self.findings = (*self._named(mixture), *of_models)
@@ -144,6 +149,7 @@ class Diagnosis:
         """An object is another one from now on, or gone."""
         self._said.pop(name, None)
         self._wrong.pop(name, None)
+        self._plan = Plan(self._model, list(self._said))
         if not self._said:
             self.findings, self.has_doubts = (), False
 
@@ -166,7 +172,7 @@ class Diagnosis:
 
     def _named(self, mixture: Mixture) -> tuple[Finding, ...]:
         """The error that is there, with those that the data cannot tell from it."""
-        p, evidence = mixture.probabilities, np.array(mixture.log_evidence) - mixture.log_evidence[0]
+        p, evidence = mixture.probabilities, mixture.log_evidence - mixture.log_evidence[0]
         if p[0] > 1.0 - _SURE:
             return ()
         single = np.array([k for k, case in enumerate(mixture.cases) if case.group is not None])

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from dr_perception.estimate.finding import Finding
 from dr_perception.geometry.frame import Frame
 
-_CELLS = 20
-"""Grid of pixels that is compared from frame to frame, along the shorter side."""
-_BLOCKS = 4
+_CELLS, _PARTS = 20, 4
+"""Pixels of the grid that is compared from frame to frame, along either side, and its parts."""
 _FLAT_LEVELS = 8
 """Grey levels up to which pixels of an image without light differ by noise."""
 _HOT_SHARE = 1e-4
@@ -79,8 +78,8 @@ class Novelty:
     def _grid(self, image: NDArray[Any] | None) -> NDArray[Any] | None:
         if image is None:
             return None
-        step = max(min(image.shape[:2]) // _CELLS, 1)
-        return image[step // 2 :: step, step // 2 :: step].copy()
+        rows, columns = (max(n // _CELLS, 1) for n in image.shape[:2])
+        return image[rows // 2 :: rows, columns // 2 :: columns][:_CELLS, :_CELLS].copy()
 
     def _is_repeated(self, frame: Frame, color: NDArray[Any] | None, depth: NDArray[Any] | None) -> bool:
         """Whether the same images come again in a stream that has noise.
@@ -95,10 +94,9 @@ class Novelty:
         there = [(a, b) for a, b in pairs if a is not None and b is not None]
         if any(a.shape != b.shape for a, b in there):
             return False
-        changed = [_changes(a, b) for a, b in there]
-        if any(bool(change.any()) for change in changed):
-            lively = any(_is_all_over(change) for change in changed)
-            self._alive = lively and self._alive is not False
+        changes = [changed for changed in (_changes(a, b) for a, b in there) if changed.any()]
+        if changes:
+            self._alive = self._alive is not False and any(map(_is_all_over, changes))
             return False
         return self._alive is True
 
@@ -113,16 +111,17 @@ class Novelty:
 
 
 def _changes(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels (h, w) that differ; NaN is no difference from NaN."""
-    different = a != b
+    """Values that differ; NaN is no difference from NaN."""
+    different: NDArray[np.bool_] = a != b
     if a.dtype.kind == "f" and different.any():
         different &= ~(np.isnan(a) & np.isnan(b))
-    return different.any(axis=2) if different.ndim == 3 else different
+    return different
 
 
 def _is_all_over(changed: NDArray[np.bool_]) -> bool:
     """Whether pixels changed in half of the parts of an image: by noise, not by one thing that moves."""
-    starts = [np.arange(0, n, -(-n // _BLOCKS)) for n in changed.shape]
-    rows = np.logical_or.reduceat(changed, starts[0], axis=0)
-    parts = np.logical_or.reduceat(rows, starts[1], axis=1)
+    if changed.shape[:2] != (_CELLS, _CELLS):
+        return bool(changed.any())  # an image of a few pixels has no parts
+    part = _CELLS // _PARTS
+    parts = changed.reshape(_PARTS, part, _PARTS, -1).any(axis=(1, 3))
     return 2 * int(np.count_nonzero(parts)) >= parts.size

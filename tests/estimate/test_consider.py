@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from dr_perception.estimate.consider import Message, component, eliminate, posterior, response, without_pose
-from dr_perception.estimate.mixture import EVERY, ErrorGroup, ErrorModel, Mixture, second_moment_of_one
+from dr_perception.estimate.mixture import EVERY, ErrorGroup, ErrorModel, Mixture
 
 T = 5
 RNG = np.random.default_rng(7)
@@ -55,11 +55,13 @@ def test_eliminating_parameters_keeps_evidence_and_posterior_of_the_rest() -> No
     sigma, r = RNG.uniform(0.2, 2.0, T), RNG.normal(size=12)
     message, kept = Message(K.T @ K, K.T @ r), np.array([1, 3])
     whole = component(sigma, message)
-    rest, log_evidence = eliminate(message, kept, sigma)
-    part = component(sigma[kept], rest)
-    assert part.log_evidence + log_evidence == pytest.approx(whole.log_evidence, rel=1e-9)
+    gone = np.array([0, 2, 4])
+    found = eliminate(message, kept, sigma[gone])
+    part = component(sigma[kept], found.message)
+    assert part.log_evidence + found.inner.log_evidence == pytest.approx(whole.log_evidence, rel=1e-9)
     np.testing.assert_allclose(part.mean, whole.mean[kept], rtol=1e-8)
     np.testing.assert_allclose(part.covariance, whole.covariance[np.ix_(kept, kept)], rtol=1e-8)
+    np.testing.assert_allclose(found.inner.mean - found.response @ part.mean, whole.mean[gone], rtol=1e-8)
 
 
 def test_the_posterior_weighs_by_prior_and_evidence() -> None:
@@ -115,7 +117,7 @@ def test_the_error_that_is_there_is_the_most_probable(gross, kind, body) -> None
     hits = 0
     for seed in range(20):
         _, messages = world(np.random.default_rng(seed), gross)
-        mixture = Mixture(MODEL, messages)
+        mixture = Mixture.of(MODEL, messages)
         best = mixture.cases[int(np.argmax(mixture.probabilities))]
         hits += (best.group.kind if best.group else None, best.body, best.everything is None) == (
             kind,
@@ -125,8 +127,8 @@ def test_the_error_that_is_there_is_the_most_probable(gross, kind, body) -> None
     assert hits >= 18
 
 
-def dense_evidence(messages: dict[str, Message], sigma: dict[str, np.ndarray]) -> float:
-    """Log evidence of all parameters at once: those of the bodies, then the camera's."""
+def dense_component(messages: dict[str, Message], sigma: dict[str, np.ndarray]):
+    """All parameters at once: those of the bodies, then the camera's."""
     names = list(messages)
     size = 2 * len(names) + 3
     L, b = np.zeros((size, size)), np.zeros(size)
@@ -136,20 +138,26 @@ def dense_evidence(messages: dict[str, Message], sigma: dict[str, np.ndarray]) -
         L[np.ix_(where, where)] += messages[name].L
         b[where] += messages[name].b
         scales[where] = sigma[name]
-    return component(scales, Message(L, b)).log_evidence
+    return component(scales, Message(L, b))
+
+
+def sigmas(case, names):
+    """Standard deviations (T,) of every body and the camera in a case; the camera's with the last gross."""
+    if case.everything is not None:
+        return dict.fromkeys(names, case.everything)
+    sigma = {name: MODEL.sigma(None) for name in names}
+    if case.group is not None:
+        for name in names if case.body in (None, EVERY) else [case.body]:
+            sigma[name] = MODEL.sigma(case.group)
+    return sigma
 
 
 def test_every_case_weighs_as_one_dense_problem_does() -> None:
     _, messages = world(np.random.default_rng(3), {"a": (0,)})
-    mixture = Mixture(MODEL, messages)
+    mixture = Mixture.of(MODEL, messages)
     for case, evidence in zip(mixture.cases, mixture.log_evidence, strict=True):
-        sigma = {name: MODEL.sigma(None) for name in messages}
-        if case.everything is not None:
-            sigma = dict.fromkeys(messages, case.everything)
-        elif case.group is not None:
-            for name in messages if case.body in (None, EVERY) else [case.body]:
-                sigma[name] = MODEL.sigma(case.group)
-        assert evidence == pytest.approx(dense_evidence(messages, sigma), rel=1e-9)
+        dense = dense_component(messages, sigmas(case, list(messages)))
+        assert evidence == pytest.approx(dense.log_evidence, rel=1e-9)
 
 
 def test_the_second_moment_is_true_to_the_errors() -> None:
@@ -165,21 +173,32 @@ def test_the_second_moment_is_true_to_the_errors() -> None:
             "shift": {"camera": (3, 4)}, "all": {"a": (0, 1), "b": (0, 1), "camera": (2, 3, 4)},
         }[drawn]  # fmt: skip
         truth, messages = world(rng, gross, count=12)
-        moment = Mixture(MODEL, messages).second_moment("a")
+        moment = Mixture.of(MODEL, messages).moments("a")[1]
         total.append(truth["a"] @ np.linalg.solve(moment, truth["a"]) / T)
     assert 0.3 < np.mean(total) < 1.5
 
 
 def test_before_anything_is_measured_the_prior_speaks() -> None:
     nothing = {"a": Message.nothing(T)}
-    np.testing.assert_allclose(Mixture(MODEL, nothing).second_moment("a"), MODEL.second_moment(), rtol=1e-9)
-    np.testing.assert_allclose(Mixture(MODEL, nothing).mean("a"), 0.0)
+    np.testing.assert_allclose(Mixture.of(MODEL, nothing).moments("a")[1], MODEL.second_moment(), rtol=1e-9)
+    np.testing.assert_allclose(Mixture.of(MODEL, nothing).moments("a")[0], 0.0)
 
 
-def test_one_body_alone_is_a_mixture_of_one() -> None:
-    for seed in range(3):
-        _, messages = world(np.random.default_rng(seed), {"a": (0,)})
-        alone = {"a": messages["a"]}
-        expected = Mixture(MODEL, alone).second_moment("a")
-        found = second_moment_of_one(MODEL, messages["a"])
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+def test_every_case_knows_a_body_as_one_dense_problem_does() -> None:
+    _, messages = world(np.random.default_rng(5), {"b": (1,)})
+    mixture = Mixture.of(MODEL, messages)
+    names = list(messages)
+    mean, moment = np.zeros(T), np.zeros((T, T))
+    for case, p in zip(mixture.cases, mixture.probabilities, strict=True):
+        dense = dense_component(messages, sigmas(case, names))
+        for i, name in enumerate(names):
+            where = [2 * i, 2 * i + 1, 4, 5, 6]
+            found = mixture.component(case, name)
+            np.testing.assert_allclose(found.mean, dense.mean[where], rtol=1e-6, atol=1e-9)
+            expected = dense.covariance[np.ix_(where, where)]
+            np.testing.assert_allclose(found.covariance, expected, rtol=1e-6, atol=1e-9)
+        mean += p * dense.mean[[2, 3, 4, 5, 6]]
+        moment += p * dense.second_moment[np.ix_([2, 3, 4, 5, 6], [2, 3, 4, 5, 6])]
+    found_mean, found_moment = mixture.moments("b")
+    np.testing.assert_allclose(found_mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(found_moment, moment, rtol=1e-6, atol=1e-9)

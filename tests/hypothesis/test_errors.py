@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dr_perception.estimate.mixture import second_moment_of_one
+from dr_perception.estimate.mixture import Mixture
 from dr_perception.hypothesis.config import BodyConfig
 from dr_perception.hypothesis.errors import RESPONSE, PoseErrors, error_model, message_of, moved_by
 from dr_perception.measure.config import SensorConfig
@@ -62,7 +62,7 @@ def test_a_frame_states_what_is_open_and_what_it_saw() -> None:
         pairs = [Considered(sums(rng, theta), sums(rng, theta)) for _ in range(2)]
         errors = PoseErrors(pairs, MODEL, NO_PRIOR)
         for i, one in enumerate(pairs):
-            moment = second_moment_of_one(MODEL, message_of(one.far))
+            moment = Mixture.of(MODEL, {"": message_of(one.far)}).moments("")[1]
             np.testing.assert_allclose(errors.covariance(i), moved_by(one.used, NO_PRIOR, moment), rtol=1e-9)
         told = np.sqrt(moment[NAMES.index("depth_bias"), NAMES.index("depth_bias")])
         assert told == pytest.approx(0.01, rel=0.3) if theta.any() else told < 0.001
