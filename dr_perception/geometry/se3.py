@@ -390,8 +390,9 @@ def covariance_about(point: ArrayLike, covariance: ArrayLike) -> NDArray[np.floa
     Returns:
         The covariance (6, 6) of the new origin's pose.
     """
+    x, y, z = np.asarray(point, dtype=np.float64).tolist()
     J = np.eye(6)
-    J[:3, 3:] = -hat(point)
+    J[:3, 3:] = (0.0, z, -y), (-z, 0.0, x), (y, -x, 0.0)
     return np.asarray(J @ np.asarray(covariance, dtype=np.float64) @ J.T)
 
 

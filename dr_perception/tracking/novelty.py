@@ -52,7 +52,7 @@ class Novelty:
         self._last, self._grids = weakref.ref(frame), (color, depth)
         has_color = color is not None and not self._is_flat(frame, color)
         has_depth = depth is not None and (
-            bool(np.any(depth > 0)) or bool(np.any(np.asarray(frame.depth) > 0))
+            np.count_nonzero(depth > 0) > 0 or bool(np.any(np.asarray(frame.depth) > 0))
         )
         repeated = same and (has_color or has_depth)
         self._repeats = self._repeats + 1 if repeated else 0
@@ -123,5 +123,5 @@ def _is_all_over(changed: NDArray[np.bool_]) -> bool:
     if changed.shape[:2] != (_CELLS, _CELLS):
         return bool(changed.any())  # an image of a few pixels has no parts
     part = _CELLS // _PARTS
-    parts = changed.reshape(_PARTS, part, _PARTS, -1).any(axis=(1, 3))
+    parts = changed.reshape(_PARTS, part, -1).any(axis=1).reshape(_PARTS, _PARTS, -1).any(axis=2)
     return 2 * int(np.count_nonzero(parts)) >= parts.size
