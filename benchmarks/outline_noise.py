@@ -42,7 +42,7 @@ def measured_lines(batch: BatchRefiner, T: Array) -> NDArray[np.void]:
     assert isinstance(outline, OutlineTerm)
     for measure in outline.launches(batch.stages[-1].config).measure:
         measure()
-    lines = outline.lines.numpy()[0, : int(refiner.view.contour_count.numpy()[0])]
+    lines = outline.lines.numpy()[0, : int(refiner.view.contour.count.numpy()[0])]
     lines = lines[lines["variance"] > 0.0]
     return lines[lines["offset"] ** 2 < refiner.config.sensor.contour.cutoff_sigma**2 * lines["variance"]]
 

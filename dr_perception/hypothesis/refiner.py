@@ -376,7 +376,7 @@ class PoseRefiner:
         self._figures.pull()
         sums, problems = self.solver.pull()
         counts = self.view.pull_counts().copy()
-        np.minimum(counts[1], self.view.contour.shape[1], out=counts[1])
+        np.minimum(counts[1], self.view.contour.samples.shape[1], out=counts[1])
         reports = self._reports.host
         T, information, covariance = (reports[name].copy() for name in ("T", "information", "covariance"))
         figures = self._figures.host.astype(np.float64)

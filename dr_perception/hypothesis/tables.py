@@ -219,7 +219,7 @@ def _render(
     view.render()
     counts = view.pull_counts()
     rng = np.random.default_rng(0)
-    surface, contour = view.surface.numpy(), view.contour.numpy()
+    surface, contour = view.surface.samples.numpy(), view.contour.samples.numpy()
     contour_fields = (contour["point"], contour["outward"])
     points, normals, kept = _pick(
         (surface["point"], surface["normal"]), counts[0], None, SAMPLES_PER_VIEW, rng

@@ -21,6 +21,7 @@ from dr_perception.device.evidence import (
     add_row,
     add_sums,
 )
+from dr_perception.device.poses import Pose, Poses, place, pose_of
 from dr_perception.geometry.camera_warp import CameraParams, project
 from dr_perception.measure.brightness import (
     Light,
@@ -32,10 +33,11 @@ from dr_perception.measure.brightness import (
     solve_light,
 )
 from dr_perception.measure.compiling import row_options
+from dr_perception.measure.images import Images
+from dr_perception.measure.modalities import COLOR
 from dr_perception.measure.robust import tukey_rho, tukey_weight
 from dr_perception.measure.spacing import image_scale, rows_per_measurement
-from dr_perception.raster.project import IdealCamera
-from dr_perception.view.surface_samples import SurfaceSample
+from dr_perception.view.surface_samples import SurfaceSample, VisibleSurface, surface_size
 
 wp.set_module_options(row_options())
 
@@ -65,13 +67,9 @@ class ColorNoise:
 
 @wp.kernel(enable_backward=False)
 def fit_light(
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
+    surface: VisibleSurface,
+    poses: Poses,
+    images: Images,
     noise: ColorNoise,
     enabled: wp.array[int],
     refit: int,
@@ -84,29 +82,28 @@ def fit_light(
 
     All zero where too few samples are visible and known, or the problem is not ``enabled``: no rows then.
     """
-    camera = lens[0]
     problem = wp.tid()
     if enabled[problem] == 0:
         lights[problem] = Light()
         return
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
+    camera = images.lens[0]
+    pose = pose_of(poses, problem)
     old = lights[problem]
     A = LightSquare()
     b = Light()
     used = float(0.0)
     c2 = noise.cutoff * noise.cutoff
     inverse_sigma = 1.0 / noise.sigma
-    n = wp.min(count[problem], samples.shape[1])
+    n = surface_size(surface, problem)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(0, n, _LIGHT_EVERY):
-        sample = samples[problem, i]
-        p = R * sample.point + t
+        sample = surface.samples[problem, i]
+        p = place(pose, sample.point)
         uv = project(camera, p)
-        if not (sample.brightness >= 0.0 and is_visible_at(p, uv, camera, depth, noise.hidden_m)):
+        if not (sample.brightness >= 0.0 and is_visible_at(p, uv, camera, images.depth, noise.hidden_m)):
             continue
-        basis = shade_basis(sample.brightness, R * sample.normal)
-        value = luma_at(image, uv[0], uv[1])
+        basis = shade_basis(sample.brightness, pose.R * sample.normal)
+        value = luma_at(images.color, uv[0], uv[1])
         s = inverse_sigma * (value - wp.dot(old, basis))
         weight = wp.where(refit != 0, tukey_weight(s * s, c2), 1.0)
         used += weight
@@ -148,27 +145,20 @@ class ColorRow:
 
 @wp.func
 def color_row(
-    sample: SurfaceSample,
-    R: wp.mat33,
-    t: wp.vec3,
-    camera: CameraParams,
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
-    light: Light,
-    noise: ColorNoise,
+    sample: SurfaceSample, pose: Pose, camera: CameraParams, images: Images, light: Light, noise: ColorNoise
 ) -> ColorRow:
     """The row of a sample under a light."""
     row = ColorRow()
-    row.arm = R * sample.point
-    p = row.arm + t
+    row.arm = pose.R * sample.point
+    p = row.arm + pose.t
     uv = project(camera, p)
-    normal = R * sample.normal
+    normal = pose.R * sample.normal
     facing = -wp.dot(normal, p) > _LEAST_FACING * wp.length(p)
     known = wp.dot(sample.gradient, sample.gradient) >= 0.0  # not so for NaN
-    if known and facing and is_visible_at(p, uv, camera, depth, noise.hidden_m):
+    if known and facing and is_visible_at(p, uv, camera, images.depth, noise.hidden_m):
         expected = wp.dot(light, shade_basis(sample.brightness, normal))
-        row.residual = expected - luma_at(image, uv[0], uv[1])
-        row.direction = light_gain(light, normal) * seen_gradient(p, normal, R * sample.gradient)
+        row.residual = expected - luma_at(images.color, uv[0], uv[1])
+        row.direction = light_gain(light, normal) * seen_gradient(p, normal, pose.R * sample.gradient)
         sideways = noise.lateral_px * p[2] / camera.fx
         row.variance = noise.sigma * noise.sigma + sideways * sideways * wp.dot(row.direction, row.direction)
     return row
@@ -176,40 +166,32 @@ def color_row(
 
 @wp.kernel(enable_backward=False)
 def accumulate_color(
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
+    surface: VisibleSurface,
     lights: wp.array[Light],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    active: wp.array[int],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
-    cameras: wp.array[IdealCamera],
+    poses: Poses,
+    images: Images,
     noise: ColorNoise,
     lanes: int,
-    modality: int,
     # output
     total: wp.array3d[float],
 ):
-    """Add the colour rows of every visible sample under the fitted light."""
-    camera = lens[0]
+    """Add the colour rows of every visible sample under the fitted light, shared by ``lanes`` threads."""
     problem, lane = wp.tid()
-    if active[problem] == 0:
+    if poses.active[problem] == 0:
         return
     light = lights[problem]
     if wp.dot(light, light) == 0.0:
         return
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
+    camera = images.lens[0]
+    pose = pose_of(poses, problem)
     sums = Sums()
     c2 = noise.cutoff * noise.cutoff
-    n = wp.min(count[problem], samples.shape[1])
-    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    n = surface_size(surface, problem)
+    spacing = noise.spacing_px * image_scale(camera, surface.cameras[problem])
     correlation = rows_per_measurement(noise.shared_px2, spacing * spacing)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane, n, lanes):
-        row = color_row(samples[problem, i], R, t, camera, image, depth, light, noise)
+        row = color_row(surface.samples[problem, i], pose, camera, images, light, noise)
         if row.variance == 0.0:
             continue
         s = row.residual * row.residual / row.variance
@@ -221,4 +203,4 @@ def accumulate_color(
         sums[CHI2] += inlier * s
         sums = add_row(sums, row.direction, row.arm, row.residual, weight / (row.variance * correlation))
     sums[GAIN] = c2 / (3.0 * correlation) * sums[ROWS] - sums[COST]
-    add_sums(problem, modality, sums, total)
+    add_sums(problem, COLOR, sums, total)

@@ -10,14 +10,16 @@ import warp as wp
 
 from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.device.poses import Poses, place, pose_of
 from dr_perception.device.recording import capture, fill, record
-from dr_perception.geometry.camera_warp import CameraParams, project
-from dr_perception.measure.contour_lines import NO_OUTLINE, line_at
+from dr_perception.geometry.camera_warp import project
+from dr_perception.measure.contour_lines import NO_OUTLINE, is_inside, line_at
 from dr_perception.measure.frame_buffers import FrameBuffers
+from dr_perception.measure.images import Images
 from dr_perception.measure.region_lines import NUM_BINS, color_bin
-from dr_perception.view.contour import INNER, ContourSample
+from dr_perception.view.contour import INNER, VisibleContour, contour_size
 from dr_perception.view.model_view import ModelView
-from dr_perception.view.surface_samples import SurfaceSample
+from dr_perception.view.surface_samples import VisibleSurface, surface_size
 
 _FIRST_OUTSIDE_PX = wp.constant(2)
 _LAST_OUTSIDE_PX = wp.constant(18)
@@ -30,9 +32,7 @@ _LIMIT = wp.constant(3.0)
 def _count(
     uv: wp.vec2,
     nearest_m: float,
-    camera: CameraParams,
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
+    images: Images,
     problem: int,
     bins: wp.array2d[float],
     totals: wp.array[float],
@@ -40,62 +40,51 @@ def _count(
     """Count the colour at a pixel unless something nearer than a given depth is measured there."""
     x = wp.int32(wp.floor(uv[0] + 0.5))
     y = wp.int32(wp.floor(uv[1] + 0.5))
-    if x >= 0 and y >= 0 and x < camera.width and y < camera.height:
-        z = depth[y, x]
+    if is_inside(x, y, images.lens[0]):
+        z = images.depth[y, x]
         hidden = z > 0.0 and z <= nearest_m
         if not hidden:
-            wp.atomic_add(bins, problem, color_bin(image[y, x]), 1.0)
+            wp.atomic_add(bins, problem, color_bin(images.color[y, x]), 1.0)
             wp.atomic_add(totals, problem, 1.0)
 
 
 @wp.kernel(enable_backward=False)
 def count_object_colors(
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
+    surface: VisibleSurface,
+    poses: Poses,
+    images: Images,
     # output
     bins: wp.array2d[float],
     totals: wp.array[float],
 ):
     """Count colours at the surface samples that nothing hides."""
-    camera = lens[0]
     problem, i = wp.tid()
-    if i < wp.min(count[problem], samples.shape[1]):
-        p = R_cam_obj[problem, 0] * samples[problem, i].point + t_cam_obj[problem, 0]
+    if i < surface_size(surface, problem):
+        p = place(pose_of(poses, problem), surface.samples[problem, i].point)
         if p[2] > 0.0:
-            _count(project(camera, p), p[2] - _HIDDEN_M, camera, image, depth, problem, bins, totals)
+            _count(project(images.lens[0], p), p[2] - _HIDDEN_M, images, problem, bins, totals)
 
 
 @wp.kernel(enable_backward=False)
 def count_background_colors(
-    samples: wp.array2d[ContourSample],
-    count: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
+    contour: VisibleContour,
+    poses: Poses,
+    images: Images,
     # output
     bins: wp.array2d[float],
     totals: wp.array[float],
 ):
     """Count colours along lines that leave the outer contour."""
-    camera = lens[0]
     problem, i = wp.tid()
-    if i < wp.min(count[problem], samples.shape[1]):
-        sample = samples[problem, i]
-        R = R_cam_obj[problem, 0]
-        t = t_cam_obj[problem, 0]
-        line = line_at(sample, R, t, camera, depth, _HIDDEN_M)
+    if i < contour_size(contour, problem):
+        sample = contour.samples[problem, i]
+        pose = pose_of(poses, problem)
+        line = line_at(sample, pose, images.lens[0], images.depth, _HIDDEN_M)
         if line.variance != 0.0 and line.variance != NO_OUTLINE and sample.kind != INNER:
-            nearest = (R * sample.point + t)[2] - _HIDDEN_M
+            nearest = place(pose, sample.point)[2] - _HIDDEN_M
             for k in range(_FIRST_OUTSIDE_PX, _LAST_OUTSIDE_PX):
                 uv = line.center + float(k) * line.normal
-                _count(uv, nearest, camera, image, depth, problem, bins, totals)
+                _count(uv, nearest, images, problem, bins, totals)
 
 
 @wp.kernel(enable_backward=False)
@@ -144,23 +133,16 @@ class ColorHistograms:
         new = [wp.zeros(shape, dtype=float, device=device) for _ in range(2)]
         totals = wp.zeros((2, num_problems), dtype=float, device=device)
         self._rate = SharedArray(1, float, device)
-        where = [poses.R.array, poses.t.array, frame.lens.array, frame.color.array, frame.depth.array]
+        counts = [
+            record(kernel, seen.samples.shape, [seen, poses.struct, frame.images], [bins, total], device)
+            for kernel, seen, bins, total in (
+                (count_object_colors, view.surface, new[0], totals[0]),
+                (count_background_colors, view.contour, new[1], totals[1]),
+            )
+        ]
         launches = [
             fill(totals, 0),
-            record(
-                count_object_colors,
-                view.surface.shape,
-                [view.surface, view.surface_count, *where],
-                [new[0], totals[0]],
-                device,
-            ),
-            record(
-                count_background_colors,
-                view.contour.shape,
-                [view.contour, view.contour_count, *where],
-                [new[1], totals[1]],
-                device,
-            ),
+            *counts,
             record(blend, shape, [self._rate.array], [*new, totals, *self._means, self.log_ratio], device),
         ]
         self._launch = capture(launches, device)

@@ -15,17 +15,18 @@ truth, or for depth and outlines what is measured, exceeds what was assumed.
 
 import warp as wp
 
+from dr_perception.device.poses import Poses, place, pose_of
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
 from dr_perception.measure.brightness import Light
 from dr_perception.measure.color import ColorNoise, color_row
 from dr_perception.measure.contour_lines import ContourLine
 from dr_perception.measure.depth import DepthNoise, DepthPoint
+from dr_perception.measure.images import Images
 from dr_perception.measure.line_rows import LineNoise, lever_arm
 from dr_perception.measure.robust import tukey_weight
 from dr_perception.measure.spacing import image_scale, rows_per_measurement
-from dr_perception.raster.project import IdealCamera
-from dr_perception.view.contour import ContourSample
-from dr_perception.view.surface_samples import SurfaceSample
+from dr_perception.view.contour import VisibleContour, contour_size
+from dr_perception.view.surface_samples import VisibleSurface, surface_size
 
 wp.set_module_options({"max_unroll": 1})
 
@@ -173,43 +174,39 @@ def image_columns(row: ConsideredRow, origin: wp.vec3, p: wp.vec3) -> Column:
 
 @wp.kernel(enable_backward=False)
 def consider_depth(
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
+    surface: VisibleSurface,
     points: wp.array2d[DepthPoint],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    cameras: wp.array[IdealCamera],
+    poses: Poses,
+    images: Images,
     noise: DepthNoise,
     about: wp.array[Circumstances],
     # output
     crosses: wp.array2d[float],
 ):
     """Add the sums (P, `NUM_CROSS`) of the depth rows of every sample."""
-    camera = lens[0]
     problem = wp.tid()
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
-    origin = -(R * about[problem].center)
-    n = wp.min(count[problem], samples.shape[1])
-    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    camera = images.lens[0]
+    pose = pose_of(poses, problem)
+    origin = -(pose.R * about[problem].center)
+    n = surface_size(surface, problem)
+    spacing = noise.spacing_px * image_scale(camera, surface.cameras[problem])
     correlation = rows_per_measurement(noise.shared_px2, spacing * spacing)
     for i in range(n):
         measured = points[problem, i]
         if measured.variance == 0.0:
             continue
-        sample = samples[problem, i]
+        sample = surface.samples[problem, i]
         row = ConsideredRow()
-        row.arm = R * sample.point
-        row.direction = R * sample.normal
-        row.residual = wp.dot(row.direction, measured.point - row.arm - t)
+        row.arm = pose.R * sample.point
+        row.direction = pose.R * sample.normal
+        row.residual = wp.dot(row.direction, measured.point - row.arm - pose.t)
         cutoff2 = noise.cutoff * noise.cutoff
         weight = tukey_weight(row.residual * row.residual / measured.variance, cutoff2)
         row.weight = weight / (measured.variance * correlation)
         row.variance = measured.variance
         row.octant = octant_of(sample.point)
         row.surface = 1.0
-        K = depth_columns(row, origin, row.arm + t, camera, about[problem].velocity)
+        K = depth_columns(row, origin, row.arm + pose.t, camera, about[problem].velocity)
         add_columns(crosses, problem, row, K)
 
 
@@ -221,13 +218,10 @@ def line_residual(line: ContourLine, p: wp.vec3, camera: CameraParams) -> float:
 
 @wp.kernel(enable_backward=False)
 def consider_lines(
-    samples: wp.array2d[ContourSample],
-    count: wp.array[int],
+    contour: VisibleContour,
     lines: wp.array2d[ContourLine],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    cameras: wp.array[IdealCamera],
+    poses: Poses,
+    images: Images,
     noise: LineNoise,
     about: wp.array[Circumstances],
     widened: int,
@@ -240,27 +234,26 @@ def consider_lines(
     outliers: the cut-off is in standard deviations of the lines or of their residuals, whichever are larger
     (the scale estimate of robust regression; Rousseeuw and Leroy 1987).
     """
-    camera = lens[0]
     problem = wp.tid()
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
-    origin = -(R * about[problem].center)
-    n = wp.min(count[problem], samples.shape[1])
-    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    camera = images.lens[0]
+    pose = pose_of(poses, problem)
+    origin = -(pose.R * about[problem].center)
+    n = contour_size(contour, problem)
+    spacing = noise.spacing_px * image_scale(camera, contour.cameras[problem])
     correlation = rows_per_measurement(noise.shared_px, spacing)
     used = float(1.0e-6)
     absolute = float(0.0)
     for i in range(n):
         line = lines[problem, i]
         if line.variance > 0.0:
-            absolute += wp.abs(line_residual(line, R * samples[problem, i].point + t, camera))
+            absolute += wp.abs(line_residual(line, place(pose, contour.samples[problem, i].point), camera))
             used += 1.0
     scatter = _SIGMA_OF_ABSOLUTE * absolute / used
     for i in range(n):
         line = lines[problem, i]
-        sample = samples[problem, i]
-        arm = R * sample.point
-        p = arm + t
+        sample = contour.samples[problem, i]
+        arm = pose.R * sample.point
+        p = arm + pose.t
         if line.variance <= 0.0 or p[2] <= 0.0:
             continue
         row = ConsideredRow()
@@ -271,44 +264,38 @@ def consider_lines(
         row.variance = line.variance
         row.direction = wp.transpose(project_jacobian(camera, p)) * line.normal
         row.octant = octant_of(sample.point)
-        row.surface = wp.dot(row.direction, R * sample.outward)
+        row.surface = wp.dot(row.direction, pose.R * sample.outward)
         row.arm = arm
         K = image_columns(row, origin, p)
         K[_OUTLINE] = 1.0
-        row.arm = lever_arm(arm, row.direction, R * sample.normal)
+        row.arm = lever_arm(arm, row.direction, pose.R * sample.normal)
         add_columns(crosses, problem, row, K)
 
 
 @wp.kernel(enable_backward=False)
 def consider_color(
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
+    surface: VisibleSurface,
     lights: wp.array[Light],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
-    cameras: wp.array[IdealCamera],
+    poses: Poses,
+    images: Images,
     noise: ColorNoise,
     about: wp.array[Circumstances],
     # output
     crosses: wp.array2d[float],
 ):
     """Add the sums of the colour rows of every visible sample under the fitted light."""
-    camera = lens[0]
     problem = wp.tid()
     light = lights[problem]
     if wp.dot(light, light) == 0.0:
         return
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
-    origin = -(R * about[problem].center)
-    n = wp.min(count[problem], samples.shape[1])
-    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    camera = images.lens[0]
+    pose = pose_of(poses, problem)
+    origin = -(pose.R * about[problem].center)
+    n = surface_size(surface, problem)
+    spacing = noise.spacing_px * image_scale(camera, surface.cameras[problem])
     correlation = rows_per_measurement(noise.shared_px2, spacing * spacing)
     for i in range(n):
-        seen = color_row(samples[problem, i], R, t, camera, image, depth, light, noise)
+        seen = color_row(surface.samples[problem, i], pose, camera, images, light, noise)
         if seen.variance == 0.0:
             continue
         row = ConsideredRow()
@@ -319,4 +306,4 @@ def consider_color(
         row.weight = weight / (seen.variance * correlation)
         row.variance = seen.variance
         # No surface column: what lies farther out is seen at another place along its own gradient only.
-        add_columns(crosses, problem, row, image_columns(row, origin, row.arm + t))
+        add_columns(crosses, problem, row, image_columns(row, origin, row.arm + pose.t))

@@ -90,12 +90,12 @@ class ConsiderTerm:
             center: Of the model's bounding sphere in its frame [m] (3,).
         """
         self._frame = measured.frame
-        n, device = measured.view.surface.shape[0], measured.frame.device
+        n, device = measured.view.surface.samples.shape[0], measured.frame.device
         self._count = n
         self._sums = SharedArray((3, n, NUM_CROSS), float, device)
         self._about = SharedArray(n, Circumstances, device)
         self._about.host["center"] = center
-        self._lines = wp.zeros(measured.view.contour.shape, dtype=ContourLine, device=device)
+        self._lines = wp.zeros(measured.view.contour.samples.shape, dtype=ContourLine, device=device)
         depth, outline, color = terms
         assert isinstance(depth, DepthTerm) and isinstance(outline, OutlineTerm)
         assert isinstance(color, ColorTerm)
@@ -110,27 +110,19 @@ class ConsiderTerm:
         )
 
     def _of_depth(self, m: Measured, depth: DepthTerm) -> Launch:
-        where = [m.poses.R.array, m.poses.t.array, m.frame.lens.array, m.view.cameras]
-        inputs = [
-            m.view.surface,
-            m.view.surface_count,
-            depth.points,
-            *where,
-            depth.noise(),
-            self._about.array,
-        ]
+        where = [m.poses.struct, m.frame.images]
+        inputs = [m.view.surface, depth.points, *where, depth.noise(), self._about.array]
         return record(consider_depth, self._count, inputs, [self._sums.array[_SHARED]], m.frame.device)
 
     def _of_color(self, m: Measured, color: ColorTerm) -> Launch:
-        where = [m.poses.R.array, m.poses.t.array, m.frame.lens.array]
-        inputs = [m.view.surface, m.view.surface_count, color.lights, *where, m.frame.color.array]
-        inputs += [m.frame.depth.array, m.view.cameras, color.noise, self._about.array]
+        where = [m.poses.struct, m.frame.images]
+        inputs = [m.view.surface, color.lights, *where, color.noise, self._about.array]
         return record(consider_color, self._count, inputs, [self._sums.array[_SHARED]], m.frame.device)
 
     def _of_lines(self, m: Measured, outline: OutlineTerm, lines: wp.array, k: int) -> Launch:
-        where = [m.poses.R.array, m.poses.t.array, m.frame.lens.array, m.view.cameras]
-        inputs = [m.view.contour, m.view.contour_count, lines, *where, outline.noise(), self._about.array]
-        inputs.append(int(k == _FAR_LINES))
+        where = [m.poses.struct, m.frame.images]
+        widened = int(k == _FAR_LINES)
+        inputs = [m.view.contour, lines, *where, outline.noise(), self._about.array, widened]
         return record(consider_lines, self._count, inputs, [self._sums.array[k]], m.frame.device)
 
     def _search(self, m: Measured, near: wp.array) -> list[Launch]:
@@ -138,11 +130,10 @@ class ConsiderTerm:
         search, window = line_search(m.sensor, _REACH), StepWindow()
         search.floor_px = m.sensor.contour.step_floor_px
         window.half, window.level = _SHARP_HALF_PX, m.sensor.contour.level_width_px
-        contour, device = [m.view.contour, m.view.contour_count], m.frame.device
-        where = [m.poses.R.array, m.poses.t.array, m.frame.lens.array]
-        inputs = [*contour, *where, m.frame.color.array, m.frame.depth.array, m.histograms.log_ratio, search]
+        contour, images, device = m.view.contour, m.frame.images, m.frame.device
+        inputs = [contour, m.poses.struct, images, m.histograms.log_ratio, search]
         seek = record(measure_lines_by_region, self._lines.shape, inputs, [self._lines], device)
-        inputs = [*contour, near, m.frame.lens.array, m.frame.color.array, window, search]
+        inputs = [contour, near, images, window, search]
         return [seek, record(sharpen_lines, self._lines.shape, inputs, [self._lines], device)]
 
     def measure(self, velocity: Array | None = None) -> list[Considered]:

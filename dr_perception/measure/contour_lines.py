@@ -16,6 +16,7 @@ into rows.
 
 import warp as wp
 
+from dr_perception.device.poses import Pose, place
 from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
 from dr_perception.view.contour import OPEN, ContourSample
 
@@ -111,22 +112,17 @@ def goes_on(
 
 @wp.func
 def line_at(
-    sample: ContourSample,
-    R: wp.mat33,
-    t: wp.vec3,
-    camera: CameraParams,
-    depth: wp.array2d[float],
-    occlusion_m: float,
+    sample: ContourSample, pose: Pose, camera: CameraParams, depth: wp.array2d[float], occlusion_m: float
 ) -> ContourLine:
     """The line of a contour point at a pose.
 
     Its variance is 1, negative where there is no outline to be seen, 0 behind the camera.
     """
     line = ContourLine()
-    p = R * sample.point + t
+    p = place(pose, sample.point)
     if p[2] > 0.0:
         line.center = project(camera, p)
-        direction = project_jacobian(camera, p) * (R * sample.outward)
+        direction = project_jacobian(camera, p) * (pose.R * sample.outward)
         length = wp.length(direction)
         if length > 0.0:
             line.normal = direction / length

@@ -23,12 +23,14 @@ from dr_perception.device.evidence import (
     add_row,
     add_sums,
 )
+from dr_perception.device.poses import Pose, Poses, place, pose_of
 from dr_perception.geometry.camera_warp import CameraParams, nearest_pixel, ray
 from dr_perception.measure.compiling import row_options
+from dr_perception.measure.images import Images
+from dr_perception.measure.modalities import DEPTH
 from dr_perception.measure.robust import tukey_rho, tukey_weight
 from dr_perception.measure.spacing import image_scale, rows_per_measurement
-from dr_perception.raster.project import IdealCamera
-from dr_perception.view.surface_samples import SurfaceSample
+from dr_perception.view.surface_samples import SurfaceSample, VisibleSurface, surface_size
 
 wp.set_module_options(row_options())
 
@@ -66,16 +68,11 @@ class DepthPoint:
 
 @wp.func
 def measured_point(
-    sample: SurfaceSample,
-    R: wp.mat33,
-    t: wp.vec3,
-    camera: CameraParams,
-    depth: wp.array2d[float],
-    noise: DepthNoise,
+    sample: SurfaceSample, pose: Pose, camera: CameraParams, depth: wp.array2d[float], noise: DepthNoise
 ) -> DepthPoint:
     """The measurement at the pixel nearest to a sample."""
     out = DepthPoint()
-    p = R * sample.point + t
+    p = place(pose, sample.point)
     if p[2] <= 0.0:
         return out
     x, y, in_view = nearest_pixel(camera, p)
@@ -87,7 +84,7 @@ def measured_point(
     if not measured:
         return out
     d = ray(camera, wp.vec2(float(x), float(y)))
-    slant = wp.dot(R * sample.normal, d)
+    slant = wp.dot(pose.R * sample.normal, d)
     sigma_z = noise.sigma_m + noise.sigma_per_m2 * p[2] * p[2]
     sine2 = wp.max(1.0 - slant * slant / wp.dot(d, d), 0.0)
     sideways = noise.lateral_px * p[2] / camera.fx
@@ -98,71 +95,58 @@ def measured_point(
 
 @wp.kernel(enable_backward=False)
 def measure_depth(
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    active: wp.array[int],
-    lens: wp.array[CameraParams],
-    depth: wp.array2d[float],
+    surface: VisibleSurface,
+    poses: Poses,
+    images: Images,
     noise: DepthNoise,
     every: int,
     # output
     points: wp.array2d[DepthPoint],
 ):
     """Pair every ``every``-th sample with what was measured there."""
-    camera = lens[0]
     problem, k = wp.tid()
     i = k * every
-    if active[problem] == 0 or i >= wp.min(count[problem], samples.shape[1]):
+    if poses.active[problem] == 0 or i >= surface_size(surface, problem):
         return
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
-    points[problem, i] = measured_point(samples[problem, i], R, t, camera, depth, noise)
+    sample = surface.samples[problem, i]
+    points[problem, i] = measured_point(sample, pose_of(poses, problem), images.lens[0], images.depth, noise)
 
 
 @wp.kernel(enable_backward=False)
 def accumulate_depth(
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
+    surface: VisibleSurface,
     points: wp.array2d[DepthPoint],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    active: wp.array[int],
-    lens: wp.array[CameraParams],
-    cameras: wp.array[IdealCamera],
+    poses: Poses,
+    images: Images,
     noise: DepthNoise,
     every: int,
     lanes: int,
-    modality: int,
     # output
     total: wp.array3d[float],
 ):
-    """Add the depth rows of every ``every``-th sample; ``cameras`` are those of the renders.
+    """Add the depth rows of every ``every``-th sample, shared by ``lanes`` threads.
 
     A measurement nearer than the model beyond the cut-off is an occluder and does not pull; one farther says
     that the model stands in free space and costs the most a row can cost.
     """
-    camera = lens[0]
     problem, lane = wp.tid()
-    if active[problem] == 0:
+    if poses.active[problem] == 0:
         return
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
+    pose = pose_of(poses, problem)
     sums = Sums()
-    n = wp.min(count[problem], samples.shape[1])
+    n = surface_size(surface, problem)
     c2 = noise.cutoff * noise.cutoff
-    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    spacing = noise.spacing_px * image_scale(images.lens[0], surface.cameras[problem])
     correlation = rows_per_measurement(noise.shared_px2, float(every) * spacing * spacing)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane * every, n, lanes * every):
         measured = points[problem, i]
         if measured.variance == 0.0:
             continue
-        sample = samples[problem, i]
-        arm = R * sample.point
-        normal = R * sample.normal
-        off = measured.point - arm - t
+        sample = surface.samples[problem, i]
+        arm = pose.R * sample.point
+        normal = pose.R * sample.normal
+        off = measured.point - arm - pose.t
         residual = wp.dot(normal, off)
         s = residual * residual / measured.variance
         beyond = wp.where(off[2] < 0.0, 0.0, 1.0)
@@ -177,4 +161,4 @@ def accumulate_depth(
         sums = add_row(sums, normal, arm, residual, weight / (measured.variance * correlation))
     worst = c2 / (3.0 * correlation)
     sums[GAIN] = worst * (sums[ROWS] - sums[CONTRADICTED]) - sums[COST]
-    add_sums(problem, modality, sums, total)
+    add_sums(problem, DEPTH, sums, total)

@@ -9,6 +9,7 @@ from dr_perception.device.device_array import SharedArray
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.frame import Frame
+from dr_perception.measure.images import Images
 
 Box = tuple[int, int, int, int]
 """Pixels ``x0 <= x < x1``, ``y0 <= y < y1`` as (x0, y0, x1, y1)."""
@@ -22,6 +23,9 @@ class FrameBuffers:
 
     On CUDA whole images are copied; on the CPU only the boxes are, and what lies outside of them is left over
     from earlier frames until it is cleared.
+
+    Attributes:
+        images: Calibration, colour and depth as kernels take them, bound once.
     """
 
     def __init__(self, camera: Camera, device: wp.DeviceLike = "cpu") -> None:
@@ -31,6 +35,9 @@ class FrameBuffers:
         self._set_camera(camera)
         self.color = SharedArray((camera.height, camera.width), wp.vec3ub, device)
         self.depth = SharedArray((camera.height, camera.width), float, device)
+        self.images = Images()
+        self.images.lens = self.lens.array
+        self.images.color, self.images.depth = self.color.array, self.depth.array
         self.has_color = False
         self.has_depth = False
         self._filled: Box | None = None

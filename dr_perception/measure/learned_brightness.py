@@ -19,6 +19,7 @@ from dr_perception.device.recording import capture, record
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.measure.learned_brightness_kernels import (
     Learning,
+    LearningRules,
     Texels,
     assess_pattern,
     learn_texels,
@@ -90,29 +91,15 @@ class LearnedBrightness:
         self._frame, self._texels, self._view = frame, texels, view
         self.enabled = wp.zeros(1, dtype=int, device=device)
         self._state = wp.zeros(1, dtype=Learning, device=device)
-        where = [poses.R.array, poses.t.array, frame.lens.array, frame.color.array, frame.depth.array]
-        assess = record(
-            assess_pattern,
-            1,
-            [view.surface, view.surface_count, *where, hidden_m, least_contrast, _PARTS],
-            [self._state, self.enabled],
-            device,
-        )
+        rules = LearningRules()
+        rules.margin_m, rules.least_contrast, rules.parts = hidden_m, least_contrast, _PARTS
+        seen = [poses.struct, frame.images, rules]
+        outputs = [self._state, self.enabled]
+        assess = record(assess_pattern, 1, [view.surface, *seen], outputs, device)
         count = texels.texels.points.shape[0]
-        learn = record(
-            learn_texels,
-            count,
-            [*where, hidden_m, least_contrast, _PARTS, self._state],
-            [texels.texels],
-            device,
-        )
-        slope = record(
-            slope_texels,
-            count,
-            [texels.places.neighbour, texels.places.weight, _PARTS, self._state, texels.texels],
-            [texels.baked.gradient],
-            device,
-        )
+        learn = record(learn_texels, count, [*seen, self._state], [texels.texels], device)
+        inputs = [texels.places.neighbour, texels.places.weight, rules, self._state, texels.texels]
+        slope = record(slope_texels, count, inputs, [texels.baked.gradient], device)
         self._assess = assess
         self._learn = capture([assess, learn, slope], device)
 

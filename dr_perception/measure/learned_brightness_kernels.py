@@ -2,7 +2,8 @@
 
 import warp as wp
 
-from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.device.poses import Poses, place, pose_of
+from dr_perception.geometry.camera_warp import project
 from dr_perception.measure.brightness import (
     Light,
     LightSquare,
@@ -13,7 +14,8 @@ from dr_perception.measure.brightness import (
     shade_basis,
     solve_light,
 )
-from dr_perception.view.surface_samples import SurfaceSample
+from dr_perception.measure.images import Images
+from dr_perception.view.surface_samples import VisibleSurface, surface_size
 
 _GREY = wp.constant(128.0)
 _LEAST_SAMPLES = wp.constant(40.0)
@@ -61,6 +63,20 @@ class Learning:
     frames: int
 
 
+@wp.struct
+class LearningRules:
+    """What is learned from.
+
+    margin_m: a depth that differs from the surface's by more belongs to something else. least_contrast:
+    levels of 255 by which brightness must scatter beyond shading to be a pattern. parts: a frame teaches
+    every so-many-th of the texels that are known already.
+    """
+
+    margin_m: float
+    least_contrast: float
+    parts: int
+
+
 @wp.func
 def plain_basis(normal: wp.vec3) -> Light:
     """`shade_basis` of a surface of even brightness, whose offset cannot be told from its shade."""
@@ -85,16 +101,10 @@ def _blended(old: float, total: wp.vec2, gain: float) -> float:
 
 @wp.kernel(enable_backward=False)
 def assess_pattern(
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
-    hidden_m: float,
-    least_contrast: float,
-    parts: int,
+    surface: VisibleSurface,
+    poses: Poses,
+    images: Images,
+    rules: LearningRules,
     # output
     states: wp.array[Learning],
     enabled: wp.array[int],
@@ -105,31 +115,30 @@ def assess_pattern(
     square) and the pattern less than half of their variance. While nothing is known, the surface counts as
     one of even brightness, so that shade is not learned for pattern.
     """
-    camera = lens[0]
-    R = R_cam_obj[0, 0]
-    t = t_cam_obj[0, 0]
+    camera = images.lens[0]
+    pose = pose_of(poses, 0)
     A = LightSquare()
     b = Light()
     A_plain = LightSquare()
     b_plain = Light()
     known = float(0.0)
-    n = wp.min(count[0], samples.shape[1])
+    n = surface_size(surface, 0)
     for i in range(n):
-        sample = samples[0, i]
-        p = R * sample.point + t
+        sample = surface.samples[0, i]
+        p = place(pose, sample.point)
         uv = project(camera, p)
-        if is_visible_at(p, uv, camera, depth, hidden_m):
-            value = luma_at(image, uv[0], uv[1])
-            plain = plain_basis(R * sample.normal)
+        if is_visible_at(p, uv, camera, images.depth, rules.margin_m):
+            value = luma_at(images.color, uv[0], uv[1])
+            plain = plain_basis(pose.R * sample.normal)
             A_plain += wp.outer(plain, plain)
             b_plain += value * plain
             if sample.brightness >= 0.0:
-                basis = shade_basis(sample.brightness, R * sample.normal)
+                basis = shade_basis(sample.brightness, pose.R * sample.normal)
                 A += wp.outer(basis, basis)
                 b += value * basis
                 known += 1.0
     s = states[0]
-    s.part = (s.part + 1) % parts
+    s.part = (s.part + 1) % rules.parts
     light_plain = solve_light(A_plain, b_plain)
     if known > _LEAST_SAMPLES:
         s.light = solve_light(A, b)
@@ -139,12 +148,12 @@ def assess_pattern(
     plain_known = wp.vec2()
     left = wp.vec2()
     for i in range(n):
-        sample = samples[0, i]
-        p = R * sample.point + t
+        sample = surface.samples[0, i]
+        p = place(pose, sample.point)
         uv = project(camera, p)
-        if is_visible_at(p, uv, camera, depth, hidden_m):
-            value = luma_at(image, uv[0], uv[1])
-            normal = R * sample.normal
+        if is_visible_at(p, uv, camera, images.depth, rules.margin_m):
+            value = luma_at(images.color, uv[0], uv[1])
+            normal = pose.R * sample.normal
             plain_square = _bounded_square(value - wp.dot(light_plain, plain_basis(normal)))
             contrast += wp.vec2(plain_square, 1.0)
             if sample.brightness >= 0.0:
@@ -157,21 +166,17 @@ def assess_pattern(
         s.plain = _blended(s.plain, plain_known, gain)
         s.left = _blended(s.left, left, gain)
         s.frames += 1
-    patterned = s.plain > least_contrast * least_contrast and s.left < _MOST_UNEXPLAINED * s.plain
+    least2 = rules.least_contrast * rules.least_contrast
+    patterned = s.plain > least2 and s.left < _MOST_UNEXPLAINED * s.plain
     enabled[0] = wp.where(patterned, 1, 0)
     states[0] = s
 
 
 @wp.kernel(enable_backward=False)
 def learn_texels(
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
-    margin_m: float,
-    least_contrast: float,
-    parts: int,
+    poses: Poses,
+    images: Images,
+    rules: LearningRules,
     states: wp.array[Learning],
     # output
     texels: Texels,
@@ -180,25 +185,26 @@ def learn_texels(
 
     Of those that are known already, every ``parts``-th learns; none do while shading explains what is seen.
     """
-    camera = lens[0]
     i = wp.tid()
-    if states[0].contrast < 0.5 * least_contrast * least_contrast:
+    if states[0].contrast < 0.5 * rules.least_contrast * rules.least_contrast:
         return
     known = texels.sightings[i] > 0.0
-    if known and i % parts != states[0].part:
+    if known and i % rules.parts != states[0].part:
         return
     light = states[0].light
-    p = R_cam_obj[0, 0] * texels.points[i] + t_cam_obj[0, 0]
-    normal = R_cam_obj[0, 0] * texels.normals[i]
+    camera = images.lens[0]
+    pose = pose_of(poses, 0)
+    p = place(pose, texels.points[i])
+    normal = pose.R * texels.normals[i]
     if p[2] <= 0.0 or -wp.dot(normal, p) < _LEAST_FACING * wp.length(p):
         return
     uv = project(camera, p)
-    if not is_measured_at(p, uv, camera, depth, margin_m):
+    if not is_measured_at(p, uv, camera, images.depth, rules.margin_m):
         return
     gain = light_gain(light, normal)
     if gain < _LEAST_GAIN * light[0]:
         return
-    seen = wp.clamp((luma_at(image, uv[0], uv[1]) - 255.0 * light[4]) / gain, 0.0, 510.0)
+    seen = wp.clamp((luma_at(images.color, uv[0], uv[1]) - 255.0 * light[4]) / gain, 0.0, 510.0)
     sightings = wp.min(texels.sightings[i] + 1.0, _MOST_SIGHTINGS)
     texels.sightings[i] = sightings
     if sightings == 1.0:
@@ -211,7 +217,7 @@ def learn_texels(
 def slope_texels(
     neighbour: wp.array2d[int],
     weight: wp.array2d[wp.vec3],
-    parts: int,
+    rules: LearningRules,
     states: wp.array[Learning],
     texels: Texels,
     # output
@@ -226,7 +232,7 @@ def slope_texels(
     """
     i = wp.tid()
     has_one = wp.dot(gradient[i], gradient[i]) >= 0.0  # not so for NaN
-    if texels.sightings[i] == 0.0 or (has_one and i % parts != states[0].part):
+    if texels.sightings[i] == 0.0 or (has_one and i % rules.parts != states[0].part):
         return
     here = texels.brightness[i]
     total = wp.vec3()

@@ -14,13 +14,15 @@ from dr_perception.device.evidence import (
     add_row,
     add_sums,
 )
-from dr_perception.geometry.camera_warp import CameraParams, project, project_jacobian
+from dr_perception.device.poses import Poses, pose_of
+from dr_perception.geometry.camera_warp import project, project_jacobian
 from dr_perception.measure.compiling import row_options
 from dr_perception.measure.contour_lines import NO_OUTLINE, ContourLine
+from dr_perception.measure.images import Images
+from dr_perception.measure.modalities import OUTLINE
 from dr_perception.measure.robust import tukey_rho, tukey_weight
 from dr_perception.measure.spacing import image_scale, rows_per_measurement
-from dr_perception.raster.project import IdealCamera
-from dr_perception.view.contour import ContourSample
+from dr_perception.view.contour import VisibleContour, contour_size
 
 wp.set_module_options(row_options())
 
@@ -59,31 +61,25 @@ def lever_arm(arm: wp.vec3, direction: wp.vec3, surface_normal: wp.vec3) -> wp.v
 
 @wp.kernel(enable_backward=False)
 def accumulate_lines(
-    samples: wp.array2d[ContourSample],
-    count: wp.array[int],
+    contour: VisibleContour,
     lines: wp.array2d[ContourLine],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    active: wp.array[int],
-    lens: wp.array[CameraParams],
-    cameras: wp.array[IdealCamera],
+    poses: Poses,
+    images: Images,
     noise: LineNoise,
     lanes: int,
-    modality: int,
     # output
     total: wp.array3d[float],
 ):
-    """Add the rows of measured lines; ``cameras`` are those of the renders that they were sampled from."""
-    camera = lens[0]
+    """Add the rows of measured lines, shared by ``lanes`` threads."""
     problem, lane = wp.tid()
-    if active[problem] == 0:
+    if poses.active[problem] == 0:
         return
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
+    camera = images.lens[0]
+    pose = pose_of(poses, problem)
     sums = Sums()
-    n = wp.min(count[problem], samples.shape[1])
+    n = contour_size(contour, problem)
     c2 = noise.cutoff * noise.cutoff
-    spacing = noise.spacing_px * image_scale(camera, cameras[problem])
+    spacing = noise.spacing_px * image_scale(camera, contour.cameras[problem])
     correlation = rows_per_measurement(noise.shared_px, spacing)
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(lane, n, lanes):
@@ -92,9 +88,9 @@ def accumulate_lines(
         sums[CONTRADICTED] += wp.where(line.variance == NO_OUTLINE, 1.0, 0.0)
         if line.variance <= 0.0:
             continue
-        sample = samples[problem, i]
-        arm = R * sample.point
-        p = arm + t
+        sample = contour.samples[problem, i]
+        arm = pose.R * sample.point
+        p = arm + pose.t
         if p[2] <= 0.0:
             continue
         residual = line.offset - wp.dot(line.normal, project(camera, p) - line.center)
@@ -106,7 +102,7 @@ def accumulate_lines(
         sums[INLIERS] += inlier
         sums[CHI2] += inlier * s
         direction = wp.transpose(project_jacobian(camera, p)) * line.normal
-        arm = lever_arm(arm, direction, R * sample.normal)
+        arm = lever_arm(arm, direction, pose.R * sample.normal)
         sums = add_row(sums, direction, arm, residual, weight / (line.variance * correlation))
     sums[GAIN] = c2 / (3.0 * correlation) * sums[ROWS] - sums[COST]
-    add_sums(problem, modality, sums, total)
+    add_sums(problem, OUTLINE, sums, total)

@@ -2,10 +2,11 @@
 
 import warp as wp
 
-from dr_perception.geometry.camera_warp import CameraParams
+from dr_perception.device.poses import Poses, pose_of
 from dr_perception.measure.compiling import row_options
 from dr_perception.measure.contour_lines import ContourLine, LineSearch, is_inside, line_at
-from dr_perception.view.contour import INNER, ContourSample
+from dr_perception.measure.images import Images
+from dr_perception.view.contour import INNER, VisibleContour, contour_size
 
 wp.set_module_options(row_options())
 
@@ -32,13 +33,9 @@ def color_bin(c: wp.vec3ub) -> int:
 
 @wp.kernel(enable_backward=False)
 def measure_lines_by_region(
-    samples: wp.array2d[ContourSample],
-    count: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
+    contour: VisibleContour,
+    poses: Poses,
+    images: Images,
     log_ratio: wp.array2d[float],
     search: LineSearch,
     # output
@@ -48,12 +45,12 @@ def measure_lines_by_region(
 
     ``log_ratio[problem, bin] = log p(color | object) / p(color | background)``.
     """
-    camera = lens[0]
     problem, i = wp.tid()
-    if i >= wp.min(count[problem], samples.shape[1]):
+    if i >= contour_size(contour, problem):
         return
-    sample = samples[problem, i]
-    line = line_at(sample, R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m)
+    camera = images.lens[0]
+    sample = contour.samples[problem, i]
+    line = line_at(sample, pose_of(poses, problem), camera, images.depth, search.occlusion_m)
     if line.variance <= 0.0 or sample.kind == INNER:
         line.variance = wp.min(line.variance, 0.0)
         lines[problem, i] = line
@@ -71,7 +68,7 @@ def measure_lines_by_region(
         x = wp.int32(wp.floor(line.center[0] + s * line.normal[0] + 0.5))
         y = wp.int32(wp.floor(line.center[1] + s * line.normal[1] + 0.5))
         if is_inside(x, y, camera):
-            total += search.sharpness * log_ratio[problem, color_bin(image[y, x])]
+            total += search.sharpness * log_ratio[problem, color_bin(images.color[y, x])]
             seen += 1
         offset = s + 0.5 * search.step_px
         value = total - 0.5 * offset * offset / (search.prior_sigma_px * search.prior_sigma_px)

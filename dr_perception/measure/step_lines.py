@@ -2,10 +2,12 @@
 
 import warp as wp
 
+from dr_perception.device.poses import Poses, pose_of
 from dr_perception.geometry.camera_warp import CameraParams
 from dr_perception.measure.compiling import row_options
 from dr_perception.measure.contour_lines import ContourLine, LineSearch, line_at
-from dr_perception.view.contour import INNER, ContourSample
+from dr_perception.measure.images import Images
+from dr_perception.view.contour import INNER, VisibleContour, contour_size
 
 wp.set_module_options(row_options())
 
@@ -123,29 +125,25 @@ def fits_inside(c: wp.vec2, camera: CameraParams, window: StepWindow) -> bool:
 
 @wp.kernel(enable_backward=False)
 def measure_lines_by_step(
-    samples: wp.array2d[ContourSample],
-    count: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
+    contour: VisibleContour,
+    poses: Poses,
+    images: Images,
     window: StepWindow,
     search: LineSearch,
     # output
     lines: wp.array2d[ContourLine],
 ):
     """Sub-pixel offset of a step between the colours just outside a window around the contour point."""
-    camera = lens[0]
     problem, i = wp.tid()
-    if i >= wp.min(count[problem], samples.shape[1]):
+    if i >= contour_size(contour, problem):
         return
-    sample = samples[problem, i]
-    line = line_at(sample, R_cam_obj[problem, 0], t_cam_obj[problem, 0], camera, depth, search.occlusion_m)
+    camera = images.lens[0]
+    sample = contour.samples[problem, i]
+    line = line_at(sample, pose_of(poses, problem), camera, images.depth, search.occlusion_m)
     valid = line.variance > 0.0
     line.variance = wp.min(line.variance, 0.0)
     if valid and fits_inside(line.center, camera, window):
-        found = step_at(line.center, line.normal, image, window, search.color_sigma)
+        found = step_at(line.center, line.normal, images.color, window, search.color_sigma)
         if found[1] > 0.0:
             floor = wp.where(sample.kind == INNER, search.inner_floor_px, search.floor_px)
             line.offset = found[0]
@@ -155,11 +153,9 @@ def measure_lines_by_step(
 
 @wp.kernel(enable_backward=False)
 def sharpen_lines(
-    samples: wp.array2d[ContourSample],
-    count: wp.array[int],
+    contour: VisibleContour,
     near: wp.array2d[ContourLine],
-    lens: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
+    images: Images,
     window: StepWindow,
     search: LineSearch,
     # output
@@ -171,9 +167,8 @@ def sharpen_lines(
     it stays: the nearest edge is most probably the outline. Lines without a step are dropped: regions alone
     are off by parts of a pixel, always to the same side.
     """
-    camera = lens[0]
     problem, i = wp.tid()
-    if i >= wp.min(count[problem], samples.shape[1]):
+    if i >= contour_size(contour, problem):
         return
     line = lines[problem, i]
     if near[problem, i].variance > 0.0:
@@ -183,8 +178,8 @@ def sharpen_lines(
         return
     line.variance = 0.0
     center = line.center + line.offset * line.normal
-    if fits_inside(center, camera, window):
-        found = step_at(center, line.normal, image, window, search.color_sigma)
+    if fits_inside(center, images.lens[0], window):
+        found = step_at(center, line.normal, images.color, window, search.color_sigma)
         if found[1] > 0.0:
             line.offset += found[0]
             line.variance = found[1] + search.floor_px * search.floor_px

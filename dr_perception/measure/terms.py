@@ -18,7 +18,6 @@ from dr_perception.measure.contour_lines import ContourLine, LineSearch
 from dr_perception.measure.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.measure.line_rows import LineNoise, accumulate_lines
-from dr_perception.measure.modalities import COLOR, DEPTH, OUTLINE
 from dr_perception.measure.region_lines import measure_lines_by_region
 from dr_perception.measure.step_lines import StepWindow, measure_lines_by_step
 from dr_perception.view.model_view import ModelView
@@ -81,7 +80,8 @@ class DepthTerm:
     def __init__(self, measured: Measured) -> None:
         """Allocate the pairs."""
         self._m = measured
-        self.points = wp.zeros(measured.view.surface.shape, dtype=DepthPoint, device=measured.frame.device)
+        shape = measured.view.surface.samples.shape
+        self.points = wp.zeros(shape, dtype=DepthPoint, device=measured.frame.device)
 
     def noise(self, extra_sigma_m: float = 0.0) -> DepthNoise:
         """The sensor's noise for kernels, with a constant part added."""
@@ -99,24 +99,13 @@ class DepthTerm:
         """Launches that pair samples with depths and that add the rows of the pairs."""
         view, frame, poses, every = self._m.view, self._m.frame, self._m.poses, stage.depth_every
         noise = self.noise(stage.depth_sigma_m)
-        problems, room = view.surface.shape
-        samples = [view.surface, view.surface_count]
-        where = [poses.R.array, poses.t.array, poses.active, frame.lens.array]
-        pair = record(
-            measure_depth,
-            (problems, -(-room // every)),
-            [*samples, *where, frame.depth.array, noise, every],
-            [self.points],
-            frame.device,
-        )
+        problems, room = view.surface.samples.shape
+        inputs = [view.surface, poses.struct, frame.images, noise, every]
+        shape = (problems, -(-room // every))
+        pair = record(measure_depth, shape, inputs, [self.points], frame.device)
         lanes = num_lanes(frame.device)
-        rows = record(
-            accumulate_depth,
-            (problems, lanes),
-            [*samples, self.points, *where, view.cameras, noise, every, lanes, DEPTH],
-            [self._m.evidence],
-            frame.device,
-        )
+        inputs = [view.surface, self.points, poses.struct, frame.images, noise, every, lanes]
+        rows = record(accumulate_depth, (problems, lanes), inputs, [self._m.evidence], frame.device)
         return TermLaunches(pair=[pair], rows=[rows])
 
 
@@ -152,13 +141,10 @@ class OutlineTerm:
         """Allocate the lines and record their rows."""
         self._m = measured
         view, frame, poses = measured.view, measured.frame, measured.poses
-        self.lines = wp.zeros(view.contour.shape, dtype=ContourLine, device=frame.device)
-        self._samples = [view.contour, view.contour_count]
-        self._poses = [poses.R.array, poses.t.array]
+        self.lines = wp.zeros(view.contour.samples.shape, dtype=ContourLine, device=frame.device)
         lanes = num_lanes(frame.device)
-        inputs = [*self._samples, self.lines, *self._poses, poses.active, frame.lens.array, view.cameras]
-        inputs += [self.noise(), lanes, OUTLINE]
-        shape = (view.contour.shape[0], lanes)
+        inputs = [view.contour, self.lines, poses.struct, frame.images, self.noise(), lanes]
+        shape = (self.lines.shape[0], lanes)
         self._rows = record(accumulate_lines, shape, inputs, [measured.evidence], frame.device)
 
     def noise(self) -> LineNoise:
@@ -173,14 +159,13 @@ class OutlineTerm:
         """Launches that measure the lines as a stage wants them and add their rows."""
         if stage.lines == "none":
             return TermLaunches()
-        frame = self._m.frame
-        images = [frame.lens.array, frame.color.array, frame.depth.array]
+        m = self._m
         if stage.lines == "region":
-            kernel, extra = measure_lines_by_region, self._m.histograms.log_ratio
+            kernel, extra = measure_lines_by_region, m.histograms.log_ratio
         else:
-            kernel, extra = measure_lines_by_step, step_window(self._m.sensor.contour)
-        inputs = [*self._samples, *self._poses, *images, extra, line_search(self._m.sensor, stage)]
-        measure = record(kernel, self.lines.shape, inputs, [self.lines], frame.device)
+            kernel, extra = measure_lines_by_step, step_window(m.sensor.contour)
+        inputs = [m.view.contour, m.poses.struct, m.frame.images, extra, line_search(m.sensor, stage)]
+        measure = record(kernel, self.lines.shape, inputs, [self.lines], m.frame.device)
         return TermLaunches(measure=[measure], rows=[self._rows])
 
 
@@ -193,21 +178,16 @@ class ColorTerm:
         """Allocate the light of every problem and record its fit and its rows."""
         self._has_pattern = measured.has_pattern
         view, frame, poses = measured.view, measured.frame, measured.poses
-        device, n = frame.device, view.surface.shape[0]
+        device, n = frame.device, view.surface.samples.shape[0]
         self.lights = wp.zeros(n, dtype=Light, device=device)
         enabled = measured.patterned
         if enabled is None:
             enabled = wp.full(n, 1, dtype=int, device=device)
         self.noise = noise = self._noise(measured)
-        samples = [view.surface, view.surface_count]
-        where = [poses.R.array, poses.t.array]
-        images = [frame.lens.array, frame.color.array, frame.depth.array]
         lanes = num_lanes(device)
-        self._measure = [
-            record(fit_light, n, [*samples, *where, *images, noise, enabled, refit], [self.lights], device)
-            for refit in (0, 1)
-        ]
-        inputs = [*samples, self.lights, *where, poses.active, *images, view.cameras, noise, lanes, COLOR]
+        inputs = [view.surface, poses.struct, frame.images, noise, enabled]
+        self._measure = [record(fit_light, n, [*inputs, refit], [self.lights], device) for refit in (0, 1)]
+        inputs = [view.surface, self.lights, poses.struct, frame.images, noise, lanes]
         self._rows = record(accumulate_color, (n, lanes), inputs, [measured.evidence], device)
 
     @staticmethod

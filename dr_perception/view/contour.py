@@ -35,6 +35,24 @@ class ContourSample:
     kind: int
 
 
+@wp.struct
+class VisibleContour:
+    """Samples (P, M) of the contours that renders show, whose cameras stand in ``cameras`` (P,).
+
+    ``count`` (P,) says how many were found, of which only M have room.
+    """
+
+    samples: wp.array2d[ContourSample]
+    count: wp.array[int]
+    cameras: wp.array[IdealCamera]
+
+
+@wp.func
+def contour_size(contour: VisibleContour, problem: int) -> int:
+    """Number of samples of a problem."""
+    return wp.min(contour.count[problem], contour.samples.shape[1])
+
+
 @wp.func
 def _is_front(plane: wp.vec4, eye_obj: wp.vec3) -> bool:
     return plane[0] * eye_obj[0] + plane[1] * eye_obj[1] + plane[2] * eye_obj[2] > plane[3]

@@ -17,9 +17,9 @@ from dr_perception.device.recording import Launch, fill, record
 from dr_perception.raster.project import SPHERE_MARGIN, IdealCamera, aim_cameras, transform_vertices
 from dr_perception.raster.types import DEFAULT_NEAR_M, EMPTY_KEY, Viewport
 from dr_perception.raster.zbuffer import rasterize_pinhole
-from dr_perception.view.contour import ContourSample, sample_contour
+from dr_perception.view.contour import ContourSample, VisibleContour, sample_contour
 from dr_perception.view.others import OtherBodies, PosedBody
-from dr_perception.view.surface_samples import SurfaceSample, sample_surface_grid
+from dr_perception.view.surface_samples import SurfaceSample, VisibleSurface, sample_surface_grid
 
 _CONTOUR_STEP_PX = 1.5
 
@@ -54,8 +54,8 @@ class ModelView:
     points in the model's frame are wanted.
 
     Attributes:
-        surface: `SurfaceSample` (P, N) with ``surface_count`` (P,).
-        contour: `ContourSample` (P, M) with ``contour_count`` (P,).
+        surface: Samples of the visible surface, as kernels take them.
+        contour: Samples of the visible contour, as kernels take them.
         covered: Grid pixels on the model (P,), those next to an outline included.
         counts: The three counts as rows (3, P).
     """
@@ -88,9 +88,12 @@ class ModelView:
         self._viewports.host["height"] = size
         self._viewports.push()
         self.counts = SharedArray((3, n), int, device)
-        self.surface_count, self.contour_count, self.covered = (self.counts.array[k] for k in range(3))
-        self.surface = wp.zeros((n, grid * grid), dtype=SurfaceSample, device=device)
-        self.contour = wp.zeros((n, settings.max_contour_samples), dtype=ContourSample, device=device)
+        self.surface, self.contour = VisibleSurface(), VisibleContour()
+        self.surface.count, self.contour.count, self.covered = (self.counts.array[k] for k in range(3))
+        self.surface.cameras = self.contour.cameras = self.cameras
+        self.surface.samples = wp.zeros((n, grid * grid), dtype=SurfaceSample, device=device)
+        room = settings.max_contour_samples
+        self.contour.samples = wp.zeros((n, room), dtype=ContourSample, device=device)
         aim = record(
             aim_cameras,
             n,
@@ -156,7 +159,7 @@ class ModelView:
                 s.max_relative_step,
                 b.num_faces,
             ],
-            [self.surface, self.surface_count, self.covered],
+            [self.surface.samples, self.surface.count, self.covered],
             self.device,
         )
         numbers = [s.contour_spacing_px, _CONTOUR_STEP_PX, s.contour_inner_tolerance, s.contour_outer_gap]
@@ -175,7 +178,7 @@ class ModelView:
                 DEFAULT_NEAR_M,
                 b.num_faces,
             ],
-            [self.contour, self.contour_count],
+            [self.contour.samples, self.contour.count],
             self.device,
         )
         return [surface, contour]

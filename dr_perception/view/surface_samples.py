@@ -22,6 +22,24 @@ class SurfaceSample:
     gradient: wp.vec3
 
 
+@wp.struct
+class VisibleSurface:
+    """Samples (P, N) of the surfaces that renders show, whose cameras stand in ``cameras`` (P,).
+
+    ``count`` (P,) says how many were found, of which only N have room.
+    """
+
+    samples: wp.array2d[SurfaceSample]
+    count: wp.array[int]
+    cameras: wp.array[IdealCamera]
+
+
+@wp.func
+def surface_size(surface: VisibleSurface, problem: int) -> int:
+    """Number of samples of a problem."""
+    return wp.min(surface.count[problem], surface.samples.shape[1])
+
+
 @wp.func
 def _is_own(key: wp.uint64, num_faces: int) -> bool:
     """Whether a pixel shows a face of the mesh itself."""

@@ -3,9 +3,14 @@
 import numpy as np
 import warp as wp
 
+from dr_perception.device.poses import Poses
 from dr_perception.geometry import make_transform, retract
+from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.se3 import exp_so3
+from dr_perception.measure.images import Images
 from dr_perception.raster.project import IdealCamera
+from dr_perception.view.contour import ContourSample, VisibleContour
+from dr_perception.view.surface_samples import SurfaceSample, VisibleSurface
 
 POSE = make_transform(exp_so3(np.array([0.3, -0.5, 0.2])), np.array([0.04, -0.03, 0.6]))
 NO_CUTOFF = 100.0
@@ -20,17 +25,46 @@ def structs(dtype, **fields):
     return wp.array(host, dtype=dtype, device="cpu")
 
 
-def pose_arrays(T):
-    return [
-        wp.array(T[None, None, :3, :3].astype(np.float32), dtype=wp.mat33, device="cpu"),
-        wp.array(T[None, None, :3, 3].astype(np.float32), dtype=wp.vec3, device="cpu"),
-        wp.array([1], dtype=int, device="cpu"),
-    ]
+def poses_at(T, active=1):
+    """One pose (4, 4), as kernels take it."""
+    poses = Poses()
+    poses.R = wp.array(T[None, None, :3, :3].astype(np.float32), dtype=wp.mat33, device="cpu")
+    poses.t = wp.array(T[None, None, :3, 3].astype(np.float32), dtype=wp.vec3, device="cpu")
+    poses.active = wp.array([active], dtype=int, device="cpu")
+    return poses
 
 
-def unpack(total):
+def images_of(camera, color=0, depth=0.0):
+    """Images of a camera from arrays (H, W, 3) and (H, W), or from one value each."""
+    shape = (camera.height, camera.width)
+    color = np.broadcast_to(np.asarray(color, np.uint8), (*shape, 3))
+    images = Images()
+    images.lens = wp.array([camera_params(camera)], dtype=CameraParams, device="cpu")
+    images.color = wp.array(np.ascontiguousarray(color), dtype=wp.vec3ub, device="cpu")
+    depth = np.broadcast_to(np.asarray(depth, np.float32), shape)
+    images.depth = wp.array(np.ascontiguousarray(depth), dtype=float, device="cpu")
+    return images
+
+
+def _visible(made, samples, fx):
+    made.samples, made.cameras = samples, render_camera(fx)
+    made.count = wp.array([samples.shape[1]], dtype=int, device="cpu")
+    return made
+
+
+def surface_of(fx=1.0, **fields):
+    """One problem's surface samples, from a render of some focal length [px]."""
+    return _visible(VisibleSurface(), structs(SurfaceSample, **fields), fx)
+
+
+def contour_of(fx=1.0, **fields):
+    """One problem's contour samples, from a render of some focal length [px]."""
+    return _visible(VisibleContour(), structs(ContourSample, **fields), fx)
+
+
+def unpack(total, modality=0):
     """(H, g, sums) of the only problem."""
-    sums = total.numpy()[0, 0].astype(np.float64)
+    sums = total.numpy()[0, modality].astype(np.float64)
     H = np.zeros((6, 6))
     H[np.triu_indices(6)] = sums[:21]
     return H + np.triu(H, 1).T, sums[21:27], sums

@@ -2,16 +2,14 @@
 
 import numpy as np
 import pytest
-import warp as wp
-from row_cases import structs
+from row_cases import contour_of, surface_of
 
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.geometry import Camera, Frame
 from dr_perception.measure.color_histogram import ColorHistograms
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.measure.region_lines import NUM_BINS
-from dr_perception.view.contour import INNER, OPEN, OUTER, ContourSample
-from dr_perception.view.surface_samples import SurfaceSample
+from dr_perception.view.contour import INNER, OPEN, OUTER
 
 SIZE = 64
 CAMERA = Camera(SIZE, SIZE, 100.0, 100.0, 31.5, 31.5)
@@ -31,15 +29,12 @@ class View:
     def __init__(self, kind=int(OUTER)) -> None:
         rows = (np.linspace(10.0, 50.0, 9) - 31.5) / 100.0
         inside = np.column_stack([np.full(9, -0.1), rows, np.ones(9)])
-        self.surface = structs(SurfaceSample, point=inside)
-        self.contour = structs(
-            ContourSample,
+        self.surface = surface_of(point=inside)
+        self.contour = contour_of(
             point=np.column_stack([np.zeros(9), rows, np.ones(9)]),
             outward=np.tile([1.0, 0.0, 0.0], (9, 1)),
             kind=np.full(9, kind),
         )
-        self.surface_count = wp.array([9], dtype=int, device="cpu")
-        self.contour_count = wp.array([9], dtype=int, device="cpu")
 
 
 def frame(inner=RED, outer=BLUE, depth=1.0) -> Frame:

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import warp as wp
-from row_cases import NO_CUTOFF, POSE, central_differences, pose_arrays, render_camera, structs, unpack
+from row_cases import NO_CUTOFF, POSE, central_differences, images_of, poses_at, surface_of, unpack
 
 from dr_perception.device import evidence as ne
 from dr_perception.geometry import Camera, transform_points
-from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.measure.brightness import Light
 from dr_perception.measure.color import ColorNoise, accumulate_color, fit_light
-from dr_perception.view.surface_samples import SurfaceSample
+from dr_perception.measure.modalities import COLOR, MODALITIES
 
 CAMERA = Camera(160, 120, 150.0, 149.0, 80.3, 58.9)
 POINT = np.array([0.03, -0.02, 0.05])
@@ -37,14 +36,8 @@ def color_noise(**fields):
 
 
 def images(value=0, depth=0.0):
-    """Camera, colour image and depth image of one value each, or of arrays (H, W)."""
-    color = np.broadcast_to(np.asarray(value, np.uint8), (CAMERA.height, CAMERA.width))
-    depth = np.broadcast_to(np.asarray(depth, np.float32), color.shape)
-    return [
-        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
-        wp.array(np.repeat(color[..., None], 3, axis=2), dtype=wp.vec3ub, device="cpu"),
-        wp.array(np.ascontiguousarray(depth), dtype=float, device="cpu"),
-    ]
+    """Images that are grey: of one value and one depth each, or of arrays (H, W)."""
+    return images_of(CAMERA, np.asarray(value, np.uint8)[..., None], depth)
 
 
 def color_rows(count=1, seen=images, zoom=1.0, light=LIGHT, active=1, lanes=1, noise=None, **sample):
@@ -52,15 +45,13 @@ def color_rows(count=1, seen=images, zoom=1.0, light=LIGHT, active=1, lanes=1, n
     fields = {
         "point": POINT, "normal": IN_OBJ @ NORMAL, "brightness": BRIGHTNESS, "gradient": IN_OBJ @ GRADIENT,
     }  # fmt: skip
-    samples = structs(SurfaceSample, **{k: [v] * count for k, v in {**fields, **sample}.items()})
-    total = wp.zeros((1, 1, ne.NUM_SUMS), dtype=float, device="cpu")
+    repeated = {k: [v] * count for k, v in {**fields, **sample}.items()}
+    surface = surface_of(zoom * CAMERA.fx, **repeated)
+    total = wp.zeros((1, len(MODALITIES), ne.NUM_SUMS), dtype=float, device="cpu")
     lights = wp.array(np.asarray(light, np.float32)[None], dtype=Light, device="cpu")
-    where = pose_arrays(POSE)
-    where[2] = wp.array([active], dtype=int, device="cpu")
-    inputs = [samples, wp.array([count], dtype=int, device="cpu"), lights, *where]
-    inputs += [*seen(), render_camera(zoom * CAMERA.fx), noise or color_noise(), lanes, 0]
+    inputs = [surface, lights, poses_at(POSE, active), seen(), noise or color_noise(), lanes]
     wp.launch(accumulate_color, (1, lanes), inputs, [total], device="cpu")
-    return unpack(total)
+    return unpack(total, COLOR)
 
 
 def brightness_seen(T):
@@ -169,14 +160,13 @@ def lit_samples(count=120, wrong=0, seed=0, light=LIGHT, depth=None):
     for (x, y), v in zip(pixels, value, strict=True):
         color[y - 1 : y + 2, x - 1 : x + 2] = np.rint(v)
     points = (0.6 * rays - POSE[:3, 3]) @ POSE[:3, :3]
-    samples = structs(SurfaceSample, point=points, normal=normals @ POSE[:3, :3], brightness=brightness)
-    return samples, images(color, 0.0 if depth is None else depth)
+    surface = surface_of(point=points, normal=normals @ POSE[:3, :3], brightness=brightness)
+    return surface, images(color, 0.0 if depth is None else depth)
 
 
-def fitted(samples, seen, refits=0, enabled=1, noise=None):
+def fitted(surface, seen, refits=0, enabled=1, noise=None):
     lights = wp.zeros(1, dtype=Light, device="cpu")
-    count = wp.array([samples.shape[1]], dtype=int, device="cpu")
-    inputs = [samples, count, *pose_arrays(POSE)[:2], *seen, noise or color_noise(cutoff=3.0)]
+    inputs = [surface, poses_at(POSE), seen, noise or color_noise(cutoff=3.0)]
     inputs.append(wp.array([enabled], dtype=int, device="cpu"))
     for k in range(1 + refits):
         wp.launch(fit_light, 1, [*inputs, int(k > 0)], [lights], device="cpu")

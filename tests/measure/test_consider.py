@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import warp as wp
+from row_cases import contour_of, images_of, poses_at, structs, surface_of
 
 from dr_perception.geometry import Camera, make_transform, transform_points
-from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.se3 import exp_so3
 from dr_perception.measure.brightness import Light
 from dr_perception.measure.color import ColorNoise
@@ -25,9 +25,6 @@ from dr_perception.measure.considered import Sums
 from dr_perception.measure.contour_lines import ContourLine
 from dr_perception.measure.depth import DepthNoise, DepthPoint
 from dr_perception.measure.line_rows import LineNoise
-from dr_perception.raster.project import IdealCamera
-from dr_perception.view.contour import ContourSample
-from dr_perception.view.surface_samples import SurfaceSample
 
 CAMERA = Camera(160, 120, 150.0, 149.0, 80.3, 58.9)
 POSE = make_transform(exp_so3(np.array([0.2, -0.3, 0.1])), np.array([0.05, -0.03, 0.6]))
@@ -41,20 +38,16 @@ SIGHT = {"model_scale", "focal_length", "outline_offset", "surface_1"}
 OCTANT = 1  # POINT is right of the centre along x alone
 
 
-def structs(kind, **fields):
-    host = np.zeros((1, 1), dtype=kind.numpy_dtype())
-    for name, value in fields.items():
-        host[name] = value
-    return wp.array(host, dtype=kind, device="cpu")
+def one(**fields):
+    """Fields of one sample."""
+    return {name: [value] for name, value in fields.items()}
 
 
-def where():
-    shift = POSE[:3, :3] @ CENTER + POSE[:3, 3]
-    return [
-        wp.array(POSE[None, None, :3, :3].astype(np.float32), dtype=wp.mat33, device="cpu"),
-        wp.array(shift[None, None].astype(np.float32), dtype=wp.vec3, device="cpu"),
-        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
-    ]
+def at_center():
+    """The pose of the model's centre."""
+    T = POSE.copy()
+    T[:3, 3] += POSE[:3, :3] @ CENTER
+    return poses_at(T)
 
 
 def about():
@@ -63,22 +56,15 @@ def about():
     return wp.array(made, dtype=Circumstances, device="cpu")
 
 
-def render_camera():
-    camera = IdealCamera()
-    camera.fx = camera.fy = CAMERA.fx
-    return wp.array([camera], dtype=IdealCamera, device="cpu")
-
-
 def depth_sums(residual_m: float) -> Sums:
     """Sums of one depth sample whose measurement lies that far along its normal."""
     noise = DepthNoise()
     noise.cutoff, noise.shared_px2, noise.spacing_px = 1e6, 1.0, 1.0
-    sample = structs(SurfaceSample, point=POINT - CENTER, normal=POSE[:3, :3].T @ NORMAL)
+    surface = surface_of(CAMERA.fx, **one(point=POINT - CENTER, normal=POSE[:3, :3].T @ NORMAL))
     measured = transform_points(POSE, POINT) + residual_m * NORMAL
-    points = structs(DepthPoint, point=measured, variance=SIGMA2)
+    points = structs(DepthPoint, **one(point=measured, variance=SIGMA2))
     sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
-    count = wp.array([1], dtype=int, device="cpu")
-    inputs = [sample, count, points, *where(), render_camera(), noise, about()]
+    inputs = [surface, points, at_center(), images_of(CAMERA), noise, about()]
     wp.launch(consider_depth, 1, inputs, [sums], device="cpu")
     return Sums.unpack(sums.numpy()[0])
 
@@ -124,14 +110,11 @@ def line_sums(residual_px: float, widened: int = 0, cutoff: float = 1e6) -> Sums
     noise = LineNoise()
     noise.cutoff, noise.shared_px, noise.spacing_px = cutoff, 1.0, 1.0
     p = transform_points(POSE, POINT)
-    sample = structs(ContourSample, point=POINT - CENTER, outward=POSE[:3, :3].T @ outward())
-    line = structs(ContourLine, center=CAMERA.project(p), normal=line_normal(), variance=0.04)
-    host = line.numpy()
-    host["offset"] = residual_px
-    line = wp.array(host, dtype=ContourLine, device="cpu")
+    contour = contour_of(CAMERA.fx, **one(point=POINT - CENTER, outward=POSE[:3, :3].T @ outward()))
+    found = one(center=CAMERA.project(p), normal=line_normal(), offset=residual_px, variance=0.04)
+    line = structs(ContourLine, **found)
     sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
-    count = wp.array([1], dtype=int, device="cpu")
-    inputs = [sample, count, line, *where(), render_camera(), noise, about(), widened]
+    inputs = [contour, line, at_center(), images_of(CAMERA), noise, about(), widened]
     wp.launch(consider_lines, 1, inputs, [sums], device="cpu")
     return Sums.unpack(sums.numpy()[0])
 
@@ -210,19 +193,11 @@ def color_sums(value: int, cutoff: float = 1e6, light: float = LEVELS, shared_px
     noise.sigma, noise.lateral_px, noise.cutoff, noise.hidden_m = COLOR_SIGMA, 0.0, cutoff, 0.02
     noise.shared_px2, noise.spacing_px = shared_px2, 1.0
     to_obj = POSE[:3, :3].T
-    sample = structs(
-        SurfaceSample,
-        point=POINT - CENTER,
-        normal=to_obj @ NORMAL,
-        brightness=BRIGHTNESS,
-        gradient=to_obj @ PATTERN,
-    )
+    pattern = one(brightness=BRIGHTNESS, gradient=to_obj @ PATTERN)
+    surface = surface_of(CAMERA.fx, **one(point=POINT - CENTER, normal=to_obj @ NORMAL), **pattern)
     lights = wp.array(np.array([[light, 0, 0, 0, 0]], np.float32), dtype=Light, device="cpu")
-    shape = (CAMERA.height, CAMERA.width)
     sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
-    inputs = [sample, wp.array([1], dtype=int, device="cpu"), lights, *where()]
-    inputs += [wp.array(np.full((*shape, 3), value, np.uint8), dtype=wp.vec3ub, device="cpu")]
-    inputs += [wp.zeros(shape, dtype=float, device="cpu"), render_camera(), noise, about()]
+    inputs = [surface, lights, at_center(), images_of(CAMERA, value), noise, about()]
     wp.launch(consider_color, 1, inputs, [sums], device="cpu")
     return Sums.unpack(sums.numpy()[0])
 

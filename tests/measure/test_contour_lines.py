@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 import warp as wp
+from row_cases import contour_of, images_of, poses_at
 from scipy.special import ndtr
 
 from dr_perception.geometry import Camera
-from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.measure.contour_lines import HIDDEN_LINE, NO_OUTLINE, ContourLine, LineSearch
 from dr_perception.measure.region_lines import NUM_BINS, measure_lines_by_region
 from dr_perception.measure.step_lines import StepWindow, measure_lines_by_step, sharpen_lines
 from dr_perception.view import contour
-from dr_perception.view.contour import ContourSample
 
 SIZE, FOCAL = 64, 100.0
 CAMERA = Camera(SIZE, SIZE, FOCAL, FOCAL, 31.5, 31.5)
@@ -54,24 +53,11 @@ def measure(kernel, image, angle, extra, settings, along=(0.0,), kind=0, depth=N
     """Lines of contour points at the middle, moved along the edge by pixels; the model is at 1 m."""
     n = len(along)
     normal, tangent = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    samples = np.zeros((1, n), dtype=ContourSample.numpy_dtype())
-    samples["point"][0, :, :2] = np.outer(along, tangent) / FOCAL
-    samples["point"][0, :, 2] = 1.0
-    samples["outward"][0, :, :2] = normal
-    samples["kind"] = kind
-    depth = np.zeros((SIZE, SIZE)) if depth is None else depth
+    points = np.column_stack([np.outer(along, tangent) / FOCAL, np.ones(n)])
+    contour = contour_of(point=points, outward=np.tile([*normal, 0.0], (n, 1)), kind=np.full(n, kind))
     lines = wp.zeros((1, n), dtype=ContourLine, device="cpu")
-    inputs = [
-        wp.array(samples, dtype=ContourSample, device="cpu"),
-        wp.array([n], dtype=int, device="cpu"),
-        wp.array(np.eye(3, dtype=np.float32)[None, None], dtype=wp.mat33, device="cpu"),
-        wp.zeros((1, 1), dtype=wp.vec3, device="cpu"),
-        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
-        wp.array(image, dtype=wp.vec3ub, device="cpu"),
-        wp.array(depth.astype(np.float32), dtype=float, device="cpu"),
-        *extra,
-        settings,
-    ]
+    images = images_of(CAMERA, image, 0.0 if depth is None else depth)
+    inputs = [contour, poses_at(np.eye(4)), images, *extra, settings]
     wp.launch(kernel, (1, n), inputs, [lines], device="cpu")
     return lines.numpy()[0]
 
@@ -234,14 +220,8 @@ def test_lines_found_by_region_are_sharpened_where_they_were_found(position: flo
     lines = wp.array(by_region[None], dtype=ContourLine, device="cpu")
     near = np.zeros((1, n), dtype=ContourLine.numpy_dtype())
     near[0, 0] = np.array((by_region["center"][0], by_region["normal"][0], 0.25, 0.01), dtype=near.dtype)
-    inputs = [wp.zeros((1, n), dtype=ContourSample, device="cpu"), wp.array([n], dtype=int, device="cpu")]
-    inputs.append(wp.array(near, dtype=ContourLine, device="cpu"))
-    inputs += [
-        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
-        wp.array(image, dtype=wp.vec3ub, device="cpu"),
-        window(2, 3),
-        settings,
-    ]
+    inputs = [contour_of(kind=np.zeros(n)), wp.array(near, dtype=ContourLine, device="cpu")]
+    inputs += [images_of(CAMERA, image), window(2, 3), settings]
     wp.launch(sharpen_lines, (1, n), inputs, [lines], device="cpu")
     assert lines.numpy()[0]["offset"][0] == 0.25, "what was measured near the contour point stays"
     sharp, by_region = lines.numpy()[0][1:], by_region[1:]

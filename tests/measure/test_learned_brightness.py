@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import warp as wp
-from row_cases import pose_arrays, structs
+from row_cases import images_of, poses_at, surface_of
 
 from dr_perception.geometry import Camera, make_transform
-from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.measure.learned_brightness_kernels import (
     Learning,
+    LearningRules,
     Texels,
     assess_pattern,
     learn_texels,
     slope_texels,
 )
-from dr_perception.view.surface_samples import SurfaceSample
 
 CAMERA = Camera(160, 120, 150.0, 150.0, 79.5, 59.5)
 T = make_transform(np.eye(3), np.array([0.0, 0.0, 0.6]))
@@ -26,13 +25,13 @@ FRONT = [0.0, 0.0, -1.0]
 
 
 def images(color, depth=0.6):
-    shape = (CAMERA.height, CAMERA.width)
-    color = np.broadcast_to(np.asarray(color), shape)
-    return [
-        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
-        wp.array(np.repeat(color[..., None], 3, axis=2).astype(np.uint8), dtype=wp.vec3ub, device="cpu"),
-        wp.array(np.full(shape, depth, np.float32), dtype=float, device="cpu"),
-    ]
+    return images_of(CAMERA, np.asarray(color).astype(np.uint8)[..., None], depth)
+
+
+def rules(parts=PARTS) -> LearningRules:
+    made = LearningRules()
+    made.margin_m, made.least_contrast, made.parts = HIDDEN_M, LEAST_CONTRAST, parts
+    return made
 
 
 def state(**fields):
@@ -61,7 +60,7 @@ def texels(points, normals=None, brightness=np.nan, sightings=0.0) -> Texels:
 
 def learned(made: Texels, seen, states=None, parts=PARTS) -> tuple[np.ndarray, np.ndarray]:
     """Brightness and sightings after a frame."""
-    inputs = [*pose_arrays(T)[:2], *seen, HIDDEN_M, LEAST_CONTRAST, parts, states or state()]
+    inputs = [poses_at(T), seen, rules(parts), states or state()]
     wp.launch(learn_texels, len(made.points), inputs, [made], device="cpu")
     return made.brightness.numpy(), made.sightings.numpy()
 
@@ -130,11 +129,10 @@ def assessed(pattern, known, states=None, depth=0.6, seen=None):
     normals = rng.normal(size=(100, 3)) * [0.2, 0.2, 0.0] + FRONT
     normals /= np.linalg.norm(normals, axis=1)[:, None]
     brightness = np.where(np.arange(100) < known, pattern, np.nan)
-    samples = structs(SurfaceSample, point=points, normal=normals, brightness=brightness)
+    surface = surface_of(point=points, normal=normals, brightness=brightness)
     states = wp.zeros(1, dtype=Learning, device="cpu") if states is None else states
     enabled = wp.zeros(1, dtype=int, device="cpu")
-    inputs = [samples, wp.array([100], dtype=int, device="cpu"), *pose_arrays(T)[:2], *images(color, depth)]
-    inputs += [HIDDEN_M, LEAST_CONTRAST, PARTS]
+    inputs = [surface, poses_at(T), images(color, depth), rules()]
     wp.launch(assess_pattern, 1, inputs, [states, enabled], device="cpu")
     return states, int(enabled.numpy()[0])
 
@@ -201,7 +199,7 @@ def sloped(brightness, sightings, left=0.0, gradient=np.nan, part=0, index=0) ->
     inputs = [
         wp.array(neighbour, dtype=int, device="cpu"),
         wp.array(weight, dtype=wp.vec3, device="cpu"),
-        PARTS,
+        rules(),
         state(left=left, part=part),
         made,
     ]

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import warp as wp
-from row_cases import NO_CUTOFF, POSE, pose_arrays, render_camera, structs, unpack
+from row_cases import NO_CUTOFF, POSE, contour_of, images_of, poses_at, structs, unpack
 
 from dr_perception.device import evidence as ne
 from dr_perception.geometry import Camera, transform_points
-from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.measure.contour_lines import ContourLine
 from dr_perception.measure.line_rows import LineNoise, accumulate_lines
-from dr_perception.view.contour import ContourSample
+from dr_perception.measure.modalities import MODALITIES, OUTLINE
 
 CAMERA = Camera(160, 120, 150.0, 150.0, 80.3, 58.9)
 R, t = POSE[:3, :3], POSE[:3, 3]
@@ -26,19 +25,14 @@ def rows(points, normals, outwards):
     scale[:, :, 2] = -np.array([CAMERA.fx, CAMERA.fy]) * p[:, :2] / p[:, 2:] ** 2
     image = np.einsum("nij,nj->ni", scale, outwards @ R.T)
     image /= np.linalg.norm(image, axis=1)[:, None]
-    total = wp.zeros((1, 1, ne.NUM_SUMS), dtype=float, device="cpu")
+    total = wp.zeros((1, len(MODALITIES), ne.NUM_SUMS), dtype=float, device="cpu")
     noise = LineNoise()
     noise.cutoff, noise.shared_px, noise.spacing_px = NO_CUTOFF, 1.0, 1.0
-    inputs = [
-        structs(ContourSample, point=points, outward=outwards, normal=normals),
-        wp.array([len(points)], dtype=int, device="cpu"),
-        structs(ContourLine, center=CAMERA.project(p), normal=image, variance=np.ones(len(p))),
-        *pose_arrays(POSE),
-        wp.array([camera_params(CAMERA)], dtype=CameraParams, device="cpu"),
-        render_camera(CAMERA.fx),
-    ]
-    wp.launch(accumulate_lines, (1, 1), [*inputs, noise, 1, 0], [total], device="cpu")
-    return unpack(total)[0], np.einsum("nij,ni->nj", scale, image)
+    contour = contour_of(CAMERA.fx, point=points, outward=outwards, normal=normals)
+    lines = structs(ContourLine, center=CAMERA.project(p), normal=image, variance=np.ones(len(p)))
+    inputs = [contour, lines, poses_at(POSE), images_of(CAMERA), noise, 1]
+    wp.launch(accumulate_lines, (1, 1), inputs, [total], device="cpu")
+    return unpack(total, OUTLINE)[0], np.einsum("nij,ni->nj", scale, image)
 
 
 def outline_of_a_cylinder(beside_rad: float):

@@ -3,16 +3,24 @@
 import numpy as np
 import pytest
 import warp as wp
-from row_cases import NO_CUTOFF, POSE, central_differences, pose_arrays, render_camera, structs, unpack
+from row_cases import (
+    NO_CUTOFF,
+    POSE,
+    central_differences,
+    contour_of,
+    images_of,
+    poses_at,
+    structs,
+    surface_of,
+    unpack,
+)
 
 from dr_perception.device import evidence as ne
 from dr_perception.geometry import Camera, make_transform, transform_points
-from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.measure.contour_lines import HIDDEN_LINE, NO_OUTLINE, ContourLine
 from dr_perception.measure.depth import DepthNoise, DepthPoint, accumulate_depth, measure_depth
 from dr_perception.measure.line_rows import LineNoise, accumulate_lines
-from dr_perception.view.contour import ContourSample
-from dr_perception.view.surface_samples import SurfaceSample
+from dr_perception.measure.modalities import MODALITIES, OUTLINE
 
 LENSES = {
     "pinhole": ("plumb_bob", ()),
@@ -28,24 +36,20 @@ def camera(request: pytest.FixtureRequest) -> Camera:
     return Camera(160, 120, 150.0, 149.0, 80.3, 58.9, coefficients, model)
 
 
+def no_sums():
+    return wp.zeros((1, len(MODALITIES), ne.NUM_SUMS), dtype=float, device="cpu")
+
+
 def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, zoom=1.0, T_paired=None):
     """Sums at a pose ``T`` of samples paired with depths at ``T_paired``, at ``T`` itself if None."""
-    total = wp.zeros((1, 1, ne.NUM_SUMS), dtype=float, device="cpu")
-    samples = structs(SurfaceSample, point=points, normal=normals)
-    count = wp.array([len(points)], dtype=int, device="cpu")
-    pairs = wp.zeros(samples.shape, dtype=DepthPoint, device="cpu")
-    image = wp.array(depth.astype(np.float32), dtype=float, device="cpu")
-    params = wp.array([camera_params(camera)], dtype=CameraParams)
-    at = pose_arrays(T if T_paired is None else T_paired)
-    wp.launch(
-        measure_depth,
-        samples.shape,
-        [samples, count, *at, params, image, noise, every],
-        [pairs],
-        device="cpu",
-    )
-    inputs = [samples, count, pairs, *pose_arrays(T), params, render_camera(zoom * camera.fx)]
-    wp.launch(accumulate_depth, (1, lanes), [*inputs, noise, every, lanes, 0], [total], device="cpu")
+    total = no_sums()
+    surface = surface_of(zoom * camera.fx, point=points, normal=normals)
+    pairs = wp.zeros((1, len(points)), dtype=DepthPoint, device="cpu")
+    images = images_of(camera, depth=depth)
+    paired = poses_at(T if T_paired is None else T_paired)
+    wp.launch(measure_depth, pairs.shape, [surface, paired, images, noise, every], [pairs], device="cpu")
+    inputs = [surface, pairs, poses_at(T), images, noise, every, lanes]
+    wp.launch(accumulate_depth, (1, lanes), inputs, [total], device="cpu")
     return unpack(total)
 
 
@@ -200,22 +204,15 @@ def test_evidence_counts_what_is_explained_and_free_space_against() -> None:
 def line_rows(
     camera, points, centers, normals, offsets, variances, cutoff=NO_CUTOFF, shared_px=1.0, zoom=1.0
 ):
-    total = wp.zeros((1, 1, ne.NUM_SUMS), dtype=float, device="cpu")
-    n = len(points)
-    samples = structs(ContourSample, point=points, outward=np.tile([1.0, 0.0, 0.0], (n, 1)), kind=np.zeros(n))
+    total, n = no_sums(), len(points)
+    outward = np.tile([1.0, 0.0, 0.0], (n, 1))
+    contour = contour_of(zoom * camera.fx, point=points, outward=outward, kind=np.zeros(n))
     lines = structs(ContourLine, center=centers, normal=normals, offset=offsets, variance=variances)
-    inputs = [
-        samples,
-        wp.array([n], dtype=int, device="cpu"),
-        lines,
-        *pose_arrays(POSE),
-        wp.array([camera_params(camera)], dtype=CameraParams),
-        render_camera(zoom * camera.fx),
-    ]
     noise = LineNoise()
     noise.cutoff, noise.shared_px, noise.spacing_px = cutoff, shared_px, 1.0
-    wp.launch(accumulate_lines, (1, 1), [*inputs, noise, 1, 0], [total], device="cpu")
-    return unpack(total)
+    inputs = [contour, lines, poses_at(POSE), images_of(camera), noise, 1]
+    wp.launch(accumulate_lines, (1, 1), inputs, [total], device="cpu")
+    return unpack(total, OUTLINE)
 
 
 @pytest.mark.parametrize("angle", [0.3, 2.1, 4.4])

@@ -31,13 +31,13 @@ def make_view(mesh: Mesh, T, **settings) -> tuple[ModelView, PoseArrays]:
 
 def surface(view: ModelView, problem: int = 0):
     n = view.pull_counts()[0, problem]
-    return view.surface.numpy()[problem][:n]
+    return view.surface.samples.numpy()[problem][:n]
 
 
 def contour(view: ModelView, problem: int = 0):
     n = view.pull_counts()[1, problem]
-    assert n <= view.contour.shape[1], "the test needs room for every sample"
-    return view.contour.numpy()[problem][:n]
+    assert n <= view.contour.samples.shape[1], "the test needs room for every sample"
+    return view.contour.samples.numpy()[problem][:n]
 
 
 def raycaster(*meshes: Mesh):
@@ -213,7 +213,7 @@ def test_an_open_mesh_shows_its_inside() -> None:
     view.render()
     found = surface(view)
     assert (found["point"][:, 2] > 0.0).sum() > 50
-    assert isinstance(view.surface, wp.array)
+    assert isinstance(view.surface.samples, wp.array)
 
 
 def test_steep_surfaces_are_sampled_from_near_and_steps_are_not() -> None:
