@@ -10,6 +10,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.body.appearance import Appearance, baked_arrays, upload_baked
+from dr_perception.body.model_mesh import ModelMesh
 from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
 from dr_perception.geometry.mesh_topology import edges
 
@@ -56,6 +57,7 @@ class ModelBuffers:
             edges that are not creases.
         edges: ``wp.vec4i`` (E,), two vertices and the two faces of each edge; the second face is -1 where it
             is open.
+        mesh: Vertices, faces, edges, planes and normals as kernels take them, bound once.
         baked: Brightness on the faces; empty unless ``has_texture``.
         closed: Whether every edge has two faces, so that back faces are never seen.
     """
@@ -87,6 +89,9 @@ class ModelBuffers:
         self.planes = wp.array(arrays["planes"], dtype=wp.vec4, device=device)
         self.corner_normals = wp.array(arrays["corner_normals"], dtype=wp.vec3, device=device)
         self.edges = wp.array(arrays["edges"], dtype=wp.vec4i, device=device)
+        self.mesh = ModelMesh()
+        self.mesh.vertices, self.mesh.faces, self.mesh.edges = self.vertices, self.faces, self.edges
+        self.mesh.planes, self.mesh.corner_normals = self.planes, self.corner_normals
 
 
 def mesh_arrays(mesh: Mesh, appearance: Appearance | None = None) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ come out exactly.
 import warp as wp
 
 from dr_perception.raster.project import IdealCamera, project_ideal
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.types import SUBPIXEL_BITS, Viewport
 
 _ONE_PIXEL = wp.constant(1 << SUBPIXEL_BITS)
@@ -38,6 +39,46 @@ class Triangle:
     b: wp.vec2
     c: wp.vec2
     inverse_z: wp.vec3
+
+
+@wp.struct
+class Corners:
+    """Corners of a face in the camera's frame [m], in the order of its vertices."""
+
+    a: wp.vec3
+    b: wp.vec3
+    c: wp.vec3
+
+
+@wp.struct
+class ScreenFace:
+    """The same in the ideal image plane [px], with the depths ``z`` of the corners [m]."""
+
+    a: wp.vec2
+    b: wp.vec2
+    c: wp.vec2
+    z: wp.vec3
+
+
+@wp.func
+def corners_of(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> Corners:
+    """A face between three points."""
+    corners = Corners()
+    corners.a = a
+    corners.b = b
+    corners.c = c
+    return corners
+
+
+@wp.func
+def screen_face(a: wp.vec2, b: wp.vec2, c: wp.vec2, z: wp.vec3) -> ScreenFace:
+    """A face between three places of the image."""
+    face = ScreenFace()
+    face.a = a
+    face.b = b
+    face.c = c
+    face.z = z
+    return face
 
 
 @wp.struct
@@ -258,22 +299,22 @@ def _triangle(a: wp.vec2, b: wp.vec2, c: wp.vec2, za: float, zb: float, zc: floa
 
 @wp.func
 def draw_triangle(
-    a: wp.vec2,
-    b: wp.vec2,
-    c: wp.vec2,
-    za: float,
-    zb: float,
-    zc: float,
-    face: int,
-    view: int,
-    viewport: Viewport,
-    cull: int,
-    keys: wp.array3d[wp.uint64],
+    f: ScreenFace, face: int, view: int, viewport: Viewport, cull: int, keys: wp.array3d[wp.uint64]
 ):
     """Draw a triangle that lies in front of the near plane, unless it is a back face and these are culled."""
-    front = _signed_area2(a, b, c) < 0.0
+    front = _signed_area2(f.a, f.b, f.c) < 0.0
     if front or cull == 0:
-        _fill_pinhole(_triangle(a, b, c, za, zb, zc, front), face, view, viewport, keys)
+        t = _triangle(f.a, f.b, f.c, f.z[0], f.z[1], f.z[2], front)
+        _fill_pinhole(t, face, view, viewport, keys)
+
+
+@wp.func
+def on_screen(camera: IdealCamera, corners: Corners) -> ScreenFace:
+    """Where a camera sees a face that lies in front of it."""
+    a = project_ideal(camera, corners.a)
+    b = project_ideal(camera, corners.b)
+    c = project_ideal(camera, corners.c)
+    return screen_face(a, b, c, wp.vec3(corners.a[2], corners.b[2], corners.c[2]))
 
 
 @wp.func
@@ -286,9 +327,7 @@ def _cut(inside: wp.vec3, outside: wp.vec3, near: float) -> wp.vec3:
 
 @wp.func
 def fill_clipped(
-    a: wp.vec3,
-    b: wp.vec3,
-    c: wp.vec3,
+    corners: Corners,
     face: int,
     view: int,
     camera: IdealCamera,
@@ -298,6 +337,9 @@ def fill_clipped(
     keys: wp.array3d[wp.uint64],
 ):
     """Draw what is left of a triangle in front of the near plane: a triangle, or a quadrilateral as two."""
+    a = corners.a
+    b = corners.b
+    c = corners.c
     n = wp.int32(0)
     if a[2] > near:
         n += 1
@@ -318,15 +360,13 @@ def fill_clipped(
         q = a
         r = b
     if n == 1:
-        pq = project_ideal(camera, _cut(p, q, near))
-        pr = project_ideal(camera, _cut(p, r, near))
-        draw_triangle(project_ideal(camera, p), pq, pr, p[2], near, near, face, view, viewport, cull, keys)
+        left = corners_of(p, _cut(p, q, near), _cut(p, r, near))
+        draw_triangle(on_screen(camera, left), face, view, viewport, cull, keys)
     elif n == 2:
-        pq = project_ideal(camera, _cut(q, p, near))
-        pr = project_ideal(camera, _cut(r, p, near))
-        s_r = project_ideal(camera, r)
-        draw_triangle(pq, project_ideal(camera, q), s_r, near, q[2], r[2], face, view, viewport, cull, keys)
-        draw_triangle(pq, s_r, pr, near, r[2], near, face, view, viewport, cull, keys)
+        pq = _cut(q, p, near)
+        draw_triangle(on_screen(camera, corners_of(pq, q, r)), face, view, viewport, cull, keys)
+        pr = _cut(r, p, near)
+        draw_triangle(on_screen(camera, corners_of(pq, r, pr)), face, view, viewport, cull, keys)
 
 
 @wp.kernel(enable_backward=False)
@@ -334,13 +374,11 @@ def rasterize_pinhole(
     p_cam: wp.array2d[wp.vec3],
     screen: wp.array2d[wp.vec2],
     faces: wp.array[wp.vec3i],
-    cameras: wp.array[IdealCamera],
-    viewports: wp.array[Viewport],
     near: float,
     cull: int,
     first_face: int,
     # output
-    keys: wp.array3d[wp.uint64],
+    renders: Renders,
 ):
     """Draw every face into every view's z-buffer.
 
@@ -357,12 +395,12 @@ def rasterize_pinhole(
         a = screen[view, face[0]]
         b = screen[view, face[1]]
         c = screen[view, face[2]]
-        draw_triangle(a, b, c, za, zb, zc, f, view, viewports[view], cull, keys)
+        seen = screen_face(a, b, c, wp.vec3(za, zb, zc))
+        draw_triangle(seen, f, view, renders.viewports[view], cull, renders.keys)
     elif za > near or zb > near or zc > near:
-        p = p_cam[view, face[0]]
-        q = p_cam[view, face[1]]
-        r = p_cam[view, face[2]]
-        fill_clipped(p, q, r, f, view, cameras[view], viewports[view], near, cull, keys)
+        corners = corners_of(p_cam[view, face[0]], p_cam[view, face[1]], p_cam[view, face[2]])
+        viewport = renders.viewports[view]
+        fill_clipped(corners, f, view, renders.cameras[view], viewport, near, cull, renders.keys)
 
 
 @wp.kernel(enable_backward=False)

@@ -16,6 +16,7 @@ from dr_perception.raster.zbuffer import (
     _inverse_depth_plane,
     _inverse_z_at,
     _snap,
+    corners_of,
     fill_clipped,
     pack_key,
 )
@@ -209,6 +210,6 @@ def rasterize_scene(
             q = p_cam[view, f[1]]
             r = p_cam[view, f[2]]
             if p[2] > near or q[2] > near or r[2] > near:
-                fill_clipped(p, q, r, i, view, cameras[view], viewport, near, cull, keys)
+                fill_clipped(corners_of(p, q, r), i, view, cameras[view], viewport, near, cull, keys)
         facing[view, i] = turned
         i += 1

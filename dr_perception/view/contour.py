@@ -9,7 +9,10 @@ rendered mask are not.
 import warp as wp
 
 from dr_perception.body.model_buffers import CREASE_COSINE
+from dr_perception.body.model_mesh import ModelMesh
+from dr_perception.device.poses import Poses, place, pose_of
 from dr_perception.raster.project import IdealCamera, project_ideal
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.types import Viewport
 from dr_perception.raster.zbuffer import key_face, key_inverse_z
 
@@ -45,6 +48,23 @@ class VisibleContour:
     samples: wp.array2d[ContourSample]
     count: wp.array[int]
     cameras: wp.array[IdealCamera]
+
+
+@wp.struct
+class ContourRules:
+    """Which points of the edges are taken.
+
+    spacing_px: distance of points in rendered pixels. step_px: how far from the contour its two sides are
+    looked up. inner_tolerance: a point is hidden when the inner side is nearer than it by more than this
+    share of its depth. outer_gap: it is no contour when the outer side is not farther by this share. near:
+    what is nearer to the camera is left out [m].
+    """
+
+    spacing_px: float
+    step_px: float
+    inner_tolerance: float
+    outer_gap: float
+    near: float
 
 
 @wp.func
@@ -99,22 +119,16 @@ def _corner_of(face: wp.vec3i, vertex: int) -> int:
 
 
 @wp.func
-def _smooth_normal(
-    edge: wp.vec4i,
-    s: float,
-    faces: wp.array[wp.vec3i],
-    planes: wp.array[wp.vec4],
-    corner_normals: wp.array[wp.vec3],
-) -> wp.vec3:
+def _smooth_normal(edge: wp.vec4i, s: float, mesh: ModelMesh) -> wp.vec3:
     """Unit normal of the curved surface at a share ``s`` of an edge; zero if the edge is open or a crease."""
     normal = wp.vec3()
     if edge[3] >= 0:
-        a = planes[edge[2]]
-        b = planes[edge[3]]
+        a = mesh.planes[edge[2]]
+        b = mesh.planes[edge[3]]
         if a[0] * b[0] + a[1] * b[1] + a[2] * b[2] > _CREASE_COSINE:
-            face = faces[edge[2]]
-            n_a = corner_normals[3 * edge[2] + _corner_of(face, edge[0])]
-            n_b = corner_normals[3 * edge[2] + _corner_of(face, edge[1])]
+            face = mesh.faces[edge[2]]
+            n_a = mesh.corner_normals[3 * edge[2] + _corner_of(face, edge[0])]
+            n_b = mesh.corner_normals[3 * edge[2] + _corner_of(face, edge[1])]
             normal = wp.normalize(n_a + s * (n_b - n_a))
     return normal
 
@@ -127,8 +141,7 @@ def _kind_at(
     step: wp.vec2,
     v: Viewport,
     inverse_z: float,
-    inner_tolerance: float,
-    outer_gap: float,
+    rules: ContourRules,
     num_faces: int,
 ) -> int:
     """Kind of the contour at an image point, from what lies a step to its sides; -1 if it is not seen."""
@@ -136,11 +149,11 @@ def _kind_at(
     inner_face = key_face(inner)
     visible = inner_face >= 0 and inner_face < num_faces
     if visible:
-        visible = key_inverse_z(inner) < inverse_z * (1.0 + inner_tolerance)
+        visible = key_inverse_z(inner) < inverse_z * (1.0 + rules.inner_tolerance)
     outer = _key_at(keys, view, uv + step, v)
     outer_face = key_face(outer)
     if visible and outer_face >= 0:
-        visible = key_inverse_z(outer) < inverse_z * (1.0 - outer_gap)
+        visible = key_inverse_z(outer) < inverse_z * (1.0 - rules.outer_gap)
     if not visible:
         return -1
     return wp.where(outer_face >= 0 and outer_face < num_faces, INNER, OUTER)
@@ -148,74 +161,58 @@ def _kind_at(
 
 @wp.kernel(enable_backward=False)
 def sample_contour(
-    vertices: wp.array[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    edges: wp.array[wp.vec4i],
-    planes: wp.array[wp.vec4],
-    corner_normals: wp.array[wp.vec3],
-    keys: wp.array3d[wp.uint64],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    cameras: wp.array[IdealCamera],
-    viewports: wp.array[Viewport],
-    spacing_px: float,
-    step_px: float,
-    inner_tolerance: float,
-    outer_gap: float,
-    near: float,
-    num_faces: int,
+    mesh: ModelMesh,
+    poses: Poses,
+    renders: Renders,
+    rules: ContourRules,
     # output
-    samples: wp.array2d[ContourSample],
-    count: wp.array[int],
+    contour: VisibleContour,
 ):
-    """Append visible contour points. ``step_px`` is how far from the contour its two sides are looked up.
-
-    A point is hidden when the inner side is nearer than the point by more than the share ``inner_tolerance``
-    of its depth, and no contour when the outer side is not farther by the share ``outer_gap``.
-    """
+    """Append visible contour points; faces from those of the mesh on are other bodies'."""
     view, e = wp.tid()
-    edge = edges[e]
-    R = R_cam_obj[view, 0]
-    t = t_cam_obj[view, 0]
-    eye = -(wp.transpose(R) * t)
-    if not _is_contour(edge, planes, eye):
+    edge = mesh.edges[e]
+    pose = pose_of(poses, view)
+    R = pose.R
+    eye = -(wp.transpose(R) * pose.t)
+    if not _is_contour(edge, mesh.planes, eye):
         return
-    p_a = R * vertices[edge[0]] + t
-    p_b = R * vertices[edge[1]] + t
-    if p_a[2] <= near or p_b[2] <= near:
+    p_a = place(pose, mesh.vertices[edge[0]])
+    p_b = place(pose, mesh.vertices[edge[1]])
+    if p_a[2] <= rules.near or p_b[2] <= rules.near:
         return
-    camera = cameras[view]
+    camera = renders.cameras[view]
     a = project_ideal(camera, p_a)
     b = project_ideal(camera, p_b)
     length = wp.length(b - a)
-    n = wp.int32(length / spacing_px + _uniform(e))
+    n = wp.int32(length / rules.spacing_px + _uniform(e))
     if n == 0 or length < 1.0e-4:
         return
     tangent = (b - a) / length
     out_px = wp.vec2(tangent[1], -tangent[0])
-    n_cam = R * _edge_normal(edge, planes)
+    n_cam = R * _edge_normal(edge, mesh.planes)
     middle = 0.5 * (p_a + p_b)
     # Image direction of the normal: its projection as seen from the point.
     n_px = wp.vec2(n_cam[0] * middle[2] - n_cam[2] * middle[0], n_cam[1] * middle[2] - n_cam[2] * middle[1])
     if wp.dot(out_px, n_px) < 0.0:
         out_px = -out_px
-    v = viewports[view]
+    v = renders.viewports[view]
+    num_faces = mesh.faces.shape[0]
     for k in range(n):
         s_px = (float(k) + 0.5) / float(n)
         # Even spacing on the image is not even in space: undo the perspective.
         s = s_px * p_a[2] / (p_b[2] + s_px * (p_a[2] - p_b[2]))
         p = p_a + s * (p_b - p_a)
         uv = a + s_px * (b - a)
-        step = step_px * out_px
-        kind = _kind_at(keys, view, uv, step, v, 1.0 / p[2], inner_tolerance, outer_gap, num_faces)
+        step = rules.step_px * out_px
+        kind = _kind_at(renders.keys, view, uv, step, v, 1.0 / p[2], rules, num_faces)
         if kind == OUTER and edge[3] < 0:
             kind = OPEN
         if kind >= 0:
-            slot = wp.atomic_add(count, view, 1)
-            if slot < samples.shape[1]:
+            slot = wp.atomic_add(contour.count, view, 1)
+            if slot < contour.samples.shape[1]:
                 out = ContourSample()
-                out.point = wp.transpose(R) * (p - t)
+                out.point = wp.transpose(R) * (p - pose.t)
                 out.outward = wp.transpose(R) * wp.vec3(out_px[0], out_px[1], 0.0)
-                out.normal = _smooth_normal(edge, s, faces, planes, corner_normals)
+                out.normal = _smooth_normal(edge, s, mesh)
                 out.kind = kind
-                samples[view, slot] = out
+                contour.samples[view, slot] = out

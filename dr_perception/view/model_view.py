@@ -15,11 +15,12 @@ from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import Launch, fill, record
 from dr_perception.raster.project import SPHERE_MARGIN, IdealCamera, aim_cameras, transform_vertices
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.types import DEFAULT_NEAR_M, EMPTY_KEY, Viewport
 from dr_perception.raster.zbuffer import rasterize_pinhole
-from dr_perception.view.contour import ContourSample, VisibleContour, sample_contour
+from dr_perception.view.contour import ContourRules, ContourSample, VisibleContour, sample_contour
 from dr_perception.view.others import OtherBodies, PosedBody
-from dr_perception.view.surface_samples import SurfaceSample, VisibleSurface, sample_surface_grid
+from dr_perception.view.surface_samples import SampleGrid, SurfaceSample, VisibleSurface, sample_surface_grid
 
 _CONTOUR_STEP_PX = 1.5
 
@@ -56,6 +57,7 @@ class ModelView:
     Attributes:
         surface: Samples of the visible surface, as kernels take them.
         contour: Samples of the visible contour, as kernels take them.
+        renders: The z-buffers and their cameras, as kernels take them.
         covered: Grid pixels on the model (P,), those next to an outline included.
         counts: The three counts as rows (3, P).
     """
@@ -81,106 +83,55 @@ class ModelView:
         self._poses = poses
         size, device, n = settings.size_px, self.device, num_problems
         grid = -(-size // settings.surface_stride_px)
-        self.keys = wp.zeros((n, size, size), dtype=wp.uint64, device=device)
-        self.cameras = wp.zeros(n, dtype=IdealCamera, device=device)
+        self.renders = Renders()
+        self.renders.keys = wp.zeros((n, size, size), dtype=wp.uint64, device=device)
+        self.renders.cameras = wp.zeros(n, dtype=IdealCamera, device=device)
         self._viewports = SharedArray(n, Viewport, device)
         self._viewports.host["width"] = size
         self._viewports.host["height"] = size
         self._viewports.push()
+        self.renders.viewports = self._viewports.array
         self.counts = SharedArray((3, n), int, device)
         self.surface, self.contour = VisibleSurface(), VisibleContour()
         self.surface.count, self.contour.count, self.covered = (self.counts.array[k] for k in range(3))
-        self.surface.cameras = self.contour.cameras = self.cameras
+        self.surface.cameras = self.contour.cameras = self.renders.cameras
         self.surface.samples = wp.zeros((n, grid * grid), dtype=SurfaceSample, device=device)
         room = settings.max_contour_samples
         self.contour.samples = wp.zeros((n, room), dtype=ContourSample, device=device)
-        aim = record(
-            aim_cameras,
-            n,
-            [poses.t.array, radius_m, float(size)],
-            [self.cameras],
-            device,
-        )
-        self._begin = [fill(self.keys, EMPTY_KEY), fill(self.counts.array, 0), aim]
+        aimed = [poses.t.array, radius_m, float(size)]
+        aim = record(aim_cameras, n, aimed, [self.renders.cameras], device)
+        self._begin = [fill(self.renders.keys, EMPTY_KEY), fill(self.counts.array, 0), aim]
         self._draw = self._record_draw(buffers, poses)
         self._sample = self._record_sampling(n, grid)
-        self._others = OtherBodies(self.keys, self.cameras, self._viewports.array, buffers.num_faces)
+        self._others = OtherBodies(self.renders, buffers.num_faces)
 
     def _record_draw(self, buffers: ModelBuffers, poses: PoseArrays) -> list[Launch]:
-        n = self.keys.shape[0]
-        p_cam = wp.zeros((n, buffers.num_vertices), dtype=wp.vec3, device=self.device)
-        screen = wp.zeros((n, buffers.num_vertices), dtype=wp.vec2, device=self.device)
-        transform = record(
-            transform_vertices,
-            (n, buffers.num_vertices),
-            [
-                buffers.vertices,
-                buffers.vertex_instance,
-                poses.R.array,
-                poses.t.array,
-                self.cameras,
-                DEFAULT_NEAR_M,
-            ],
-            [p_cam, screen],
-            self.device,
-        )
-        cull = int(buffers.closed)
-        raster = record(
-            rasterize_pinhole,
-            (n, buffers.num_faces),
-            [
-                p_cam,
-                screen,
-                buffers.faces,
-                self.cameras,
-                self._viewports.array,
-                DEFAULT_NEAR_M,
-                cull,
-                0,
-            ],
-            [self.keys],
-            self.device,
-        )
+        n = self.renders.keys.shape[0]
+        shape = (n, buffers.num_vertices)
+        p_cam = wp.zeros(shape, dtype=wp.vec3, device=self.device)
+        screen = wp.zeros(shape, dtype=wp.vec2, device=self.device)
+        inputs = [buffers.vertices, buffers.vertex_instance, poses.R.array, poses.t.array]
+        inputs += [self.renders.cameras, DEFAULT_NEAR_M]
+        transform = record(transform_vertices, shape, inputs, [p_cam, screen], self.device)
+        inputs = [p_cam, screen, buffers.faces, DEFAULT_NEAR_M, int(buffers.closed), 0]
+        raster = record(rasterize_pinhole, (n, buffers.num_faces), inputs, [self.renders], self.device)
         return [transform, raster]
 
     def _record_sampling(self, n: int, grid: int) -> list[Launch]:
-        s, b, p = self.settings, self.buffers, self._poses
-        where = [p.R.array, p.t.array, self.cameras, self._viewports.array]
-        mesh = [b.vertices, b.faces, b.planes, b.corner_normals, self._brightness]
-        surface = record(
-            sample_surface_grid,
-            (n, grid, grid),
-            [
-                self.keys,
-                *mesh,
-                *where,
-                s.surface_stride_px,
-                self._margin_px(),
-                s.max_relative_step,
-                b.num_faces,
-            ],
-            [self.surface.samples, self.surface.count, self.covered],
-            self.device,
-        )
-        numbers = [s.contour_spacing_px, _CONTOUR_STEP_PX, s.contour_inner_tolerance, s.contour_outer_gap]
-        contour = record(
-            sample_contour,
-            (n, b.num_edges),
-            [
-                b.vertices,
-                b.faces,
-                b.edges,
-                b.planes,
-                b.corner_normals,
-                self.keys,
-                *where,
-                *numbers,
-                DEFAULT_NEAR_M,
-                b.num_faces,
-            ],
-            [self.contour.samples, self.contour.count],
-            self.device,
-        )
+        s, b = self.settings, self.buffers
+        where = [self._poses.struct, self.renders]
+        pixels = SampleGrid()
+        pixels.stride, pixels.reach = s.surface_stride_px, self._margin_px()
+        pixels.max_relative_step = s.max_relative_step
+        inputs = [b.mesh, self._brightness, *where, pixels]
+        outputs = [self.surface, self.covered]
+        surface = record(sample_surface_grid, (n, grid, grid), inputs, outputs, self.device)
+        rules = ContourRules()
+        rules.spacing_px, rules.step_px = s.contour_spacing_px, _CONTOUR_STEP_PX
+        rules.inner_tolerance, rules.outer_gap = s.contour_inner_tolerance, s.contour_outer_gap
+        rules.near = DEFAULT_NEAR_M
+        inputs = [b.mesh, *where, rules]
+        contour = record(sample_contour, (n, b.num_edges), inputs, [self.contour], self.device)
         return [surface, contour]
 
     def draw_others(self, bodies: Sequence[PosedBody]) -> None:

@@ -14,9 +14,10 @@ from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import capture, record
-from dr_perception.raster.project import IdealCamera, project_ideal
+from dr_perception.raster.project import IdealCamera
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.types import DEFAULT_NEAR_M, Viewport
-from dr_perception.raster.zbuffer import draw_triangle, fill_clipped
+from dr_perception.raster.zbuffer import corners_of, draw_triangle, fill_clipped, on_screen
 
 _AT_ONCE = 8
 """Objects that one launch draws; more take several launches. More than this seldom lie before one object."""
@@ -60,35 +61,31 @@ def _draw_face(
     p = mesh.p_cam[face[0]]
     q = mesh.p_cam[face[1]]
     r = mesh.p_cam[face[2]]
+    corners = corners_of(p, q, r)
     if p[2] > near and q[2] > near and r[2] > near:
-        a = project_ideal(camera, p)
-        b = project_ideal(camera, q)
-        c = project_ideal(camera, r)
-        draw_triangle(a, b, c, p[2], q[2], r[2], face_index, view, viewport, mesh.cull, keys)
+        draw_triangle(on_screen(camera, corners), face_index, view, viewport, mesh.cull, keys)
     elif p[2] > near or q[2] > near or r[2] > near:
-        fill_clipped(p, q, r, face_index, view, camera, viewport, near, mesh.cull, keys)
+        fill_clipped(corners, face_index, view, camera, viewport, near, mesh.cull, keys)
 
 
 @wp.kernel(enable_backward=False)
 def draw_listed(
     meshes: wp.array[PosedMesh],
     count: wp.array[int],
-    cameras: wp.array[IdealCamera],
-    viewports: wp.array[Viewport],
     near: float,
     first_face: int,
     lanes: int,
     # output
-    keys: wp.array3d[wp.uint64],
+    renders: Renders,
 ):
     """Draw the first ``count`` meshes into every view's z-buffer; faces are counted from ``first_face``."""
     view, lane = wp.tid()
-    camera = cameras[view]
-    viewport = viewports[view]
+    camera = renders.cameras[view]
+    viewport = renders.viewports[view]
     for k in range(count[0]):
         mesh = meshes[k]
         for i in range(lane, mesh.faces.shape[0], lanes):
-            _draw_face(mesh, i, first_face + i, view, camera, viewport, near, keys)
+            _draw_face(mesh, i, first_face + i, view, camera, viewport, near, renders.keys)
 
 
 class PosedBody:
@@ -115,21 +112,14 @@ class PosedBody:
 class OtherBodies:
     """Draws posed bodies into the z-buffers of one batch of views."""
 
-    def __init__(
-        self,
-        keys: wp.array,
-        cameras: wp.array,
-        viewports: wp.array,
-        first_face: int,
-    ) -> None:
-        """Record the drawing into z-buffers ``keys`` (P, H, W) whose own faces end before ``first_face``."""
-        device = keys.device
+    def __init__(self, renders: Renders, first_face: int) -> None:
+        """Record the drawing into the z-buffers of renders, whose own faces end before ``first_face``."""
+        device, views = renders.keys.device, renders.keys.shape[0]
         self._meshes = SharedArray(_AT_ONCE, PosedMesh, device)
         self._count = SharedArray(1, int, device)
         lanes = _CUDA_LANES if device.is_cuda else 1
-        inputs = [self._meshes.array, self._count.array, cameras, viewports]
-        numbers = [DEFAULT_NEAR_M, first_face, lanes]
-        launch = record(draw_listed, (keys.shape[0], lanes), [*inputs, *numbers], [keys], device)
+        inputs = [self._meshes.array, self._count.array, DEFAULT_NEAR_M, first_face, lanes]
+        launch = record(draw_listed, (views, lanes), inputs, [renders], device)
         self._draw = capture([launch], device)
 
     def draw(self, bodies: Sequence[PosedBody]) -> None:

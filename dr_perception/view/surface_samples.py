@@ -3,7 +3,10 @@
 import warp as wp
 
 from dr_perception.body.appearance import BakedBrightness, brightness_at, gradient_at, texels_around
+from dr_perception.body.model_mesh import ModelMesh
+from dr_perception.device.poses import Poses, pose_of
 from dr_perception.raster.project import IdealCamera
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.types import Viewport
 from dr_perception.raster.zbuffer import key_face, key_inverse_z
 
@@ -34,6 +37,19 @@ class VisibleSurface:
     cameras: wp.array[IdealCamera]
 
 
+@wp.struct
+class SampleGrid:
+    """Which pixels are taken.
+
+    stride: every so-many-th. reach: distance in pixels that they keep from outlines and steps in depth.
+    max_relative_step: difference of inverse depth over that distance, relative, above which it is a step.
+    """
+
+    stride: int
+    reach: int
+    max_relative_step: float
+
+
 @wp.func
 def surface_size(surface: VisibleSurface, problem: int) -> int:
     """Number of samples of a problem."""
@@ -53,17 +69,17 @@ def _is_interior(
     view: int,
     x: int,
     y: int,
-    reach: int,
+    grid: SampleGrid,
     num_faces: int,
     viewport: Viewport,
     inverse_z: float,
-    max_step: float,
 ) -> bool:
     """Whether pixels at a distance in four directions see the same surface, without a step in depth.
 
     Inverse depth is linear on a plane however steep it is seen, so what differs by as much to both sides is a
     slope and no step. Seen from near, most of an object is steep.
     """
+    reach = grid.reach
     if x < reach or y < reach or x >= viewport.width - reach or y >= viewport.height - reach:
         return False
     inside = bool(True)
@@ -77,7 +93,7 @@ def _is_interior(
         else:
             a = key_inverse_z(before) - inverse_z
             b = key_inverse_z(after) - inverse_z
-            limit = max_step * inverse_z
+            limit = grid.max_relative_step * inverse_z
             if wp.max(wp.abs(a), wp.abs(b)) > limit and wp.abs(a + b) > limit:
                 inside = False
     return inside
@@ -95,66 +111,58 @@ def _barycentric(p: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.vec3:
 
 @wp.kernel(enable_backward=False)
 def sample_surface_grid(
-    keys: wp.array3d[wp.uint64],
-    vertices: wp.array[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    planes: wp.array[wp.vec4],
-    corner_normals: wp.array[wp.vec3],
+    mesh: ModelMesh,
     baked: BakedBrightness,
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    cameras: wp.array[IdealCamera],
-    viewports: wp.array[Viewport],
-    stride: int,
-    reach: int,
-    max_relative_step: float,
-    num_faces: int,
+    poses: Poses,
+    renders: Renders,
+    grid: SampleGrid,
     # output
-    samples: wp.array2d[SurfaceSample],
-    count: wp.array[int],
+    surface: VisibleSurface,
     covered: wp.array[int],
 ):
-    """Append the point seen at every ``stride``-th pixel that is not next to an outline or step in depth.
+    """Append the point seen at every pixel of a grid that is not next to an outline or step in depth.
 
     ``covered`` counts all grid pixels on the model, those next to outlines included. Faces of other meshes in
-    the buffer have indices from ``num_faces`` on.
+    the z-buffer have indices from those of the mesh on.
     """
     view, gy, gx = wp.tid()
-    v = viewports[view]
-    x = gx * stride + stride // 2
-    y = gy * stride + stride // 2
+    v = renders.viewports[view]
+    x = gx * grid.stride + grid.stride // 2
+    y = gy * grid.stride + grid.stride // 2
     if x >= v.width or y >= v.height:
         return
-    key = keys[view, y, x]
+    key = renders.keys[view, y, x]
     face = key_face(key)
+    num_faces = mesh.faces.shape[0]
     if face < 0 or face >= num_faces:
         return
     wp.atomic_add(covered, view, 1)
-    if not _is_interior(keys, view, x, y, reach, num_faces, v, key_inverse_z(key), max_relative_step):
+    if not _is_interior(renders.keys, view, x, y, grid, num_faces, v, key_inverse_z(key)):
         return
-    slot = wp.atomic_add(count, view, 1)
-    if slot >= samples.shape[1]:
+    slot = wp.atomic_add(surface.count, view, 1)
+    if slot >= surface.samples.shape[1]:
         return
-    camera = cameras[view]
+    camera = renders.cameras[view]
     ray = wp.vec3((float(x + v.x0) - camera.cx) / camera.fx, (float(y + v.y0) - camera.cy) / camera.fy, 1.0)
-    R = R_cam_obj[view, 0]
-    plane = planes[face]
+    pose = pose_of(poses, view)
+    plane = mesh.planes[face]
     normal = wp.vec3(plane[0], plane[1], plane[2])
     # Intersection of the viewing ray with the face's plane, in the model's frame.
-    origin = -(wp.transpose(R) * t_cam_obj[view, 0])
-    direction = wp.transpose(R) * ray
+    origin = -(wp.transpose(pose.R) * pose.t)
+    direction = wp.transpose(pose.R) * ray
     s = (plane[3] - wp.dot(normal, origin)) / wp.dot(normal, direction)
     out = SurfaceSample()
     out.point = origin + s * direction
-    corner = faces[face]
-    weights = _barycentric(out.point, vertices[corner[0]], vertices[corner[1]], vertices[corner[2]])
+    corner = mesh.faces[face]
+    a = mesh.vertices[corner[0]]
+    weights = _barycentric(out.point, a, mesh.vertices[corner[1]], mesh.vertices[corner[2]])
     out.normal = wp.normalize(
-        weights[0] * corner_normals[3 * face]
-        + weights[1] * corner_normals[3 * face + 1]
-        + weights[2] * corner_normals[3 * face + 2]
+        weights[0] * mesh.corner_normals[3 * face]
+        + weights[1] * mesh.corner_normals[3 * face + 1]
+        + weights[2] * mesh.corner_normals[3 * face + 2]
     )
     if baked.layout.shape[0] > 0:
         at = texels_around(baked, face, weights)
         out.brightness = brightness_at(baked, at)
         out.gradient = gradient_at(baked, at)
-    samples[view, slot] = out
+    surface.samples[view, slot] = out

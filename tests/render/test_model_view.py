@@ -102,7 +102,7 @@ def test_contour_samples_lie_on_the_outline(name: str, seed: int) -> None:
     assert len(found) > 40
     assert surface_distance(scene, found["point"]).max() < 1e-5
     np.testing.assert_allclose(np.linalg.norm(found["outward"], axis=1), 1.0, atol=1e-4)
-    pixel = T[2, 3] / float(view.cameras.numpy()["fx"][0])
+    pixel = T[2, 3] / float(view.renders.cameras.numpy()["fx"][0])
     inside = first_hits(scene, eye, found["point"] - 0.5 * pixel * found["outward"])
     outside = first_hits(scene, eye, found["point"] + 0.5 * pixel * found["outward"])
     # A faceted outline is a polygon: its concave corners put a few samples half a pixel off.
@@ -233,7 +233,7 @@ def test_steep_surfaces_are_sampled_from_near_and_steps_are_not() -> None:
     )
     view, _ = make_view(two, [make_transform(np.eye(3), np.array([0.0, 0.0, 0.5]))])
     view.render()
-    pixel_m = 0.5 / view.cameras.numpy()["fx"][0]
+    pixel_m = 0.5 / view.renders.cameras.numpy()["fx"][0]
     from_step = np.abs(surface(view)["point"][:, 0])
     assert from_step.min() > 1.0 * pixel_m
 
@@ -267,7 +267,7 @@ def test_contours_say_what_lies_beyond_them() -> None:
     view.render()
     found = contour(view)
     scene, eye = raycaster(centered(MESHES["torus"])), eye_of(slanted)
-    pixel = slanted[2, 3] / float(view.cameras.numpy()["fx"][0])
+    pixel = slanted[2, 3] / float(view.renders.cameras.numpy()["fx"][0])
     beyond = np.isfinite(first_hits(scene, eye, found["point"] + 1.5 * pixel * found["outward"]))
     assert 0.1 < beyond.mean() < 0.9, "or the test would see one kind alone"
     assert (beyond == (found["kind"] == int(INNER))).mean() > 0.95

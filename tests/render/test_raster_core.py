@@ -10,6 +10,7 @@ from scipy.spatial import ConvexHull, Delaunay
 
 from dr_perception.geometry import Mesh, make_transform, random_rotation, transform_points
 from dr_perception.raster.project import IdealCamera, transform_vertices
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.types import DEFAULT_NEAR_M, Viewport
 from dr_perception.raster.zbuffer import clear_keys, key_inverse_z, rasterize_pinhole, resolve_faces
 
@@ -35,9 +36,11 @@ class Canvas:
         cameras["fx"], cameras["fy"], cameras["cx"], cameras["cy"] = FOCAL, FOCAL, *CENTER
         views = np.zeros(n, dtype=Viewport.numpy_dtype())
         views["width"], views["height"] = WIDTH, HEIGHT
-        self.cameras = wp.array(cameras, dtype=IdealCamera, device="cpu")
-        self.viewports = wp.array(views, dtype=Viewport, device="cpu")
         self.keys = wp.zeros((n, HEIGHT, WIDTH), dtype=wp.uint64, device="cpu")
+        self.renders = Renders()
+        self.renders.cameras = wp.array(cameras, dtype=IdealCamera, device="cpu")
+        self.renders.viewports = wp.array(views, dtype=Viewport, device="cpu")
+        self.renders.keys = self.keys
         wp.launch(clear_keys, self.keys.shape, [self.keys], device="cpu")
 
     def draw(self, vertices, faces, T, instance=None, first_face=0, cull=0) -> None:
@@ -58,14 +61,13 @@ class Canvas:
         wp.launch(
             transform_vertices,
             (n, count),
-            [vertices_obj, instances, *poses, self.cameras, DEFAULT_NEAR_M],
+            [vertices_obj, instances, *poses, self.renders.cameras, DEFAULT_NEAR_M],
             [p_cam, screen],
             device="cpu",
         )
         triangles = wp.array(np.asarray(faces, dtype=np.int32), dtype=wp.vec3i, device="cpu")
-        settings = [self.cameras, self.viewports, DEFAULT_NEAR_M, cull, first_face]
-        inputs = [p_cam, screen, triangles, *settings]
-        wp.launch(rasterize_pinhole, (n, len(faces)), inputs, [self.keys], device="cpu")
+        inputs = [p_cam, screen, triangles, DEFAULT_NEAR_M, cull, first_face]
+        wp.launch(rasterize_pinhole, (n, len(faces)), inputs, [self.renders], device="cpu")
 
     def faces(self):
         """Face index (views, H, W), -1 where empty."""

@@ -8,6 +8,7 @@ import warp as wp
 from render_cases import CAMERA, box, pose, torus
 
 from dr_perception.geometry import Mesh
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.zbuffer import clear_keys, rasterize_pinhole
 from dr_perception.render import Renderer, RenderOptions, Scene
 from dr_perception.render.workspace import SceneArrays, Workspace
@@ -39,8 +40,10 @@ def test_faces_and_depths_are_those_of_the_plain_rasteriser(
     arrays, w = _draw(mesh, T_cam_obj, options)
     keys = wp.empty_like(w.keys)
     wp.launch(clear_keys, keys.shape, outputs=[keys], device="cpu")
-    inputs = [w.p_cam, w.screen, arrays.faces, w.ideal_cameras, w.viewports, options.near, int(w.cull), 0]
-    wp.launch(rasterize_pinhole, (1, arrays.num_faces), inputs=inputs, outputs=[keys], device="cpu")
+    renders = Renders()
+    renders.cameras, renders.viewports, renders.keys = w.ideal_cameras, w.viewports, keys
+    inputs = [w.p_cam, w.screen, arrays.faces, options.near, int(w.cull), 0]
+    wp.launch(rasterize_pinhole, (1, arrays.num_faces), inputs=inputs, outputs=[renders], device="cpu")
     np.testing.assert_array_equal(w.keys.numpy(), keys.numpy())
     seen = keys.numpy() != np.iinfo(np.uint64).max
     np.testing.assert_array_equal(w.face_index.numpy() >= 0, seen)
