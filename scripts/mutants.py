@@ -237,7 +237,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *of("estimate/levenberg_marquardt", "estimate/test_levenberg_marquardt",
         ("cost = wp.dot(to_prior, prior.information * to_prior)", "cost = float(0.0)"),
         ("if cost <= p.cost:", "if cost <= 2.0 * p.cost:"),
-        ("trial_R[i, 0] = exp_so3(w) * p.R", "trial_R[i, 0] = p.R * exp_so3(w)"),
+        ("trial.R[i, 0] = exp_so3(w) * p.R", "trial.R[i, 0] = p.R * exp_so3(w)"),
         ("p.damping = p.damping * p.damping_growth", "p.damping = p.damping"),
     ),
     *of("estimate/information", "estimate/test_credible",

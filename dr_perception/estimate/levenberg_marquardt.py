@@ -10,6 +10,7 @@ and radians need no common scale.
 import warp as wp
 
 from dr_perception.device.evidence import COST, GRADIENT, NUM_SUMS, Sums, joint_sums
+from dr_perception.device.poses import Poses, pose_of
 from dr_perception.geometry.se3_warp import exp_so3
 
 _RELATIVE_ROUNDING = wp.constant(wp.float64(1.0e-5))
@@ -158,19 +159,17 @@ def credible_gradient(H: mat66d, g: vec6d, R: wp.mat33, direction_errors: wp.mat
 
 @wp.kernel(enable_backward=False)
 def begin(
-    trial_R: wp.array2d[wp.mat33],
-    trial_t: wp.array2d[wp.vec3],
     damping: float,
     # output
     problems: wp.array[Problem],
-    active: wp.array[int],
+    trial: Poses,
 ):
     """Start every problem at its trial pose with no pose accepted yet."""
     i = wp.tid()
-    active[i] = 1
+    trial.active[i] = 1
     p = Problem()
-    p.first_R = trial_R[i, 0]
-    p.first_t = trial_t[i, 0]
+    p.first_R = trial.R[i, 0]
+    p.first_t = trial.t[i, 0]
     p.R = p.first_R
     p.t = p.first_t
     p.cost = float(wp.inf)
@@ -187,11 +186,9 @@ def decide_and_step(
     tolerance: float,
     # output
     problems: wp.array[Problem],
-    active: wp.array[int],
+    trial: Poses,
     trial_sums: wp.array3d[float],
     best_sums: wp.array3d[float],
-    trial_R: wp.array2d[wp.mat33],
-    trial_t: wp.array2d[wp.vec3],
 ):
     """Accept or reject the trial pose, clear its sums, write the next trial pose (the best if ``last``).
 
@@ -199,13 +196,12 @@ def decide_and_step(
     accumulates rows nor moves any more.
     """
     i = wp.tid()
-    if active[i] == 0:
+    if trial.active[i] == 0:
         return
     p = problems[i]
     prior = priors[i]
-    R = trial_R[i, 0]
-    t = trial_t[i, 0]
-    to_prior = prior_residual(prior, R, t)
+    tried = pose_of(trial, i)
+    to_prior = prior_residual(prior, tried.R, tried.t)
     cost = wp.dot(to_prior, prior.information * to_prior)
     for m in range(trial_sums.shape[1]):
         cost += trial_sums[i, m, COST]
@@ -217,8 +213,8 @@ def decide_and_step(
         p.damping = wp.max(p.damping * wp.max(1.0 / 3.0, 1.0 - shrink * shrink * shrink), 1.0e-7)
         p.damping_growth = 2.0
         p.cost = cost
-        p.R = R
-        p.t = t
+        p.R = tried.R
+        p.t = tried.t
         p.accepted += 1
         for m in range(trial_sums.shape[1]):
             for k in range(NUM_SUMS):
@@ -250,10 +246,10 @@ def decide_and_step(
         w = wp.vec3(float(x[3]), float(x[4]), float(x[5]))
         p.step = wp.length(v) + wp.length(w)
         if p.step < tolerance:
-            active[i] = 0
-        trial_R[i, 0] = exp_so3(w) * p.R
-        trial_t[i, 0] = p.t + v
+            trial.active[i] = 0
+        trial.R[i, 0] = exp_so3(w) * p.R
+        trial.t[i, 0] = p.t + v
     else:
-        trial_R[i, 0] = p.R
-        trial_t[i, 0] = p.t
+        trial.R[i, 0] = p.R
+        trial.t[i, 0] = p.t
     problems[i] = p

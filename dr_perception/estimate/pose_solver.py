@@ -55,10 +55,9 @@ class PoseSolver:
         self.best = SharedArray((num_problems, num_modalities, NUM_SUMS), float, device)
         self.priors = SharedArray(num_problems, PosePrior, device)
         self.problems = SharedArray(num_problems, Problem, device)
-        trial = [poses.R.array, poses.t.array]
-        state = [self.problems.array, poses.active]
-        self._begin = record(begin, num_problems, [*trial, _INITIAL_DAMPING], state, device)
-        outputs = [*state, self.sums.array, self.best.array, *trial]
+        state = [self.problems.array, poses.struct]
+        self._begin = record(begin, num_problems, [_INITIAL_DAMPING], state, device)
+        outputs = [*state, self.sums.array, self.best.array]
         direction_errors = DIRECTION_ERROR_RAD**2 * (np.zeros((3, 3)) if spread is None else spread)
         inputs = [self.priors.array, wp.mat33(*direction_errors.ravel())]
         self._step, self._finish = (

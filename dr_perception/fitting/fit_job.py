@@ -92,7 +92,7 @@ class FitJob:
         """A judge that looks at the refiner's own images and the labels of the mask."""
         search = self.search
         images, judge = current_session().scratch(
-            batch, "judge", (self.model.symmetries, self.frame.camera), lambda: _judge_of(search, batch)
+            batch, "judge", self.model.symmetries, lambda: _judge_of(search, batch)
         )
         if self.mask is None:
             images.label.zero_()
@@ -134,9 +134,7 @@ def _judge_of(search: SearchModel, batch: BatchRefiner) -> tuple[SearchImages, J
     """A judge of the tables of a model against the images of a refiner, and those images."""
     shape, device = (batch.frame.camera.height, batch.frame.camera.width), batch.frame.device
     images = SearchImages()
-    images.camera = batch.frame.params
-    images.depth = batch.frame.depth.array
-    images.color = batch.frame.color.array
+    images.seen = batch.frame.images
     images.normal = wp.zeros(shape, dtype=wp.vec3, device=device)
     images.label = wp.zeros(shape, dtype=wp.uint8, device=device)
     return images, Judge(search, images, np.zeros((0, 3)), device)

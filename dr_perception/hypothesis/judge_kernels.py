@@ -10,9 +10,11 @@ whether something ends there; measured points of the object are looked up in the
 import warp as wp
 
 from dr_perception.device.evidence import Sums, add_row
+from dr_perception.device.poses import Pose, Poses, place, pose_of
 from dr_perception.estimate.levenberg_marquardt import normal_equations, solve_damped
-from dr_perception.geometry.camera_warp import CameraParams, nearest_pixel, project, project_jacobian, ray
+from dr_perception.geometry.camera_warp import nearest_pixel, project, project_jacobian, ray
 from dr_perception.geometry.se3_warp import exp_so3
+from dr_perception.measure.images import Images
 
 NUM_FEATURES = 14
 TESTED = 0
@@ -100,16 +102,14 @@ class DistanceField:
 
 @wp.struct
 class SearchImages:
-    """Images of one frame: depth [m] with 0 for none, camera-frame normals with 0 for none, labels, RGB.
+    """Images of one frame with normals in the camera's frame, 0 for none, and labels.
 
-    ``color`` may be empty; then nothing may ask for it.
+    The colour of ``seen`` may be empty; then nothing may ask for it.
     """
 
-    camera: CameraParams
-    depth: wp.array2d(dtype=float)
+    seen: Images
     normal: wp.array2d(dtype=wp.vec3)
     label: wp.array2d(dtype=wp.uint8)
-    color: wp.array2d(dtype=wp.vec3ub)
 
 
 @wp.struct
@@ -123,6 +123,21 @@ class Tolerance:
     samples: int
     edges: int
     points: int
+
+
+@wp.struct
+class Alignment:
+    """How poses are aligned: steps from so many samples each.
+
+    The distance at which a measurement stops to pull shrinks from ``tau_first_m`` to ``tau_last_m``. ``hold``
+    is the damping relative to the diagonal: what the points do not determine stays where it is.
+    """
+
+    samples: int
+    steps: int
+    tau_first_m: float
+    tau_last_m: float
+    hold: float
 
 
 @wp.func
@@ -175,25 +190,25 @@ def _distance(field: DistanceField, p: wp.vec3) -> float:
 @wp.func
 def _surface_features(
     f: Features,
-    R: wp.mat33,
-    t: wp.vec3,
+    pose: Pose,
     view: int,
     views: ViewTable,
     images: SearchImages,
     tolerance: Tolerance,
 ) -> Features:
     tau = tolerance.tau_m
+    camera = images.seen.lens[0]
     f[_AVAILABLE] = float(wp.min(views.count[view], tolerance.samples))
     # No branch around the counts: Warp would copy all of them at the end of every branch.
     for i in range(wp.min(views.count[view], tolerance.samples)):
-        p = R * views.points[view, i] + t
+        p = place(pose, views.points[view, i])
         if p[2] <= 0.01:
             continue
-        x, y, in_view = nearest_pixel(images.camera, p)
+        x, y, in_view = nearest_pixel(camera, p)
         if not in_view:
             continue
-        z = images.depth[y, x]
-        n = R * views.normals[view, i]
+        z = images.seen.depth[y, x]
+        n = pose.R * views.normals[view, i]
         gap = wp.where(z > 0.0, wp.dot(n, (z / p[2] - 1.0) * p), 0.0)
         hidden = wp.where(z > 0.0 and z < p[2] and gap > tau, 1.0, 0.0)
         off_mask = wp.where(wp.int32(images.label[y, x]) == _OUTSIDE, 1.0 - hidden, 0.0)
@@ -217,23 +232,23 @@ def _surface_features(
 @wp.func
 def _edge_features(
     f: Features,
-    R: wp.mat33,
-    t: wp.vec3,
+    pose: Pose,
     view: int,
     views: ViewTable,
     images: SearchImages,
     tolerance: Tolerance,
 ) -> Features:
     tau = tolerance.tau_m
+    camera = images.seen.lens[0]
     for i in range(wp.min(views.contour_count[view], tolerance.edges)):
-        p = R * views.contour[view, i] + t
+        p = place(pose, views.contour[view, i])
         if p[2] > 0.01:
-            outward = project_jacobian(images.camera, p) * (R * views.outward[view, i])
-            uv = project(images.camera, p) + (_EDGE_PX / wp.max(wp.length(outward), 1.0e-6)) * outward
+            outward = project_jacobian(camera, p) * (pose.R * views.outward[view, i])
+            uv = project(camera, p) + (_EDGE_PX / wp.max(wp.length(outward), 1.0e-6)) * outward
             x = wp.int32(wp.floor(uv[0] + 0.5))
             y = wp.int32(wp.floor(uv[1] + 0.5))
-            if x >= 0 and y >= 0 and x < images.camera.width and y < images.camera.height:
-                z = images.depth[y, x]
+            if x >= 0 and y >= 0 and x < camera.width and y < camera.height:
+                z = images.seen.depth[y, x]
                 label = wp.int32(images.label[y, x])
                 if z <= 0.0 or z > p[2] - 2.0 * tau:
                     f[_EDGE_TESTED] += 1.0
@@ -248,8 +263,7 @@ def _edge_features(
 
 @wp.kernel(enable_backward=False)
 def judge_poses(
-    R_cam_obj: wp.array[wp.mat33],
-    t_cam_obj: wp.array[wp.vec3],
+    poses: Poses,
     views: ViewTable,
     field: DistanceField,
     images: SearchImages,
@@ -263,16 +277,15 @@ def judge_poses(
     ``object_points`` are measured points that belong to the object.
     """
     i = wp.tid()
-    R = R_cam_obj[i]
-    t = t_cam_obj[i]
-    Rt = wp.transpose(R)
-    view = nearest_view(views, wp.normalize(-(Rt * t)))
+    pose = pose_of(poses, i)
+    Rt = wp.transpose(pose.R)
+    view = nearest_view(views, wp.normalize(-(Rt * pose.t)))
     f = Features()
-    f = _surface_features(f, R, t, view, views, images, tolerance)
+    f = _surface_features(f, pose, view, views, images, tolerance)
     if tolerance.edges > 0:
-        f = _edge_features(f, R, t, view, views, images, tolerance)
+        f = _edge_features(f, pose, view, views, images, tolerance)
     for k in range(wp.min(object_points.shape[0], tolerance.points)):
-        s = _distance(field, Rt * (object_points[k] - t)) / tolerance.tau_m
+        s = _distance(field, Rt * (object_points[k] - pose.t)) / tolerance.tau_m
         f[_POINTS] += 1.0
         f[_POINTS_AGREE] += wp.max(1.0 - s * s, 0.0)
     features[i] = f
@@ -282,58 +295,48 @@ def judge_poses(
 def align_poses(
     views: ViewTable,
     images: SearchImages,
-    samples: int,
-    steps: int,
-    tau_first_m: float,
-    tau_last_m: float,
-    hold: float,
+    alignment: Alignment,
     # output
-    R_cam_obj: wp.array[wp.mat33],
-    t_cam_obj: wp.array[wp.vec3],
+    poses: Poses,
 ):
-    """Damped point-to-plane steps (Chen and Medioni 1992) with projective association.
-
-    The tolerance shrinks from step to step.
-
-    ``hold`` is the damping relative to the diagonal: what the points do not determine stays where it is.
-    """
+    """Damped point-to-plane steps (Chen and Medioni 1992) with projective association."""
     i = wp.tid()
-    R = R_cam_obj[i]
-    t = t_cam_obj[i]
-    for step in range(steps):
-        blend = float(step) / float(wp.max(steps - 1, 1))
-        tau = tau_first_m + blend * (tau_last_m - tau_first_m)
+    R = poses.R[i, 0]
+    t = poses.t[i, 0]
+    camera = images.seen.lens[0]
+    for step in range(alignment.steps):
+        blend = float(step) / float(wp.max(alignment.steps - 1, 1))
+        tau = alignment.tau_first_m + blend * (alignment.tau_last_m - alignment.tau_first_m)
         view = nearest_view(views, wp.normalize(-(wp.transpose(R) * t)))
         sums = Sums()
         # No branch around the sums: Warp would copy all of them at the end of every branch.
-        for k in range(wp.min(views.count[view], samples)):
+        for k in range(wp.min(views.count[view], alignment.samples)):
             arm = R * views.points[view, k]
             p = arm + t
             if p[2] <= 0.01:
                 continue
-            x, y, in_view = nearest_pixel(images.camera, p)
+            x, y, in_view = nearest_pixel(camera, p)
             if not in_view:
                 continue
-            z = images.depth[y, x]
+            z = images.seen.depth[y, x]
             if not (z > 0.0) or wp.int32(images.label[y, x]) == _OUTSIDE:
                 continue
             n = R * views.normals[view, k]
-            residual = wp.dot(n, z * ray(images.camera, wp.vec2(float(x), float(y))) - p)
+            residual = wp.dot(n, z * ray(camera, wp.vec2(float(x), float(y))) - p)
             s = residual / tau
             w = wp.max(1.0 - s * s, 0.0)
             sums = add_row(sums, n, arm, residual, w * w)
         H, g = normal_equations(sums)
-        xi = solve_damped(H, g, wp.float64(hold))
+        xi = solve_damped(H, g, wp.float64(alignment.hold))
         R = exp_so3(wp.vec3(float(xi[3]), float(xi[4]), float(xi[5]))) * R
         t = t + wp.vec3(float(xi[0]), float(xi[1]), float(xi[2]))
-    R_cam_obj[i] = R
-    t_cam_obj[i] = t
+    poses.R[i, 0] = R
+    poses.t[i, 0] = t
 
 
 @wp.kernel(enable_backward=False)
 def estimate_normals(
-    camera: CameraParams,
-    depth: wp.array2d[float],
+    images: Images,
     reach: int,
     max_slope: float,
     # output
@@ -344,6 +347,8 @@ def estimate_normals(
     Zero next to steps in depth and to gaps.
     """
     y, x = wp.tid()
+    camera = images.lens[0]
+    depth = images.depth
     normal[y, x] = wp.vec3(0.0, 0.0, 0.0)
     if x < reach or y < reach or x >= camera.width - reach or y >= camera.height - reach:
         return

@@ -11,8 +11,10 @@ against the pose. Saturated pixels are unknown, and a patch may always be covere
 
 import warp as wp
 
+from dr_perception.device.poses import Poses, place, pose_of
 from dr_perception.geometry.camera_warp import CameraParams, project
 from dr_perception.hypothesis.judge_kernels import ViewTable, nearest_view
+from dr_perception.measure.images import Images
 
 PATCHES = 4
 """Patches along each side of a view: of 2 to 6, what ranked poses of six real sets best."""
@@ -74,12 +76,9 @@ def patch_evidence(n: float, mm: float, vv: float, mv: float) -> float:
 
 @wp.kernel(enable_backward=False)
 def judge_looks(
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
+    poses: Poses,
     views: ViewTable,
-    cameras: wp.array[CameraParams],
-    image: wp.array2d[wp.vec3ub],
-    depth: wp.array2d[float],
+    images: Images,
     hidden_m: float,
     has_color: wp.array[int],
     # output
@@ -90,10 +89,9 @@ def judge_looks(
     looks[problem] = 0.0
     if has_color[0] == 0 or views.colors.shape[0] == 0:
         return
-    camera = cameras[0]
-    R = R_cam_obj[problem, 0]
-    t = t_cam_obj[problem, 0]
-    view = nearest_view(views, wp.normalize(-(wp.transpose(R) * t)))
+    camera = images.lens[0]
+    pose = pose_of(poses, problem)
+    view = nearest_view(views, wp.normalize(-(wp.transpose(pose.R) * pose.t)))
     total = float(0.0)
     for patch in range(_PATCHES):
         n = float(0.0)
@@ -104,10 +102,10 @@ def judge_looks(
         mv = float(0.0)
         for k in range(views.patches[view, patch], views.patches[view, patch + 1]):
             sample = views.by_patch[view, k]
-            at = _seen_pixel(R * views.points[view, sample] + t, camera, depth, hidden_m)
+            at = _seen_pixel(place(pose, views.points[view, sample]), camera, images.depth, hidden_m)
             if at[0] < 0:
                 continue
-            seen = _mean_color(image, at[0], at[1])
+            seen = _mean_color(images.color, at[0], at[1])
             if wp.max(wp.max(seen[0], seen[1]), seen[2]) >= _SATURATED:
                 continue
             expected = 255.0 * views.colors[view, sample]

@@ -7,9 +7,16 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.device.device_array import SharedArray
+from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import Launch, record
-from dr_perception.geometry.camera_warp import CameraParams
-from dr_perception.hypothesis.judge_kernels import Features, SearchImages, Tolerance, align_poses, judge_poses
+from dr_perception.hypothesis.judge_kernels import (
+    Alignment,
+    Features,
+    SearchImages,
+    Tolerance,
+    align_poses,
+    judge_poses,
+)
 from dr_perception.hypothesis.looks_kernels import judge_looks
 from dr_perception.hypothesis.rank import Shares
 from dr_perception.hypothesis.tables import SearchModel
@@ -22,18 +29,10 @@ class _Slot:
     """Poses of one number, their features, and the launches that were recorded for them."""
 
     def __init__(self, count: int, device: wp.Device) -> None:
-        self.R = SharedArray(count, wp.mat33, device)
-        self.t = SharedArray(count, wp.vec3, device)
+        self.poses = PoseArrays(count, device)
         self.features = SharedArray(count, Features, device)
         self.looks = SharedArray(count, float, device)
         self.launches: dict[tuple[str | float, ...], Launch] = {}
-
-    def set(self, T: NDArray[np.float64]) -> None:
-        """Upload poses (P, 4, 4)."""
-        self.R.host[:] = T[:, :3, :3]
-        self.t.host[:] = T[:, :3, 3]
-        self.R.push()
-        self.t.push()
 
 
 class Judge:
@@ -47,8 +46,7 @@ class Judge:
         self._images = images
         self._device = device
         self._points = wp.array(object_points.astype(np.float32), dtype=wp.vec3, device=device)
-        self._lens = wp.array([images.camera], dtype=CameraParams, device=device)
-        self._has_color = wp.full(1, int(images.color.size > 0), dtype=int, device=device)
+        self._has_color = wp.full(1, int(images.seen.color.size > 0), dtype=int, device=device)
         self._slots: dict[int, _Slot] = {}
 
     def judge(
@@ -62,7 +60,7 @@ class Judge:
             tolerance.tau_m = float(tau_m)
             tolerance.samples, tolerance.edges, tolerance.points = samples, edges, points
             views, field = self._search.views, self._search.field
-            inputs = [slot.R.array, slot.t.array, views, field, self._images, self._points, tolerance]
+            inputs = [slot.poses.struct, views, field, self._images, self._points, tolerance]
             slot.launches[key] = record(judge_poses, len(T), inputs, [slot.features.array], self._device)
         slot.launches[key]()
         slot.features.pull()
@@ -70,14 +68,13 @@ class Judge:
 
     def judge_looks(self, T: NDArray[np.float64], tau_m: float) -> Shares:
         """Feature ``looks`` of poses (P, 4, 4); none where model or frame has no colours."""
-        if not self._search.has_colors or self._images.color.size == 0:
+        if not self._search.has_colors or self._images.seen.color.size == 0:
             return {}
         slot = self._slot(T)
         key = ("looks", tau_m)
         if key not in slot.launches:
-            where = [slot.R.array.reshape((len(T), 1)), slot.t.array.reshape((len(T), 1))]
-            images = [self._lens, self._images.color, self._images.depth, 2.0 * float(tau_m)]
-            inputs = [*where, self._search.views, *images, self._has_color]
+            hidden_m = 2.0 * float(tau_m)
+            inputs = [slot.poses.struct, self._search.views, self._images.seen, hidden_m, self._has_color]
             slot.launches[key] = record(judge_looks, len(T), inputs, [slot.looks.array], self._device)
         slot.launches[key]()
         slot.looks.pull()
@@ -90,24 +87,20 @@ class Judge:
         slot = self._slot(T)
         key = ("align", samples, steps, tau_first_m, tau_last_m)
         if key not in slot.launches:
-            numbers = [samples, steps, float(tau_first_m), float(tau_last_m), _HOLD]
-            outputs = [slot.R.array, slot.t.array]
-            inputs = [self._search.views, self._images, *numbers]
-            slot.launches[key] = record(align_poses, len(T), inputs, outputs, self._device)
+            alignment = Alignment()
+            alignment.samples, alignment.steps, alignment.hold = samples, steps, _HOLD
+            alignment.tau_first_m, alignment.tau_last_m = float(tau_first_m), float(tau_last_m)
+            inputs = [self._search.views, self._images, alignment]
+            slot.launches[key] = record(align_poses, len(T), inputs, [slot.poses.struct], self._device)
         slot.launches[key]()
-        slot.R.pull()
-        slot.t.pull()
-        out = np.tile(np.eye(4), (len(T), 1, 1))
-        out[:, :3, :3] = slot.R.host
-        out[:, :3, 3] = slot.t.host
-        return out
+        return slot.poses.get()
 
     def _slot(self, T: NDArray[np.float64]) -> _Slot:
         """Buffers that hold poses (P, 4, 4), kept for the next as many."""
         if len(T) not in self._slots:
             self._slots[len(T)] = _Slot(len(T), self._device)
         slot = self._slots[len(T)]
-        slot.set(T)
+        slot.poses.set(T)
         return slot
 
 

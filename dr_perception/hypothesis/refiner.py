@@ -225,13 +225,7 @@ class PoseRefiner:
         self.looks = SharedArray(num_problems, float, frame.device)
         self._judge_looks: Launch | None = None
         if views is not None and views.colors.size > 0:
-            images = [
-                frame.lens.array,
-                frame.color.array,
-                frame.depth.array,
-                occlusion_m,
-            ]
-            inputs = [self.poses.R.array, self.poses.t.array, views, *images, self._has_color.array]
+            inputs = [self.poses.struct, views, frame.images, occlusion_m, self._has_color.array]
             judge = record(judge_looks, num_problems, inputs, [self.looks.array], frame.device)
             self._judge_looks = capture([judge], frame.device)
         self._figures = SharedArray(num_problems, Figures, frame.device)

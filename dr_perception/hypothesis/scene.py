@@ -11,7 +11,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from dr_perception.geometry.camera_warp import camera_params
+from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.judge_kernels import INSIDE, OUTSIDE, SearchImages, estimate_normals
@@ -74,14 +74,14 @@ def prepare_scene(
     z = float(np.median(seen)) if len(seen) else 1.0
     spacing = model.diameter_m * camera.fx / z
     images = SearchImages()
-    images.camera = camera_params(camera)
-    images.depth = wp.array(depth, dtype=float, device=device)
+    images.seen.lens = wp.array([camera_params(camera)], dtype=CameraParams, device=device)
+    images.seen.depth = wp.array(depth, dtype=float, device=device)
     images.normal = wp.zeros(shape, dtype=wp.vec3, device=device)
     color = frame.color if frame.color is not None else np.zeros((0, 0, 3), np.uint8)
-    images.color = wp.array(color, dtype=wp.vec3ub, device=device)
+    images.seen.color = wp.array(color, dtype=wp.vec3ub, device=device)
     images.label = wp.array(pixel_labels(region, shape), dtype=wp.uint8, device=device)
     reach = int(np.clip(round(0.04 * spacing), 2, 6))
-    inputs = [images.camera, images.depth, reach, _MAX_BEND]
+    inputs = [images.seen, reach, _MAX_BEND]
     wp.launch(estimate_normals, shape, inputs=inputs, outputs=[images.normal], device=device)
     stride = int(np.clip(round(0.035 * spacing), 1, 12))
     cut = slice(stride // 2, None, stride)

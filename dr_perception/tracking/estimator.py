@@ -16,7 +16,14 @@ from dr_perception.tracking.belief import Belief, Interval, Motion, predict_beli
 from dr_perception.tracking.config import MotionConfig, TrackerConfig
 from dr_perception.tracking.extent import Shape, image_extent
 from dr_perception.tracking.health import Agreement
-from dr_perception.tracking.judgement import Conditions, Judge, Measurement, accept_measurement, judge_pose
+from dr_perception.tracking.judgement import (
+    Conditions,
+    Judge,
+    Measurement,
+    Outcome,
+    accept_measurement,
+    judge_pose,
+)
 
 LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
 """Variances [m^2, rad^2] beyond which nothing is reported: the object may be anywhere."""
@@ -42,6 +49,15 @@ def judge_of(refiner: PoseRefiner) -> Judge:
     judge.direction_error_rad = DIRECTION_ERROR_RAD
     judge.floor = wp.spatial_vectord(*refiner.config.body.variances)
     return judge
+
+
+def outcome_of(refiner: PoseRefiner) -> Outcome:
+    """Where the host finds what a refinement ended with."""
+    outcome = Outcome()
+    outcome.R_cam_obj, outcome.t_cam_obj = refiner.poses.R.staging, refiner.poses.t.staging
+    outcome.priors, outcome.evidence = refiner.solver.priors.staging, refiner.solver.best.staging
+    outcome.counts, outcome.looks = refiner.view.counts.staging, refiner.looks.staging
+    return outcome
 
 
 def shape_of(model: ObjectModel) -> Shape:
@@ -98,13 +114,10 @@ class Estimator:
         predict = record(
             predict_belief, 1, [motion, self._interval.array], [belief, *predicted, *start], "cpu"
         )
-        sums, counts = self._refiner.solver.best.staging, self._refiner.view.counts.staging
-        looks = self._refiner.looks.staging
         extent = record(
             image_extent, 1, [shape, self._refiner.frame.lens.staging, belief], [self._extent.array], "cpu"
         )
-        inputs = [judge, self._conditions.array, self._systematic.array, *start[2:], *start[:2], sums, counts]
-        inputs.append(looks)
+        inputs = [judge, self._conditions.array, self._systematic.array, outcome_of(self._refiner)]
         judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")
         accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
         self._predict, self._measure_extent, self._judge, self._accept = (

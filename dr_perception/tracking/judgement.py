@@ -62,25 +62,37 @@ class Conditions:
     rendered: int
 
 
+@wp.struct
+class Outcome:
+    """What a refinement of one pose ended with, in the memory of the host.
+
+    R_cam_obj, t_cam_obj: the pose (1, 1) of the centre. priors: what was believed of it before (1,).
+    evidence: (1, M, `NUM_SUMS`). counts: of surface, contour and covered samples (3, 1). looks: log
+    likelihood ratio of the pattern (1,).
+    """
+
+    R_cam_obj: wp.array2d[wp.mat33]
+    t_cam_obj: wp.array2d[wp.vec3]
+    priors: wp.array[PosePrior]
+    evidence: wp.array3d[float]
+    counts: wp.array2d[int]
+    looks: wp.array[float]
+
+
 @wp.kernel(enable_backward=False)
 def judge_pose(
     judge: Judge,
     conditions: wp.array[Conditions],
     systematic: wp.array[wp.spatial_matrixd],
-    priors: wp.array[PosePrior],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    evidence: wp.array3d[float],
-    counts: wp.array2d[int],
-    looks: wp.array[float],
+    outcome: Outcome,
     # output
     measurements: wp.array[Measurement],
     beliefs: wp.array[Belief],
 ):
     """Judge the pose that a refinement ended at, and remember from where the model was rendered."""
     m = Measurement()
-    m.R = orthonormal(R_cam_obj[0, 0])
-    m.t = wp.vec3d(t_cam_obj[0, 0])
+    m.R = orthonormal(outcome.R_cam_obj[0, 0])
+    m.t = wp.vec3d(outcome.t_cam_obj[0, 0])
     lever = -(m.R * judge.posterior.center)
     origin = m.t + lever
     for i in range(3):
@@ -88,17 +100,17 @@ def judge_pose(
             m.T[i, j] = m.R[i, j]
         m.T[i, 3] = origin[i]
     m.T[3, 3] = wp.float64(1.0)
-    m.information = credible(
-        judge.posterior.spread, judge.direction_error_rad, m.R, unpacked(joint_sums(evidence, 0))
-    )
-    estimated = inverse_spd(m.information + wp.spatial_matrixd(priors[0].information))
+    rows = unpacked(joint_sums(outcome.evidence, 0))
+    m.information = credible(judge.posterior.spread, judge.direction_error_rad, m.R, rows)
+    estimated = inverse_spd(m.information + wp.spatial_matrixd(outcome.priors[0].information))
     # Without the floor: with it the gain would exceed one and the velocity run away.
     m.observed = estimated * m.information
     m.posterior = estimated
     for i in range(6):
         m.posterior[i, i] = m.posterior[i, i] + judge.floor[i]
     reported = m.posterior + systematic[0]
-    m.figures = figures_of(judge.posterior, evidence, counts, looks, 0, conditions[0].has_color)
+    has_color = conditions[0].has_color
+    m.figures = figures_of(judge.posterior, outcome.evidence, outcome.counts, outcome.looks, 0, has_color)
     m.figures[CERTAINTY] = probability_within(judge.posterior, m.R, reported)
     u = displacement(beliefs[0].predicted_R, beliefs[0].predicted_t, m.R, m.t)
     m.figures[SHIFT_M] = wp.length(wp.vec3d(u[0], u[1], u[2])) + judge.reach_m * wp.length(

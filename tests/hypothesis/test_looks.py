@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import warp as wp
 
-from dr_perception.geometry import Camera, Mesh, ObjectModel, exp_so3, make_transform
-from dr_perception.geometry.camera_warp import CameraParams, camera_params
+from dr_perception.device.pose_arrays import PoseArrays
+from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, exp_so3, make_transform
 from dr_perception.hypothesis.looks_kernels import judge_looks
 from dr_perception.hypothesis.tables import search_model
+from dr_perception.measure.frame_buffers import FrameBuffers
 
 CAMERA = Camera(200, 160, 300.0, 300.0, 99.5, 79.5)
 CPU = wp.get_device("cpu")
@@ -53,18 +54,14 @@ MODEL = plate()
 def looks(pose: np.ndarray, color: np.ndarray, depth: np.ndarray | None = None) -> float:
     """What the pattern says of a pose (4, 4)."""
     out = wp.zeros(1, dtype=float, device=CPU)
-    where = [
-        wp.array(pose[None, None, :3, :3].astype(np.float32), dtype=wp.mat33, device=CPU),
-        wp.array(pose[None, None, :3, 3].astype(np.float32), dtype=wp.vec3, device=CPU),
-    ]
+    poses = PoseArrays(1, CPU)
+    poses.set(pose[None])
     depth = np.zeros((160, 200), np.float32) if depth is None else depth
-    images = [
-        wp.array([camera_params(CAMERA)], dtype=CameraParams, device=CPU),
-        wp.array(color.astype(np.uint8), dtype=wp.vec3ub, device=CPU),
-        wp.array(depth, dtype=float, device=CPU),
-    ]
+    frame = FrameBuffers(CAMERA, CPU)
+    frame.begin(Frame(color.astype(np.uint8), depth, CAMERA, 0))
+    frame.upload((0, 0, CAMERA.width, CAMERA.height))
     views = search_model(MODEL, 1e-3, CPU).views
-    inputs = [*where, views, *images, 0.02, wp.full(1, 1, dtype=int, device=CPU)]
+    inputs = [poses.struct, views, frame.images, 0.02, wp.full(1, 1, dtype=int, device=CPU)]
     wp.launch(judge_looks, 1, inputs=inputs, outputs=[out], device=CPU)
     return float(out.numpy()[0])
 
