@@ -33,6 +33,7 @@ from dr_perception.evaluation.metrics import evaluation_points as vertices_of
 from dr_perception.fitting.fit_pose import fit_pose
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 
@@ -275,7 +276,7 @@ def poses_of_model(case: Case, root: Path, with_mask: bool) -> list[NDArray[np.f
 
 
 def _search(case: Case, mask: NDArray[np.bool_] | None) -> PoseEstimate | None:
-    found = search_poses(case.model, case.frame, mask=mask)
+    found = search_poses(case.model, case.frame, Where(mask=mask))
     return found[0] if found else None
 
 

@@ -32,6 +32,7 @@ from scenes import ROOT, moved, write_report
 
 from dr_perception.fitting.fit_pose import fit_pose
 from dr_perception.geometry.frame import Frame
+from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 
@@ -88,7 +89,8 @@ def search(group: Sequence[Instance], masked: bool) -> Trial:
     """Search in the mask of an instance, or over the whole frame for any of a group."""
     case = group[0].case
     mask = case.mask if masked else None
-    found, reason, wall = timed(lambda: next(iter(search_poses(case.model, case.frame, mask=mask)), None))
+    where = Where(mask=mask)
+    found, reason, wall = timed(lambda: next(iter(search_poses(case.model, case.frame, where)), None))
     part = "search-mask" if masked else "search"
     trial = replace(judge(group, part, found, reason, wall), masked=masked)
     unknown = not masked and group[0].set in UNLABELLED and not trial.right and found is not None

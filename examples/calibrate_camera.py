@@ -45,20 +45,12 @@ def main(small: bool = False) -> dict[str, float]:
     camera, calls = guess, 0
     for levels, iterations in ((4, 100), (1, 100)):
         terms = {"color": Term(Pyramid(L2(), levels), "color", 1e3), "depth": Term(depth, "depth", 10.0)}
-        names = ["camera_pose", "intrinsics"]
-        fit = ImageFit(
-            scene,
-            camera,
-            Objective(terms),
-            seen,
-            names,
-            T_world_cam=T_world_cam,
-            poses=poses[:, None],
-            renderer=renderer,
-        )
+        names = ("camera_pose", "intrinsics")
+        first = renderer.parameters(scene, camera, T_world_cam, poses[:, None], requires_grad=names)
+        fit = ImageFit(renderer, scene, first, Objective(terms), seen)
         free = np.array([1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0], bool)
-        first = fit.parameters.intrinsics.numpy().astype(float)
-        low, high = np.where(free, -np.inf, first), np.where(free, np.inf, first)
+        fixed = first.intrinsics.numpy().astype(float)
+        low, high = np.where(free, -np.inf, fixed), np.where(free, np.inf, fixed)
         blocks = {
             "intrinsics": fit.block("intrinsics", [2.0 * scale] * 4 + [0.05] * 8, low, high),
             "camera_pose": fit.block("camera_pose", [0.003] * 3 + [0.03] * 3),

@@ -15,7 +15,7 @@ from dr_perception.estimate.first_order import lbfgs
 from dr_perception.fitting.image_fit import ImageFit
 from dr_perception.geometry.se3 import angle_between, exp_so3, make_transform, perturb
 from dr_perception.losses import L2, Objective, Pyramid, Term
-from dr_perception.render import RenderOptions, Scene, render
+from dr_perception.render import Renderer, RenderOptions, Scene, render
 
 
 def main(small: bool = False) -> dict[str, float]:
@@ -30,18 +30,11 @@ def main(small: bool = False) -> dict[str, float]:
 
     options = RenderOptions(channels=("silhouette",))
     mask = render(Scene.of(model, T_true), camera, options=options).silhouette
-    poses = T_start[None, None]
+    renderer, scene, poses = Renderer(), Scene.of(model, T_start), T_start[None, None]
     for levels in (5, 3, 1):
         objective = Objective({"outline": Term(Pyramid(L2(), levels), "silhouette")})
-        fit = ImageFit(
-            Scene.of(model, T_start),
-            camera,
-            objective,
-            {"silhouette": mask},
-            ["pose"],
-            poses=poses,
-            options=options,
-        )
+        parameters = renderer.parameters(scene, camera, poses=poses, requires_grad=("pose",))
+        fit = ImageFit(renderer, scene, parameters, objective, {"silhouette": mask}, options=options)
         block = fit.block("pose", scale=[0.01] * 3 + [0.1] * 3)
         poses = lbfgs(fit, {"pose": block}, iterations=60).values["pose"]
     T = poses[0, 0]

@@ -43,18 +43,12 @@ def main(small: bool = False) -> dict[str, float]:
             "outline": Term(Pyramid(L2(), levels), "silhouette", 10.0),
         }
         shape = MeshRegularizer(Mesh(start.vertices, start.faces), laplacian=10.0, edge=0.1, fold=0.3)
+        parameters = renderer.parameters(scene, cameras, T_world_cam, requires_grad=("vertices",))
+        parameters.vertices.assign(vertices.astype(np.float32))
+        smooth = {"shape": (lambda p, shape=shape: shape(p.vertices), weight)}
         fit = ImageFit(
-            scene,
-            cameras,
-            Objective(terms),
-            seen,
-            ["vertices"],
-            T_world_cam=T_world_cam,
-            options=options,
-            regularizers={"shape": (lambda p, shape=shape: shape(p.vertices), weight)},
-            renderer=renderer,
+            renderer, scene, parameters, Objective(terms), seen, options=options, regularizers=smooth
         )
-        fit.parameters.vertices.assign(vertices.astype(np.float32))
         vertices = lbfgs(fit, {"vertices": fit.block("vertices", scale=2e-3)}, iterations=iterations).values[
             "vertices"
         ]

@@ -31,9 +31,11 @@ def main(small: bool = False) -> dict[str, float]:
     renderer, options = Renderer(), RenderOptions(channels=("color",))
     truth = _scene(true_albedo, light)
     seen = renderer.render(truth, renderer.parameters(truth, camera), options).color
-    names = ["albedo", "ambient", "light_directions", "light_colors"]
+    names = ("albedo", "ambient", "light_directions", "light_colors")
     objective = Objective({"color": Term(L2(), "color", 1e3)})
-    fit = ImageFit(_scene(guess, dark), camera, objective, {"color": seen}, names, renderer=renderer)
+    scene = _scene(guess, dark)
+    first = renderer.parameters(scene, camera, requires_grad=names)
+    fit = ImageFit(renderer, scene, first, objective, {"color": seen})
     known = np.array([[True], [False], [False], [False]])
     # a lamp on the wrong side fades out and leaves no derivative, so it starts from four sides
     runs = []

@@ -12,7 +12,7 @@ from dr_perception.fitting.fit_job import FitJob
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
-from dr_perception.hypothesis.region import check_mask, check_size
+from dr_perception.hypothesis.region import Where, check_mask, check_size
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 from dr_perception.hypothesis.search_config import FitConfig
@@ -56,7 +56,7 @@ def fit_pose(
         mask = check_mask(frame, mask)
         check_size(model, frame, mask)
     if T_cam_obj is None:
-        found = search_poses(model, frame, mask=mask, config=config.search, device=config.device)
+        found = search_poses(model, frame, Where(mask=mask), config=config.search, device=config.device)
         if not found:
             raise ValueError(f"nothing in the frame looks like {model.name!r}")
         return found[0]

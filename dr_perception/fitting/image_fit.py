@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
 from dr_perception.estimate.first_order import Block, Values
-from dr_perception.geometry.camera import Camera
 from dr_perception.losses.objective import Objective, weighted_sum
 from dr_perception.render.images import Images, RenderOptions
 from dr_perception.render.parameters import SceneParameters
@@ -31,38 +30,30 @@ class ImageFit:
     array itself. Buffers are allocated once and reused by every evaluation.
 
     Args:
-        scene: What is drawn, at its first values.
-        cameras: One or C cameras.
+        renderer: Renderer to use.
+        scene: What is drawn.
+        parameters: Of the scene at its first values, as `Renderer.parameters` makes them, with the blocks to
+            differentiate as those that require gradients. The fit writes to them.
         objective: The losses.
         references: Images to compare with, by name; see `Objective`.
-        optimise: Names of the blocks to differentiate.
-        T_world_cam: Poses of the cameras; the scene frame when None.
-        poses: Poses of the instances in H hypotheses, shape (H, I, 4, 4); those of the scene when None.
         options: What to draw; only what the objective looks at need be drawn.
         regularizers: Name -> (cost, weight), reported like the terms of the objective.
-        renderer: Renderer to use; a new one when None.
     """
 
     def __init__(
         self,
+        renderer: Renderer,
         scene: Scene,
-        cameras: Camera | Sequence[Camera],
+        parameters: SceneParameters,
         objective: Objective,
         references: Any,
-        optimise: Collection[str],
         *,
-        T_world_cam: ArrayLike | None = None,
-        poses: ArrayLike | None = None,
         options: RenderOptions | None = None,
         regularizers: Mapping[str, tuple[Regularizer, float]] | None = None,
-        renderer: Renderer | None = None,
     ) -> None:
         channels = {term.image for term in objective.terms.values()} - {"soft_silhouette"}
-        self.renderer = renderer or Renderer()
+        self.renderer, self.parameters = renderer, parameters
         self.options = options or RenderOptions(channels=tuple(sorted(channels)))
-        self.parameters = self.renderer.parameters(
-            scene, cameras, T_world_cam, poses, requires_grad=tuple(optimise)
-        )
         self._scene, self._objective, self._references = scene, objective, references
         self._regularizers = dict(regularizers or {})
         self._images: Images | None = None

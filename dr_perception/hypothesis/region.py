@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,25 @@ from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
 from dr_perception.hypothesis.scene import Region
 
+Prior = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""A pose T_cam_obj (4, 4) and its covariance (6, 6)."""
+
 _CLICK_WINDOW_PX = 6
 _MIN_DEPTH_PIXELS = 12
+
+
+@dataclass(frozen=True)
+class Where:
+    """What is known of where an object is: at most one of these; with none it may be anywhere."""
+
+    mask: NDArray[np.bool_] | None = None
+    """Pixels that show it (H, W)."""
+    box: tuple[float, float, float, float] | None = None
+    """Pixels that hold it, (x0, y0, x1, y1)."""
+    click: tuple[float, float] | None = None
+    """A pixel (x, y) on it."""
+    prior: Prior | None = None
+    """A pose and its covariance."""
 
 
 def check_mask(frame: Frame, mask: Any) -> NDArray[np.bool_]:
@@ -68,24 +86,22 @@ def check_size(model: ObjectModel, frame: Frame, mask: NDArray[np.bool_]) -> Non
         )
 
 
-def check_region(frame: Frame, mask: Any, box: Any, click: Any, prior: Any) -> None:
+def check_region(frame: Frame, where: Where) -> None:
     """Check that at most one region is given and that it makes sense.
 
     Raises:
         ValueError: Two regions, or one that is empty, outside the image, or without depth where depth is
         needed.
     """
-    given = [
-        n for n, v in (("mask", mask), ("box", box), ("click", click), ("prior", prior)) if v is not None
-    ]
+    given = [name for name, value in vars(where).items() if value is not None]
     if len(given) > 1:
         raise ValueError(f"give at most one of mask, box, click and prior, got {' and '.join(given)}")
-    if mask is not None:
-        check_mask(frame, mask)
-    elif prior is not None:
-        _check_prior(prior)
+    if where.mask is not None:
+        check_mask(frame, where.mask)
+    elif where.prior is not None:
+        _check_prior(where.prior)
     else:
-        _check_depth(frame, box, click)
+        _check_depth(frame, where.box, where.click)
 
 
 def _check_prior(prior: Any) -> None:
@@ -121,28 +137,22 @@ def _check_depth(frame: Frame, box: Any, click: Any) -> None:
         )
 
 
-def region_of(
-    model: ObjectModel,
-    frame: Frame,
-    mask: NDArray[np.bool_] | None,
-    box: tuple[float, float, float, float] | None,
-    click: tuple[float, float] | None,
-) -> Region:
+def region_of(model: ObjectModel, frame: Frame, where: Where) -> Region:
     """Pixels that a search looks at.
 
     Raises:
         ValueError: There is no depth around the click.
     """
-    if mask is not None:
-        return Region(without_masked(mask), True)
+    if where.mask is not None:
+        return Region(without_masked(where.mask), True)
+    if where.click is not None:
+        x, y = where.click
+        return Region(_around_click(model, frame, where.click), False, (round(x), round(y)))
     allowed = None
-    shape = (frame.camera.height, frame.camera.width)
-    if box is not None:
-        allowed = np.zeros(shape, bool)
-        x0, y0, x1, y1 = (round(v) for v in box)
+    if where.box is not None:
+        allowed = np.zeros((frame.camera.height, frame.camera.width), bool)
+        x0, y0, x1, y1 = (round(v) for v in where.box)
         allowed[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
-    elif click is not None:
-        return Region(_around_click(model, frame, click), False, (round(click[0]), round(click[1])))
     return Region(allowed, False)
 
 

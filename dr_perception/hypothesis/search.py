@@ -27,7 +27,7 @@ from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
 from dr_perception.hypothesis.posterior import COVERED, IN_FRAME, SHARPNESS
 from dr_perception.hypothesis.rank import Shares, rank, summarise
-from dr_perception.hypothesis.region import check_region, region_of
+from dr_perception.hypothesis.region import Prior, Where, check_region, region_of
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.scene import Region, SearchScene, prepare_scene
 from dr_perception.hypothesis.search_config import SearchConfig
@@ -44,33 +44,23 @@ frames, and in two what they crowded out was the right one, with up to twenty se
 """
 _ALIKE_RAD = np.radians(8.0)
 
-Prior = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""A pose T_cam_obj (4, 4) and its covariance (6, 6)."""
-
 
 def search_poses(
     model: ObjectModel,
     frame: Frame,
-    mask: NDArray[np.bool_] | None = None,
-    box: tuple[float, float, float, float] | None = None,
-    click: tuple[float, float] | None = None,
-    prior: Prior | None = None,
+    where: Where | None = None,
     max_instances: int = 1,
     config: SearchConfig | None = None,
     device: wp.DeviceLike = "cpu",
 ) -> list[PoseEstimate]:
     """Find a model in a frame.
 
-    At most one of ``mask``, ``box``, ``click`` and ``prior`` says where; with none the whole frame is
-    searched. Several instances are looked for in turns, each among the pixels that those before leave.
+    Several instances are looked for in turns, each among the pixels that those before leave.
 
     Args:
         model: What to look for.
-        frame: Where; depth is needed unless a mask or a prior is given.
-        mask: Pixels that show the object (H, W).
-        box: Pixels that hold it, (x0, y0, x1, y1).
-        click: A pixel (x, y) on it.
-        prior: A pose (4, 4) and its covariance (6, 6).
+        frame: The images; depth is needed unless a mask or a prior says where.
+        where: What is known of where it is; the whole frame is searched if None.
         max_instances: Number of poses to return at most.
         config: Settings.
         device: Warp device.
@@ -85,12 +75,13 @@ def search_poses(
     """
     if max_instances < 1:
         raise ValueError(f"max_instances must be at least 1, got {max_instances}")
-    check_region(frame, mask, box, click, prior)
-    region = region_of(model, frame, mask, box, click)
+    where = where or Where()
+    check_region(frame, where)
+    region = region_of(model, frame, where)
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
-    first = _narrow(job, _seeds(job, prior, click), job.config.finalists)
+    first = _narrow(job, _seeds(job, where.prior), job.config.finalists)
     found = _estimates(job, _refined(job, first), max_instances)
-    if prior is not None or region.is_mask:
+    if where.prior is not None or region.is_mask:
         return found
     found, job = _more(job, found, max_instances)
     if len(_sure(job, found)) < max_instances:
@@ -112,7 +103,7 @@ def _more(job: _Job, found: list[PoseEstimate], max_instances: int) -> tuple[lis
     while known < len(_sure(job, found)) < max_instances:
         known = len(_sure(job, found))
         job = _without(job, _sure(job, found))
-        seeds = _seeds(job, None, None)
+        seeds = _seeds(job, None)
         others = _estimates(job, _refined(job, _narrow(job, seeds, job.config.finalists)), max_instances)
         found = different_instances(job.model, [*found, *others], max_instances)
     return found, job
@@ -142,12 +133,12 @@ def finalists(
 ) -> Refined | None:
     """All refined poses of a search that looks everywhere, unranked; None if there are none.
 
-    For those who fit the posterior. The arguments are those of `search_poses`; poses ``also`` (4, 4) are
-    refined and judged like those that the search found, and come last.
+    For those who fit the posterior. ``mask`` (H, W), if it is given, shows the object; poses ``also`` (4, 4)
+    are refined and judged like those that the search found, and come last.
     """
-    region = region_of(model, frame, mask, None, None)
+    region = region_of(model, frame, Where(mask=mask))
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
-    T = _narrow(job, _seeds(job, None, None), job.config.finalists)
+    T = _narrow(job, _seeds(job, None), job.config.finalists)
     T = T if region.is_mask else _everywhere(job, T)
     return _refined(job, np.concatenate([T, *(move_origin(one[None], model.center) for one in also)]))
 
@@ -210,7 +201,7 @@ def _prepared(
     return _Job(model, search, frame, region, config, scene, judge, device)
 
 
-def _seeds(job: _Job, prior: Prior | None, click: tuple[float, float] | None) -> NDArray[np.float64]:
+def _seeds(job: _Job, prior: Prior | None) -> NDArray[np.float64]:
     """Poses of the centre frame to start from."""
     model, scene, config = job.model, job.scene, job.config
     rng = np.random.default_rng(config.seed)

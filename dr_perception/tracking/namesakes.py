@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.instances import is_other_instance
+from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 from dr_perception.hypothesis.search_config import SearchConfig
@@ -77,7 +78,7 @@ def find_together(
     if not names:
         return {}
     count = len(names) + len(taken)
-    found = search_poses(model, frame, mask, max_instances=count, config=config, device=device)
+    found = search_poses(model, frame, Where(mask=mask), count, config, device)
     return dict(zip(names, others_than(model, found, taken), strict=False))
 
 

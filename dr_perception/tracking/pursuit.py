@@ -18,8 +18,9 @@ from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import local, retract
 from dr_perception.hypothesis.batch import BatchRefiner, BatchSettings, batch_refiner
+from dr_perception.hypothesis.region import Prior, Where
 from dr_perception.hypothesis.result import PoseEstimate
-from dr_perception.hypothesis.search import Prior, prepare_search, provide_search, search_poses
+from dr_perception.hypothesis.search import prepare_search, provide_search, search_poses
 from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.measure.config import StageConfig
 from dr_perception.tracking.namesakes import others_than
@@ -81,14 +82,8 @@ class Pursuit:
     def begin(self, frame: Frame, prior: Prior | None) -> None:
         """Search a frame, near a prior pose or, with None, anywhere."""
         p, camera = self._pursuer, frame.camera
-        found = search_poses(
-            self._model,
-            frame,
-            prior=prior,
-            max_instances=p.candidates + len(self._taken),
-            config=p.search,
-            device=p.device,
-        )
+        count = p.candidates + len(self._taken)
+        found = search_poses(self._model, frame, Where(prior=prior), count, p.search, p.device)
         self.poses = others_than(self._model, found, self._taken)[: p.candidates]
         if not self.poses:
             return

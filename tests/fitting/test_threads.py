@@ -19,6 +19,7 @@ from dr_perception.fitting.fit_pose import fit_pose
 from dr_perception.geometry.se3 import perturb
 from dr_perception.hypothesis.batch import BatchRefiner, BatchSettings
 from dr_perception.hypothesis.config import RefinerConfig
+from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 from dr_perception.hypothesis.search_config import FIT_STAGES, SearchConfig
@@ -53,8 +54,8 @@ def fit(k: int, with_color: bool = True, with_depth: bool = True, **options: obj
     return bits(fit_pose(MODEL, frame, GUESSES[k], **options))
 
 
-def search(k: int, config: SearchConfig = QUICK, **options: object) -> bytes:
-    return bits(*search_poses(MODEL, FRAMES[k][0], max_instances=4, config=config, **options))
+def search(k: int, config: SearchConfig = QUICK, **where: object) -> bytes:
+    return bits(*search_poses(MODEL, FRAMES[k][0], Where(**where), max_instances=4, config=config))
 
 
 def test_fits_of_one_model_in_two_threads(alike: Callable[..., None]) -> None:
@@ -174,7 +175,7 @@ def test_tables_are_those_of_their_settings() -> None:
 def test_a_model_and_all_that_was_made_for_it_go_when_nobody_has_it() -> None:
     model = scenes.bracket()
     fit_pose(model, FRAMES[0][0], GUESSES[0])
-    search_poses(model, FRAMES[0][0], mask=FRAMES[0][1][0], config=QUICK)
+    search_poses(model, FRAMES[0][0], Where(mask=FRAMES[0][1][0]), config=QUICK)
     error = RefinerConfig().body.mesh_error
     kept = [
         weakref.ref(one) for one in (model, model.mesh, model_buffers(model, error, wp.get_device("cpu")))

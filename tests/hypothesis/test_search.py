@@ -13,6 +13,7 @@ import warp as wp
 from dr_perception.geometry import Frame
 from dr_perception.hypothesis.instances import different_instances, explained_pixels, is_other_instance
 from dr_perception.hypothesis.pool import best, thin_out
+from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search import search_poses
 from dr_perception.hypothesis.search_config import SearchConfig
@@ -52,12 +53,12 @@ def click_on(mask):
 @pytest.mark.parametrize("where", ["mask", "box", "click", "frame"])
 def test_an_object_on_a_table_is_found(where):
     region = {
-        "mask": {"mask": MASK},
-        "box": {"box": box_of(MASK)},
-        "click": {"click": click_on(MASK)},
-        "frame": {},
+        "mask": Where(mask=MASK),
+        "box": Where(box=box_of(MASK)),
+        "click": Where(click=click_on(MASK)),
+        "frame": None,
     }
-    found = search_poses(MODEL, FRAME, **region[where])
+    found = search_poses(MODEL, FRAME, region[where])
     assert_found(MODEL, found, TRUTH)
     assert found[0].score > 0.5
     assert np.linalg.eigvalsh(found[0].covariance)[0] > 0.0
@@ -66,11 +67,11 @@ def test_an_object_on_a_table_is_found(where):
 def test_a_prior_says_where_to_look():
     mean = from_ball(TRUTH, 0.03, 0.3, 6)[5]
     covariance = np.diag([0.02**2] * 3 + [0.2**2] * 3)
-    assert_found(MODEL, search_poses(MODEL, FRAME, prior=(mean, covariance)), TRUTH)
+    assert_found(MODEL, search_poses(MODEL, FRAME, Where(prior=(mean, covariance))), TRUTH)
 
 
 def test_depth_alone_is_enough():
-    assert_found(MODEL, search_poses(MODEL, Frame(None, FRAME.depth, FRAME.camera), mask=MASK), TRUTH)
+    assert_found(MODEL, search_poses(MODEL, Frame(None, FRAME.depth, FRAME.camera), Where(mask=MASK)), TRUTH)
 
 
 def test_a_mask_with_half_of_the_object_hidden():
@@ -78,23 +79,23 @@ def test_a_mask_with_half_of_the_object_hidden():
     blocker = scenes.pose(*(0.7 * (middle + np.array([0.065, 0.0, 0.0]))), (0.0, 0.0, 1.5))
     frame, masks = scenes.render([(MODEL, TRUTH), (BRICK, blocker)])
     assert 0.3 < masks[0].sum() / MASK.sum() < 0.8
-    assert_found(MODEL, search_poses(MODEL, frame, mask=masks[0]), TRUTH, (3.0, 2.0))
+    assert_found(MODEL, search_poses(MODEL, frame, Where(mask=masks[0])), TRUTH, (3.0, 2.0))
 
 
 def test_integer_millimetres_and_gaps_in_float_depth_change_little():
     depth = np.round(FRAME.depth * 1e3).astype(np.uint16)
     whole = Frame(FRAME.color, depth, FRAME.camera, depth_scale_m=1e-3)
-    assert_found(MODEL, search_poses(MODEL, whole, mask=MASK), TRUTH)
+    assert_found(MODEL, search_poses(MODEL, whole, Where(mask=MASK)), TRUTH)
     gaps = FRAME.depth.copy()
     gaps[::7] = np.nan
     gaps[3::11] = np.inf
-    assert_found(MODEL, search_poses(MODEL, replace(FRAME, depth=gaps), mask=MASK), TRUTH)
+    assert_found(MODEL, search_poses(MODEL, replace(FRAME, depth=gaps), Where(mask=MASK)), TRUTH)
 
 
 def test_symmetric_duplicates_are_merged():
     truth = scenes.pose(0.0, 0.0, 0.55, (0.7, 0.5, 0.2))
     frame, (mask,) = scenes.render([(BRICK, truth)])
-    found = search_poses(BRICK, frame, mask=mask, max_instances=6)
+    found = search_poses(BRICK, frame, Where(mask=mask), max_instances=6)
     assert_found(BRICK, found, truth)
     good = [f for f in found if scenes.distance(BRICK, f.T_cam_obj, truth)[0] < 20.0]
     assert len(good) == 1
@@ -129,8 +130,8 @@ def test_two_instances_are_told_apart():
 
 def test_an_object_that_is_not_there_scores_low():
     frame, (mask,) = scenes.render([(BRICK, scenes.pose(0.0, 0.0, 0.55, (0.7, 0.5, 0.2)))])
-    present = search_poses(MODEL, FRAME, mask=MASK)[0]
-    absent = search_poses(MODEL, frame, mask=mask)
+    present = search_poses(MODEL, FRAME, Where(mask=MASK))[0]
+    absent = search_poses(MODEL, frame, Where(mask=mask))
     assert all(f.score < present.score and f.score < 0.5 for f in absent)
 
 
@@ -145,12 +146,16 @@ def test_an_object_that_is_not_there_scores_low():
         ({"mask": MASK, "click": (5.0, 5.0)}, "mask and click"),
         ({"prior": (np.eye(4), -np.eye(6))}, "positive semi-definite"),
         ({"prior": (np.ones((4, 4)), np.eye(6))}, "prior"),
-        ({"max_instances": 0}, "max_instances"),
     ],
 )
 def test_bad_regions_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        search_poses(MODEL, FRAME, **arguments)
+        search_poses(MODEL, FRAME, Where(**arguments))
+
+
+def test_at_least_one_instance_is_asked_for():
+    with pytest.raises(ValueError, match="max_instances"):
+        search_poses(MODEL, FRAME, max_instances=0)
 
 
 def test_a_search_without_depth_needs_a_mask():
@@ -159,9 +164,8 @@ def test_a_search_without_depth_needs_a_mask():
     with pytest.raises(ValueError, match="0 measured pixels"):
         search_poses(MODEL, replace(FRAME, depth=np.full_like(FRAME.depth, np.nan)))
     with pytest.raises(ValueError, match="no depth is measured"):
-        search_poses(
-            MODEL, replace(FRAME, depth=np.where(MASK, 0, FRAME.depth).astype(np.float32)), mask=MASK
-        )
+        depth = np.where(MASK, 0, FRAME.depth).astype(np.float32)
+        search_poses(MODEL, replace(FRAME, depth=depth), Where(mask=MASK))
 
 
 def test_poses_close_to_a_better_one_are_thinned_out():
@@ -205,9 +209,9 @@ def test_the_preferred_pose_of_an_instance_is_kept_and_the_most_probable_instanc
 def test_a_search_is_the_same_every_time(where):
     """Its random choices are those of its seed alone."""
     mean = from_ball(TRUTH, 0.03, 0.3, 6)[5]
-    region = {"prior": (mean, np.diag([0.02**2] * 3 + [0.2**2] * 3))} if where == "prior" else {}
+    prior = (mean, np.diag([0.02**2] * 3 + [0.2**2] * 3)) if where == "prior" else None
     config = SearchConfig(belief_seeds=256)
-    first, again = (search_poses(MODEL, FRAME, config=config, **region) for _ in range(2))
+    first, again = (search_poses(MODEL, FRAME, Where(prior=prior), config=config) for _ in range(2))
     assert len(first) == len(again) > 0
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.T_cam_obj, other.T_cam_obj)

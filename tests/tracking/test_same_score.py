@@ -8,6 +8,7 @@ from synthetic import CAMERA, make_model, poses, render
 
 import dr_perception as drp
 from dr_perception.geometry import Frame
+from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.search import search_poses
 
 
@@ -18,7 +19,7 @@ def scores(model: drp.ObjectModel, frame: Frame, T: np.ndarray, mask: np.ndarray
     tracked = tracker.track(frame).objects["it"]
     found = {
         "fit": drp.fit_pose(model, frame, T),
-        "search": search_poses(model, frame, mask=mask)[0],
+        "search": search_poses(model, frame, Where(mask=mask))[0],
         "track": tracked,
     }
     for name, one in found.items():
