@@ -182,3 +182,60 @@ def test_no_module_holds_state(room: str) -> None:
         writes = [node for node in ast.walk(tree) if isinstance(node, ast.Global)]
         found += [f"{path.name}:{node.lineno}: {ast.unparse(node)}" for node in writes]
     assert not found, found
+
+
+MOST_ARGUMENTS = 8
+MOST_LINES = {"function": 80, "file": 500}
+READABLE = tuple(room for room in CORE if room not in ("render", "losses"))
+"""Rooms that keep to these limits: what recurs in kernels is a `wp.struct`, in Python a dataclass."""
+
+
+def arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Names of what a caller may hand to a function, without the object or class that it belongs to."""
+    a = function.args
+    names = [one.arg for one in (*a.posonlyargs, *a.args, *a.kwonlyargs)]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def too_much(source: str) -> list[str]:
+    """What exceeds the limits in a file, each with its line."""
+    found = [] if source.count("\n") < MOST_LINES["file"] else [f"1: {source.count(chr(10))} lines"]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            lines = node.end_lineno - node.lineno + 1
+            if len(arguments(node)) > MOST_ARGUMENTS:
+                found.append(f"{node.lineno}: {node.name} takes {len(arguments(node))} arguments")
+            if lines > MOST_LINES["function"]:
+                found.append(f"{node.lineno}: {node.name} has {lines} lines")
+    return found
+
+
+@pytest.mark.parametrize("room", READABLE)
+def test_functions_and_files_are_short_and_take_few_arguments(room: str) -> None:
+    found = [
+        f"{path.relative_to(PACKAGE.parent)}:{what}"
+        for path in FILES
+        if room_of(path) == room
+        for what in too_much(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("def f(a, b, c, d, e, f, g, h): pass", 0),
+        ("def f(a, b, c, d, e, f, g, h, i): pass", 1),
+        ("def f(a, b, c, d, /, e, f, *args, g, h, i): pass", 1),
+        ("class A:\n    def f(self, a, b, c, d, e, f, g, h, *args, **kwargs): pass", 0),
+        ("class A:\n    @classmethod\n    def f(cls, a, b, c, d, e, f, g, h, i): pass", 1),
+        ("class A:\n    async def f(self, *, a, b, c, d, e, f, g, h, i): pass", 1),
+        ("def f():\n" + "    pass\n" * 79, 0),
+        ("def f():\n" + "    pass\n" * 80, 1),
+        ("x = 1\n" * 499, 0),
+        ("x = 1\n" * 500, 1),
+    ],
+)
+def test_what_is_too_much_is_seen(source: str, count: int) -> None:
+    assert len(too_much(source)) == count
