@@ -52,11 +52,6 @@ class ModelBuffers:
         vertices: ``wp.vec3`` (V,), metres.
         faces: ``wp.vec3i`` (F,), counter-clockwise seen from outside.
         vertex_instance: ``int`` (V,), all zero: one instance.
-        planes: ``wp.vec4`` (F,), outward unit normal n and offset d of each face's plane ``n . p = d``.
-        corner_normals: ``wp.vec3`` (3 F,), outward unit normals at the corners of each face, smooth across
-            edges that are not creases.
-        edges: ``wp.vec4i`` (E,), two vertices and the two faces of each edge; the second face is -1 where it
-            is open.
         mesh: Vertices, faces, edges, planes and normals as kernels take them, bound once.
         baked: Brightness on the faces; empty unless ``has_texture``.
         closed: Whether every edge has two faces, so that back faces are never seen.
@@ -86,12 +81,11 @@ class ModelBuffers:
         self.vertices = wp.array(arrays["vertices"], dtype=wp.vec3, device=device)
         self.faces = wp.array(arrays["faces"], dtype=wp.vec3i, device=device)
         self.vertex_instance = wp.zeros(self.num_vertices, dtype=int, device=device)
-        self.planes = wp.array(arrays["planes"], dtype=wp.vec4, device=device)
-        self.corner_normals = wp.array(arrays["corner_normals"], dtype=wp.vec3, device=device)
-        self.edges = wp.array(arrays["edges"], dtype=wp.vec4i, device=device)
         self.mesh = ModelMesh()
-        self.mesh.vertices, self.mesh.faces, self.mesh.edges = self.vertices, self.faces, self.edges
-        self.mesh.planes, self.mesh.corner_normals = self.planes, self.corner_normals
+        self.mesh.vertices, self.mesh.faces = self.vertices, self.faces
+        self.mesh.edges = wp.array(arrays["edges"], dtype=wp.vec4i, device=device)
+        self.mesh.planes = wp.array(arrays["planes"], dtype=wp.vec4, device=device)
+        self.mesh.corner_normals = wp.array(arrays["corner_normals"], dtype=wp.vec3, device=device)
 
 
 def mesh_arrays(mesh: Mesh, appearance: Appearance | None = None) -> dict[str, NDArray[Any]]:

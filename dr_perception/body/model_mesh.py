@@ -5,7 +5,13 @@ import warp as wp
 
 @wp.struct
 class ModelMesh:
-    """Arrays of a mesh, which `dr_perception.body.model_buffers.ModelBuffers` owns and explains."""
+    """Arrays of a mesh, which `dr_perception.body.model_buffers.ModelBuffers` owns.
+
+    vertices: (V,), metres. faces: (F,), counter-clockwise seen from outside. edges: (E,), two vertices and
+    the two faces of each; the second face is -1 where it is open. planes: (F,), outward unit normal n and
+    offset d of each face's plane ``n . p = d``. corner_normals: (3 F,), outward unit normals at the corners
+    of each face, smooth across edges that are not creases.
+    """
 
     vertices: wp.array[wp.vec3]
     faces: wp.array[wp.vec3i]

@@ -3,6 +3,7 @@
 import warp as wp
 
 from dr_perception.device.evidence import joint_sums
+from dr_perception.device.poses import Poses, pose_of
 from dr_perception.device.spd import inverse_spd
 from dr_perception.estimate.information import about_origin, credible, orthonormal, unpacked
 
@@ -54,17 +55,17 @@ def origin_covariance(
 @wp.kernel(enable_backward=False)
 def report_poses(
     reporter: Reporter,
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
+    poses: Poses,
     evidence: wp.array3d[float],
     # output
     reports: wp.array[PoseReport],
 ):
     """Report every problem's pose (P, 1) of the centre and its evidence (P, M, `NUM_SUMS`)."""
     problem = wp.tid()
-    R = orthonormal(R_cam_obj[problem, 0])
+    pose = pose_of(poses, problem)
+    R = orthonormal(pose.R)
     lever = -(R * reporter.center)
-    origin = wp.vec3d(t_cam_obj[problem, 0]) + lever
+    origin = wp.vec3d(pose.t) + lever
     report = PoseReport()
     for i in range(3):
         for j in range(3):

@@ -218,8 +218,7 @@ class PoseRefiner:
         """Record what is said of refined poses: covariances, how the looks agree, how probable they are."""
         frame, num_problems, occlusion_m = self.frame, self.num_problems, self.config.sensor.depth.occlusion_m
         self._reports = SharedArray(num_problems, PoseReport, frame.device)
-        ended = [self.poses.R.array, self.poses.t.array, self.solver.best.array]
-        inputs = [reporter, *ended]
+        inputs = [reporter, self.poses.struct, self.solver.best.array]
         report = record(report_poses, num_problems, inputs, [self._reports.array], frame.device)
         self._has_color = SharedArray(1, int, frame.device)
         self.looks = SharedArray(num_problems, float, frame.device)

@@ -54,8 +54,7 @@ class FrameBuffers:
 
     def _set_camera(self, camera: Camera) -> None:
         self.camera = camera
-        self.params = camera_params(camera)
-        self.lens.array.assign([self.params])
+        self.lens.array.assign([camera_params(camera)])
         self.lens.pull()
 
     def fits(self, camera: Camera) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dr_perception.device.session import Session
 from dr_perception.fitting.fit_pose import fit_pose
 from dr_perception.geometry import Frame, Mesh, ObjectModel
 from dr_perception.geometry.se3 import perturb
@@ -44,6 +45,22 @@ def test_without_a_guess_the_frame_or_the_mask_is_searched():
     for mask in (None, MASK):
         millimetres, degrees = scenes.distance(MODEL, fit_pose(MODEL, FRAME, mask=mask).T_cam_obj, TRUTH)
         assert millimetres < 1.5 and degrees < 1.0
+
+
+def test_a_fit_is_that_of_its_own_calibration_whatever_was_fitted_before():
+    """The judge of a session's fits is kept, and recorded with the place of the calibration."""
+    guess = perturb(TRUTH, 0.02, 0.2, np.random.default_rng(2))
+    camera = replace(FRAME.camera, fx=1.03 * FRAME.camera.fx, fy=1.03 * FRAME.camera.fy)
+    other = replace(FRAME, camera=camera)
+    with Session():
+        first = fit_pose(MODEL, FRAME, guess)
+        after = fit_pose(MODEL, other, guess)
+        again = fit_pose(MODEL, FRAME, guess)
+    with Session():
+        alone = fit_pose(MODEL, other, guess)
+    np.testing.assert_array_equal(after.T_cam_obj, alone.T_cam_obj)
+    np.testing.assert_array_equal(again.T_cam_obj, first.T_cam_obj)
+    assert abs(after.T_cam_obj[2, 3] - first.T_cam_obj[2, 3]) > 1e-4, "or nothing was told apart"
 
 
 def test_depth_alone():

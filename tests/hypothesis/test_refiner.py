@@ -144,7 +144,7 @@ def test_covariance_of_the_origin_is_that_of_the_centre_moved_there() -> None:
     sums = np.zeros((1, 2, NUM_SUMS), np.float32)
     sums[0, 1, :21] = information[np.triu_indices(6)]
     reports = wp.zeros(1, dtype=PoseReport, device="cpu")
-    inputs = [reporter, poses.R.array, poses.t.array, wp.array(sums, device="cpu")]
+    inputs = [reporter, poses.struct, wp.array(sums, device="cpu")]
     wp.launch(report_poses, 1, inputs=inputs, outputs=[reports], device="cpu")
     report = reports.numpy()[0]
     np.testing.assert_allclose(report["T"], T, atol=1e-7)
