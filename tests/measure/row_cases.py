@@ -46,20 +46,20 @@ def images_of(camera, color=0, depth=0.0):
     return images
 
 
-def _visible(made, samples, fx):
+def _visible(made, samples, fx, found):
     made.samples, made.cameras = samples, render_camera(fx)
-    made.count = wp.array([samples.shape[1]], dtype=int, device="cpu")
+    made.count = wp.array([samples.shape[1] if found is None else found], dtype=int, device="cpu")
     return made
 
 
-def surface_of(fx=1.0, **fields):
-    """One problem's surface samples, from a render of some focal length [px]."""
-    return _visible(VisibleSurface(), structs(SurfaceSample, **fields), fx)
+def surface_of(fx=1.0, found=None, **fields):
+    """One problem's surface samples, from a render of some focal length [px]; all were ``found`` if None."""
+    return _visible(VisibleSurface(), structs(SurfaceSample, **fields), fx, found)
 
 
-def contour_of(fx=1.0, **fields):
-    """One problem's contour samples, from a render of some focal length [px]."""
-    return _visible(VisibleContour(), structs(ContourSample, **fields), fx)
+def contour_of(fx=1.0, found=None, **fields):
+    """One problem's contour samples, from a render of some focal length [px]; all were ``found`` if None."""
+    return _visible(VisibleContour(), structs(ContourSample, **fields), fx, found)
 
 
 def unpack(total, modality=0):

@@ -40,10 +40,12 @@ def no_sums():
     return wp.zeros((1, len(MODALITIES), ne.NUM_SUMS), dtype=float, device="cpu")
 
 
-def depth_rows(camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, zoom=1.0, T_paired=None):
+def depth_rows(
+    camera, depth, points, normals, noise, T=POSE, lanes=1, every=1, zoom=1.0, T_paired=None, found=None
+):
     """Sums at a pose ``T`` of samples paired with depths at ``T_paired``, at ``T`` itself if None."""
     total = no_sums()
-    surface = surface_of(zoom * camera.fx, point=points, normal=normals)
+    surface = surface_of(zoom * camera.fx, found, point=points, normal=normals)
     pairs = wp.zeros((1, len(points)), dtype=DepthPoint, device="cpu")
     images = images_of(camera, depth=depth)
     paired = poses_at(T if T_paired is None else T_paired)
@@ -202,11 +204,20 @@ def test_evidence_counts_what_is_explained_and_free_space_against() -> None:
 
 
 def line_rows(
-    camera, points, centers, normals, offsets, variances, cutoff=NO_CUTOFF, shared_px=1.0, zoom=1.0
+    camera,
+    points,
+    centers,
+    normals,
+    offsets,
+    variances,
+    cutoff=NO_CUTOFF,
+    shared_px=1.0,
+    zoom=1.0,
+    found=None,
 ):
     total, n = no_sums(), len(points)
     outward = np.tile([1.0, 0.0, 0.0], (n, 1))
-    contour = contour_of(zoom * camera.fx, point=points, outward=outward, kind=np.zeros(n))
+    contour = contour_of(zoom * camera.fx, found, point=points, outward=outward, kind=np.zeros(n))
     lines = structs(ContourLine, center=centers, normal=normals, offset=offsets, variance=variances)
     noise = LineNoise()
     noise.cutoff, noise.shared_px, noise.spacing_px = cutoff, shared_px, 1.0
@@ -254,3 +265,15 @@ def test_lines_where_the_object_goes_on_beyond_its_model_are_counted() -> None:
     variances = [float(NO_OUTLINE), float(NO_OUTLINE), float(HIDDEN_LINE), 0.25]
     _, _, sums = line_rows(camera, [point] * 4, [center] * 4, [[1.0, 0.0]] * 4, [0.0] * 4, variances)
     assert sums[int(ne.CONTRADICTED)] == 2 and sums[int(ne.ROWS)] == 1
+
+
+@pytest.mark.parametrize(("found", "rows"), [(0, 0), (2, 2), (4, 4), (9, 4)])
+def test_rows_are_those_of_samples_that_were_found_and_had_room(found: int, rows: int) -> None:
+    """What lies beyond is left over from an earlier render."""
+    camera = Camera(160, 120, 150.0, 149.0, 80.3, 58.9)
+    T = make_transform(np.eye(3), np.array([0.0, 0.0, 0.5]))
+    points, normals = np.zeros((4, 3)), np.tile([0.0, 0.0, -1.0], (4, 1))
+    depth = np.full((120, 160), 0.5)
+    assert depth_rows(camera, depth, points, normals, depth_noise(), T, found=found)[2][int(ne.ROWS)] == rows
+    lines = [camera, points, [[80.0, 60.0]] * 4, [[1.0, 0.0]] * 4, [0.2] * 4, [0.25] * 4]
+    assert line_rows(*lines, found=found)[2][int(ne.ROWS)] == rows
