@@ -16,6 +16,9 @@ from dr_perception.geometry.camera_warp import CameraParams, project
 from dr_perception.hypothesis.judge_kernels import ViewTable, nearest_view
 from dr_perception.measure.images import Images
 
+# Unrolled, the patches would take as long to compile as all other kernels of this room.
+wp.set_module_options({"max_unroll": 1})
+
 PATCHES = 4
 """Patches along each side of a view: of 2 to 6, what ranked poses of six real sets best."""
 _PATCHES = wp.constant(PATCHES * PATCHES)
