@@ -160,6 +160,28 @@ class Plan:
         return 1 + self.model.groups.index(case.group)
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """Components with their probabilities."""
+
+    probabilities: Array
+    """(C,)."""
+    components: Component
+    """Stacked (C, ...)."""
+
+    @property
+    def mean(self) -> Array:
+        """``E[theta]`` (T,)."""
+        return self.probabilities @ self.components.mean
+
+    @property
+    def second_moment(self) -> Array:
+        """``E[theta theta^T]`` (T, T)."""
+        mean = self.components.mean
+        spread = np.tensordot(self.probabilities, self.components.covariance, 1)
+        return np.asarray(spread + (self.probabilities[:, None] * mean).T @ mean)
+
+
 class Mixture:
     """The posterior over which error is there.
 
@@ -214,8 +236,6 @@ class Mixture:
         k, found = self.cases.index(case), self.components(body)
         return Component(found.log_evidence[k], found.mean[k], found.covariance[k])
 
-    def moments(self, body: str) -> tuple[Array, Array]:
-        """``E[theta]`` (T,) and ``E[theta theta^T]`` (T, T) of a body's parameters over all cases."""
-        found, p = self.components(body), self.probabilities
-        weighted = p[:, None] * found.mean
-        return p @ found.mean, np.tensordot(p, found.covariance, 1) + weighted.T @ found.mean
+    def of_body(self, body: str) -> Weighted:
+        """What is known of a body's parameters and the camera's over all cases."""
+        return Weighted(self.probabilities, self.components(body))

@@ -49,9 +49,23 @@ class SurfaceUncertainty:
 
     def displacement_m(self, R_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
         """Root mean square displacement [m] of the surface under a covariance (6, 6) along camera axes."""
-        turning = R_cam_obj.T @ covariance[3:, 3:] @ R_cam_obj
-        turning = self.keep @ turning @ self.keep.T
-        return math.sqrt(max(np.trace(covariance[:3, :3]) + np.sum(turning * self.spread), 0.0))
+        return math.sqrt(max(np.sum(self._weights(R_cam_obj) * covariance), 0.0))
+
+    def displacements_m(
+        self, R_cam_obj: NDArray[np.float64], mean: NDArray[np.float64], covariance: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Those (C,) under motions (C, 6) and under covariances (C, 6, 6), along the camera's axes."""
+        W = self._weights(R_cam_obj)
+        known = np.sum((mean @ W) * mean, axis=1)
+        open_ = np.sum(W * covariance, axis=(1, 2))
+        return np.sqrt(np.maximum(known, 0.0)), np.sqrt(np.maximum(open_, 0.0))
+
+    def _weights(self, R_cam_obj: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean squared displacement of the surface as a quadratic form (6, 6) of a small motion."""
+        W = np.eye(6)
+        kept = self.keep @ R_cam_obj.T
+        W[3:, 3:] = kept.T @ self.spread @ kept
+        return W
 
 
 def posterior_of(model: ObjectModel, max_lines: int) -> Posterior:

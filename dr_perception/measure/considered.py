@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import warp as wp
@@ -30,14 +31,14 @@ Array = NDArray[np.float64]
 _REACH = StageConfig(lines="region", line_step_px=2.0)
 """Outlines are sought 20 pixels to either side, for what a 15 mm baseline does at 0.6 m."""
 _SHARP_HALF_PX = 2
+WEAK = np.diag(np.repeat([0.1, 1.0], 3) ** -2)
+"""Information of a pose that is known to 0.1 m and a radian: what nothing measures must not be singular."""
 _UPPER = np.zeros((6, 6), dtype=np.intp)
 _UPPER[np.triu_indices(6)] = np.arange(21)
 _UPPER = np.maximum(_UPPER, _UPPER.T)
 """Where each element of a pose's information stands among the sums: its upper triangle comes first."""
 _ENDS = np.cumsum([21, 6, 6 * NUM_PARAMETERS, NUM_PARAMETERS**2, NUM_PARAMETERS])
 """Where the pose's information, gradient, sums across, those of the parameters and their gradient end."""
-_SHARED, _OWN_LINES, _FAR_LINES = range(3)
-"""Rows of depth and colour; of the outlines that the pose was fitted to; of outlines sought far away."""
 
 
 @dataclass(frozen=True)
@@ -90,40 +91,15 @@ class ConsiderTerm:
             center: Of the model's bounding sphere in its frame [m] (3,).
         """
         self._frame = measured.frame
-        n, device = measured.view.surface.samples.shape[0], measured.frame.device
-        self._count = n
-        self._sums = SharedArray((3, n, NUM_CROSS), float, device)
-        self._about = SharedArray(n, Circumstances, device)
-        self._about.host["center"] = center
+        device = measured.frame.device
         self._lines = wp.zeros(measured.view.contour.samples.shape, dtype=ContourLine, device=device)
         depth, outline, color = terms
         assert isinstance(depth, DepthTerm) and isinstance(outline, OutlineTerm)
         assert isinstance(color, ColorTerm)
-        plain = [fill(self._sums.array, 0), self._of_depth(measured, depth)]
-        near = [self._of_color(measured, color), self._of_lines(measured, outline, outline.lines, _OWN_LINES)]
-        far = [
-            *self._search(measured, outline.lines),
-            self._of_lines(measured, outline, self._lines, _FAR_LINES),
-        ]
-        self._plain, self._near, self._full = (
-            capture(launches, device) for launches in (plain, [*plain, *near], [*plain, *near, *far])
-        )
-
-    def _of_depth(self, m: Measured, depth: DepthTerm) -> Launch:
-        where = [m.poses.struct, m.frame.images]
-        inputs = [m.view.surface, depth.points, *where, depth.noise(), self._about.array]
-        return record(consider_depth, self._count, inputs, [self._sums.array[_SHARED]], m.frame.device)
-
-    def _of_color(self, m: Measured, color: ColorTerm) -> Launch:
-        where = [m.poses.struct, m.frame.images]
-        inputs = [m.view.surface, color.lights, *where, color.noise, self._about.array]
-        return record(consider_color, self._count, inputs, [self._sums.array[_SHARED]], m.frame.device)
-
-    def _of_lines(self, m: Measured, outline: OutlineTerm, lines: wp.array, k: int) -> Launch:
-        where = [m.poses.struct, m.frame.images]
-        widened = int(k == _FAR_LINES)
-        inputs = [m.view.contour, lines, *where, outline.noise(), self._about.array, widened]
-        return record(consider_lines, self._count, inputs, [self._sums.array[k]], m.frame.device)
+        self._seek = capture(self._search(measured, outline.lines), device)
+        self._used = _Rows(measured, (depth, outline, color), outline.lines, center)
+        self._used.about.host["fitted"] = 1
+        self._far = _Rows(measured, (depth, outline, color), self._lines, center)
 
     def _search(self, m: Measured, near: wp.array) -> list[Launch]:
         """Launches that seek outlines far away and then measure them where they were found."""
@@ -136,24 +112,68 @@ class ConsiderTerm:
         inputs = [contour, near, images, window, search]
         return [seek, record(sharpen_lines, self._lines.shape, inputs, [self._lines], device)]
 
-    def measure(self, velocity: Array | None = None) -> list[Considered]:
+    def measure(self, velocity: Array | None = None, theta: Array | None = None) -> list[Considered]:
         """What the rows of every problem say; waits for the device.
 
         Args:
             velocity: Of the centre of every problem (P, 6), along the camera's axes; at rest if None.
+            theta: Parameters (P, T) as estimated so far, by which outliers are told; none if None.
         """
-        shared, own, far = self._summed(self._full, velocity)
-        used, sought = shared + own, shared + far
-        return [Considered(Sums.unpack(u), Sums.unpack(s)) for u, s in zip(used, sought, strict=True)]
+        if self._frame.has_color:
+            self._seek()
+        far = self._far.sums(self._frame.has_color, velocity)
+        if theta is not None and theta.any():
+            xi = [np.linalg.solve(s.H + WEAK, s.g - s.H_xt @ t) for s, t in zip(far, theta, strict=True)]
+            far = self._far.sums(self._frame.has_color, velocity, theta, np.stack(xi))
+        used = self.measure_used(velocity)
+        return [Considered(u, f) for u, f in zip(used, far, strict=True)]
 
     def measure_used(self, velocity: Array | None = None) -> list[Sums]:
         """`Considered.used` alone, for a fraction of the time."""
-        shared, own, _ = self._summed(self._near, velocity)
-        return [Sums.unpack(used) for used in shared + own]
+        return self._used.sums(self._frame.has_color, velocity)
 
-    def _summed(self, launch: Launch, velocity: Array | None) -> NDArray[np.float32]:
-        self._about.host["velocity"] = 0.0 if velocity is None else velocity
-        self._about.push()
-        (launch if self._frame.has_color else self._plain)()
+
+class _Rows:
+    """Sums over the rows of a pose with one set of lines."""
+
+    def __init__(
+        self, m: Measured, terms: tuple[DepthTerm, OutlineTerm, ColorTerm], lines: wp.array, center: Array
+    ) -> None:
+        self._m, self._count, device = m, m.view.surface.samples.shape[0], m.frame.device
+        self._sums = SharedArray((self._count, NUM_CROSS), float, device)
+        self.about = SharedArray(self._count, Circumstances, device)
+        self.about.host["center"] = center
+        depth, outline, color = terms
+        plain = [fill(self._sums.array, 0), self._of_depth(depth)]
+        self._plain = capture(plain, device)
+        self._full = capture([*plain, self._of_color(color), self._of_lines(outline, lines)], device)
+
+    def _of_depth(self, depth: DepthTerm) -> Launch:
+        return self._record(consider_depth, [self._m.view.surface, depth.points], depth.noise())
+
+    def _of_color(self, color: ColorTerm) -> Launch:
+        return self._record(consider_color, [self._m.view.surface, color.lights], color.noise)
+
+    def _of_lines(self, outline: OutlineTerm, lines: wp.array) -> Launch:
+        return self._record(consider_lines, [self._m.view.contour, lines], outline.noise())
+
+    def _record(self, kernel: wp.Kernel, what: list[Any], noise: Any) -> Launch:
+        frame = self._m.frame
+        inputs = [*what, self._m.poses.struct, frame.images, noise, self.about.array]
+        return record(kernel, self._count, inputs, [self._sums.array], frame.device)
+
+    def sums(
+        self,
+        has_color: bool,
+        velocity: Array | None,
+        theta: Array | float = 0.0,
+        xi: Array | float = 0.0,
+    ) -> list[Sums]:
+        """Those of every problem; waits for the device."""
+        about = self.about.host
+        about["velocity"] = 0.0 if velocity is None else velocity
+        about["theta"], about["xi"] = theta, xi
+        self.about.push()
+        (self._full if has_color else self._plain)()
         self._sums.pull()
-        return self._sums.host
+        return [Sums.unpack(one) for one in self._sums.host]

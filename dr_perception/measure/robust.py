@@ -31,3 +31,13 @@ def tukey_weight(s: float, c2: float) -> float:
     """Derivative of `tukey_rho`."""
     rest = wp.max(1.0 - s / c2, 0.0)
     return rest * rest
+
+
+@wp.func
+def tukey_slope(s: float, c2: float) -> float:
+    """Derivative by the residual of Tukey's influence ``r tukey_weight``: how a row pulls more as it moves.
+
+    Negative from the fifth of ``c2`` on, where a row that moves away pulls less.
+    """
+    rest = wp.max(1.0 - s / c2, 0.0)
+    return rest * (1.0 - 5.0 * s / c2)

@@ -76,8 +76,6 @@ class Estimator:
         predicted: Predicted pose of the centre on the device, from which other objects' views draw this one.
         covariance: Of the centre's pose (6, 6), along the camera's axes; a view that kernels write to.
         periods: Nominal ones that the last prediction went over, at least one.
-        systematic: What errors that all frames share add to it (6, 6) where it is reported; a view that
-            kernels read. Predictions do not hold it: such errors do not change from frame to frame.
     """
 
     def __init__(self, model: ObjectModel, refiner: PoseRefiner, config: TrackerConfig) -> None:
@@ -91,7 +89,6 @@ class Estimator:
         self._conditions = SharedArray(1, Conditions, "cpu")
         self._measurement = SharedArray(1, Measurement, "cpu")
         self._extent = SharedArray(1, wp.vec4, "cpu")
-        self._systematic = SharedArray(1, wp.spatial_matrixd, "cpu")
         self._record(motion_of(config.motion), judge_of(refiner), shape_of(model))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
         host, seen = self._belief.host, self._measurement.host
@@ -99,7 +96,6 @@ class Estimator:
         self._predicted_R, self._predicted_t = host["predicted_R"][0], host["predicted_t"][0]
         self.covariance: NDArray[np.float64] = host["covariance"][0]
         self._velocity = host["velocity"][0]
-        self.systematic: NDArray[np.float64] = self._systematic.host[0]
         self._seen_T, self._figures = seen["T"][0], seen["figures"][0]
         self._information, self._posterior = seen["information"][0], seen["posterior"][0]
 
@@ -117,7 +113,7 @@ class Estimator:
         extent = record(
             image_extent, 1, [shape, self._refiner.frame.lens.staging, belief], [self._extent.array], "cpu"
         )
-        inputs = [judge, self._conditions.array, self._systematic.array, outcome_of(self._refiner)]
+        inputs = [judge, self._conditions.array, outcome_of(self._refiner)]
         judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")
         accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
         self._predict, self._measure_extent, self._judge, self._accept = (

@@ -83,7 +83,6 @@ class Outcome:
 def judge_pose(
     judge: Judge,
     conditions: wp.array[Conditions],
-    systematic: wp.array[wp.spatial_matrixd],
     outcome: Outcome,
     # output
     measurements: wp.array[Measurement],
@@ -108,10 +107,9 @@ def judge_pose(
     m.posterior = estimated
     for i in range(6):
         m.posterior[i, i] = m.posterior[i, i] + judge.floor[i]
-    reported = m.posterior + systematic[0]
     has_color = conditions[0].has_color
     m.figures = figures_of(judge.posterior, outcome.evidence, outcome.counts, outcome.looks, 0, has_color)
-    m.figures[CERTAINTY] = probability_within(judge.posterior, m.R, reported)
+    m.figures[CERTAINTY] = probability_within(judge.posterior, m.R, m.posterior)
     u = displacement(beliefs[0].predicted_R, beliefs[0].predicted_t, m.R, m.t)
     m.figures[SHIFT_M] = wp.length(wp.vec3d(u[0], u[1], u[2])) + judge.reach_m * wp.length(
         wp.vec3d(u[3], u[4], u[5])

@@ -52,7 +52,7 @@ class Novelty:
         self._last, self._grids = weakref.ref(frame), (color, depth)
         has_color = color is not None and not self._is_flat(frame, color)
         has_depth = depth is not None and (
-            np.count_nonzero(depth > 0) > 0 or bool(np.any(np.asarray(frame.depth) > 0))
+            bool(np.count_nonzero(depth > 0)) or bool(np.any(np.asarray(frame.depth) > 0))
         )
         repeated = same and (has_color or has_depth)
         self._repeats = self._repeats + 1 if repeated else 0

@@ -53,7 +53,7 @@ class ObjectTrack:
         )
         self._estimator = Estimator(model, self.refiner, config)
         self._attempts = Attempts(model, self.refiner, self._estimator, config)
-        self._errors = SharedErrors(model.name, self.refiner, self._estimator, diagnosis)
+        self._errors = SharedErrors(model, self.refiner, self._estimator, diagnosis)
         self._posed = PosedBody(buffers, self._estimator.predicted)
         self._resemblance = Resemblance(model, SurfaceUncertainty(model).spread)
         self._proposals: list[Proposal] = []
@@ -266,7 +266,7 @@ class ObjectTrack:
     @property
     def score(self) -> float:
         """Probability that the pose is right, 0 to 1."""
-        return self._standing.score * self.confidence.value
+        return self._standing.score * self.confidence.value * self._errors.certainty
 
     @property
     def center_covariance(self) -> NDArray[np.float64]:
@@ -296,5 +296,5 @@ class ObjectTrack:
         """Covariance (6, 6) about the model's origin."""
         assert self.T_cam_obj is not None
         lever = -self.T_cam_obj[:3, :3] @ self.model.center
-        covariance = covariance_about(lever, self._estimator.covariance + self._estimator.systematic)
+        covariance = covariance_about(lever, self._estimator.covariance + self._errors.covariance)
         return 0.5 * (covariance + covariance.T)

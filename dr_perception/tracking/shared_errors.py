@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from dr_perception.device.evidence import CONTRADICTED
+from dr_perception.geometry.model import ObjectModel
+from dr_perception.hypothesis.errors import Displacement
 from dr_perception.hypothesis.refiner import PoseRefiner
+from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 from dr_perception.measure.modalities import OUTLINE
 from dr_perception.tracking.diagnosis import Diagnosis
 from dr_perception.tracking.estimator import Estimator
@@ -18,17 +21,29 @@ None at once: colours and motion of what was just started are not known yet.
 
 
 class SharedErrors:
-    """Lets the frames of one object tell a diagnosis of errors that frames share."""
+    """Lets the frames of one object tell a diagnosis of errors that frames share.
 
-    def __init__(self, name: str, refiner: PoseRefiner, estimator: Estimator, diagnosis: Diagnosis) -> None:
+    Attributes:
+        covariance: What they add to the covariance of the centre's pose (6, 6), along the camera's axes.
+            Predictions do not hold it: such errors do not change from frame to frame.
+        certainty: Probability that they displace the pose by less than makes it wrong.
+    """
+
+    def __init__(
+        self, model: ObjectModel, refiner: PoseRefiner, estimator: Estimator, diagnosis: Diagnosis
+    ) -> None:
         """Nothing was told yet."""
-        self._name, self._refiner, self._estimator, self._diagnosis = name, refiner, estimator, diagnosis
+        self._name, self._surface = model.name, SurfaceUncertainty(model)
+        self._refiner, self._estimator, self._diagnosis = refiner, estimator, diagnosis
+        self._begin()
+
+    def _begin(self) -> None:
         self._frames_to_consider, self._considered = _CONSIDER_EVERY, 0
+        self.covariance, self.certainty = np.zeros((6, 6)), 1.0
 
     def forget(self) -> None:
         """Take back what the object told, and begin anew."""
-        self._frames_to_consider, self._considered = _CONSIDER_EVERY, 0
-        self._estimator.systematic[:] = 0.0
+        self._begin()
         self._diagnosis.forget(self._name)
 
     def consider(self) -> None:
@@ -45,11 +60,17 @@ class SharedErrors:
         velocity = self._estimator.velocity[None]
         if self._frames_to_consider >= 0:
             used = refiner.considered.measure_used(velocity)[0]
-            self._estimator.systematic[:] = self._diagnosis.of_pose(self._name, used, prior)
+            self._take(self._diagnosis.of_pose(self._name, used, prior))
             return
         self._considered += 1
         self._frames_to_consider = max(_CONSIDER_EVERY, self._considered)
-        considered = refiner.considered.measure(velocity)[0]
+        theta = self._diagnosis.estimate(self._name)
+        considered = refiner.considered.measure(velocity, None if theta is None else theta[None])[0]
         lines = refiner.solver.best.host[0, int(OUTLINE)]
         contour = float(refiner.view.counts.host[1, 0]), float(lines[int(CONTRADICTED)])
-        self._estimator.systematic[:] = self._diagnosis.add(self._name, considered, prior, contour)
+        self._take(self._diagnosis.add(self._name, considered, prior, contour))
+
+    def _take(self, displacement: Displacement) -> None:
+        R_cam_obj = self._estimator.measured_pose[:3, :3]
+        self.covariance = displacement.second_moment
+        self.certainty = displacement.probability_within(self._surface, R_cam_obj)

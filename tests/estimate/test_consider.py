@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from dr_perception.estimate.consider import Message, component, eliminate, posterior, response, without_pose
-from dr_perception.estimate.mixture import EVERY, ErrorGroup, ErrorModel, Mixture
+from dr_perception.estimate.mixture import EVERY, ErrorGroup, ErrorModel, Mixture, Plan
 
 T = 5
 RNG = np.random.default_rng(7)
@@ -173,15 +173,25 @@ def test_the_second_moment_is_true_to_the_errors() -> None:
             "shift": {"camera": (3, 4)}, "all": {"a": (0, 1), "b": (0, 1), "camera": (2, 3, 4)},
         }[drawn]  # fmt: skip
         truth, messages = world(rng, gross, count=12)
-        moment = Mixture.of(MODEL, messages).moments("a")[1]
+        moment = Mixture.of(MODEL, messages).of_body("a").second_moment
         total.append(truth["a"] @ np.linalg.solve(moment, truth["a"]) / T)
     assert 0.3 < np.mean(total) < 1.5
 
 
+def test_an_error_is_as_probable_beforehand_for_any_number_of_bodies() -> None:
+    for names in (["a"], ["a", "b"], ["a", "b", "c"]):
+        plan = Plan(MODEL, names)
+        for group in MODEL.groups:
+            total = sum(case.weight for case in plan.cases if case.group is group)
+            assert total == pytest.approx(group.weight)
+
+
 def test_before_anything_is_measured_the_prior_speaks() -> None:
     nothing = {"a": Message.nothing(T)}
-    np.testing.assert_allclose(Mixture.of(MODEL, nothing).moments("a")[1], MODEL.second_moment(), rtol=1e-9)
-    np.testing.assert_allclose(Mixture.of(MODEL, nothing).moments("a")[0], 0.0)
+    np.testing.assert_allclose(
+        Mixture.of(MODEL, nothing).of_body("a").second_moment, MODEL.second_moment(), rtol=1e-9
+    )
+    np.testing.assert_allclose(Mixture.of(MODEL, nothing).of_body("a").mean, 0.0)
 
 
 def test_every_case_knows_a_body_as_one_dense_problem_does() -> None:
@@ -199,6 +209,6 @@ def test_every_case_knows_a_body_as_one_dense_problem_does() -> None:
             np.testing.assert_allclose(found.covariance, expected, rtol=1e-6, atol=1e-9)
         mean += p * dense.mean[[2, 3, 4, 5, 6]]
         moment += p * dense.second_moment[np.ix_([2, 3, 4, 5, 6], [2, 3, 4, 5, 6])]
-    found_mean, found_moment = mixture.moments("b")
-    np.testing.assert_allclose(found_mean, mean, rtol=1e-6)
-    np.testing.assert_allclose(found_moment, moment, rtol=1e-6, atol=1e-9)
+    found = mixture.of_body("b")
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(found.second_moment, moment, rtol=1e-6, atol=1e-9)

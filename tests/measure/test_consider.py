@@ -50,21 +50,22 @@ def at_center():
     return poses_at(T)
 
 
-def about():
+def about(fitted: int = 1, theta=0.0, xi=0.0):
     made = np.zeros(1, dtype=Circumstances.numpy_dtype())
     made["center"], made["velocity"] = CENTER, VELOCITY
+    made["fitted"], made["theta"], made["xi"] = fitted, theta, xi
     return wp.array(made, dtype=Circumstances, device="cpu")
 
 
-def depth_sums(residual_m: float) -> Sums:
+def depth_sums(residual_m: float, cutoff: float = 1e6, **known) -> Sums:
     """Sums of one depth sample whose measurement lies that far along its normal."""
     noise = DepthNoise()
-    noise.cutoff, noise.shared_px2, noise.spacing_px = 1e6, 1.0, 1.0
+    noise.cutoff, noise.shared_px2, noise.spacing_px = cutoff, 1.0, 1.0
     surface = surface_of(CAMERA.fx, **one(point=POINT - CENTER, normal=POSE[:3, :3].T @ NORMAL))
     measured = transform_points(POSE, POINT) + residual_m * NORMAL
     points = structs(DepthPoint, **one(point=measured, variance=SIGMA2))
     sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
-    inputs = [surface, points, at_center(), images_of(CAMERA), noise, about()]
+    inputs = [surface, points, at_center(), images_of(CAMERA), noise, about(**known)]
     wp.launch(consider_depth, 1, inputs, [sums], device="cpu")
     return Sums.unpack(sums.numpy()[0])
 
@@ -105,7 +106,7 @@ def test_columns_of_depth_are_what_each_error_does_to_a_residual(name: str) -> N
     assert sums.H_tt[j, j] == pytest.approx(weight * expected**2, rel=1e-3, abs=1e-3)
 
 
-def line_sums(residual_px: float, widened: int = 0, cutoff: float = 1e6) -> Sums:
+def line_sums(residual_px: float, cutoff: float = 1e6, **known) -> Sums:
     """Sums of one outline that was found that far out."""
     noise = LineNoise()
     noise.cutoff, noise.shared_px, noise.spacing_px = cutoff, 1.0, 1.0
@@ -114,7 +115,7 @@ def line_sums(residual_px: float, widened: int = 0, cutoff: float = 1e6) -> Sums
     found = one(center=CAMERA.project(p), normal=line_normal(), offset=residual_px, variance=0.04)
     line = structs(ContourLine, **found)
     sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
-    inputs = [contour, line, at_center(), images_of(CAMERA), noise, about(), widened]
+    inputs = [contour, line, at_center(), images_of(CAMERA), noise, about(**known)]
     wp.launch(consider_lines, 1, inputs, [sums], device="cpu")
     return Sums.unpack(sums.numpy()[0])
 
@@ -174,8 +175,8 @@ def test_the_world_has_no_scale() -> None:
         np.testing.assert_allclose(moved / size, 0.0, atol=2e-5)
 
 
-def test_what_all_lines_share_is_no_outlier_when_widened() -> None:
-    plain, widened = line_sums(4.0, 0, cutoff=3.0), line_sums(4.0, 1, cutoff=3.0)
+def test_what_all_lines_share_is_no_outlier_where_errors_are_estimated() -> None:
+    plain, widened = line_sums(4.0, cutoff=3.0), line_sums(4.0, cutoff=3.0, fitted=0)
     assert plain.H_tt.max() == 0.0
     assert widened.H_tt.max() > 0.0
 
@@ -187,7 +188,9 @@ PATTERN = np.cross(NORMAL, [0.3, 0.9, 0.2]) * 2000.0
 BRIGHTNESS, COLOR_SIGMA = 100.0, 5.0
 
 
-def color_sums(value: int, cutoff: float = 1e6, light: float = LEVELS, shared_px2: float = 1.0) -> Sums:
+def color_sums(
+    value: int, cutoff: float = 1e6, light: float = LEVELS, shared_px2: float = 1.0, **known
+) -> Sums:
     """Sums of one sample of a pattern before an image of one brightness."""
     noise = ColorNoise()
     noise.sigma, noise.lateral_px, noise.cutoff, noise.hidden_m = COLOR_SIGMA, 0.0, cutoff, 0.02
@@ -197,7 +200,7 @@ def color_sums(value: int, cutoff: float = 1e6, light: float = LEVELS, shared_px
     surface = surface_of(CAMERA.fx, **one(point=POINT - CENTER, normal=to_obj @ NORMAL), **pattern)
     lights = wp.array(np.array([[light, 0, 0, 0, 0]], np.float32), dtype=Light, device="cpu")
     sums = wp.zeros((1, NUM_CROSS), dtype=float, device="cpu")
-    inputs = [surface, lights, at_center(), images_of(CAMERA, value), noise, about()]
+    inputs = [surface, lights, at_center(), images_of(CAMERA, value), noise, about(**known)]
     wp.launch(consider_color, 1, inputs, [sums], device="cpu")
     return Sums.unpack(sums.numpy()[0])
 
@@ -229,9 +232,50 @@ def test_patterns_are_weighed_as_the_solver_weighs_them() -> None:
     assert color_sums(70).chi2 == pytest.approx((10.0 / COLOR_SIGMA) ** 2, rel=1e-3)
     assert color_sums(70, shared_px2=4.0).rows == pytest.approx(0.25, rel=1e-4)
     weight = (1.0 - (2.0 / 3.0) ** 2) ** 2
-    assert color_sums(70, cutoff=3.0).rows == pytest.approx(weight, rel=1e-3)
+    assert color_sums(70, cutoff=3.0, fitted=0).rows == pytest.approx(weight, rel=1e-3)
     assert color_sums(160, cutoff=3.0).rows == 0.0
     assert color_sums(70, light=0.0).rows == 0.0
+
+
+def one_sigma() -> dict[str, tuple[object, float]]:
+    """Sums of one row by kind, as functions of its residual, and a standard deviation of it."""
+    return {
+        "depth": (depth_sums, SIGMA2**0.5),
+        "line": (line_sums, 0.2),
+        "color": (lambda off, **known: color_sums(80 - round(off), **known), COLOR_SIGMA),
+    }
+
+
+@pytest.mark.parametrize("kind", ["depth", "line", "color"])
+def test_a_fitted_pose_is_held_by_the_slope_of_the_pull(kind: str) -> None:
+    sums, sigma = one_sigma()[kind]
+    for r, free in ((0.0, 1.0), (1.0, None), (1.4, None), (2.0, 0.0)):
+        share = (1.0 - r**2 / 9.0) * (1.0 - 5.0 * r**2 / 9.0)
+        found = sums(r * sigma, cutoff=3.0).rows
+        assert found == pytest.approx(max(share, 0.0) if free is None else free, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["depth", "line", "color"])
+def test_outliers_are_told_by_what_known_errors_leave_of_a_residual(kind: str) -> None:
+    """A residual of two sigmas that a scale explains, or a motion that goes with it, is no outlier."""
+    sums, sigma = one_sigma()[kind]
+    plain = sums(2.0 * sigma, cutoff=3.0, fitted=0)
+    # Where errors are estimated a line counts by the scatter of all, here of itself.
+    squares = 1.2533**-2 if kind == "line" else 4.0
+    assert plain.rows == pytest.approx((1.0 - squares / 9.0) ** 2, abs=0.03)
+    scale = NAMES.index("model_scale")
+    column = sums(0.0).H_xt[:, scale] @ sums(0.0).H[:, 0] / (sums(0.0).H[:, 0] @ sums(0.0).H[:, 0])
+    J = np.array([sums(0.0).H[0, 0], *sums(0.0).H[0, 1:]]) / np.sqrt(sums(0.0).H[0, 0]) * sigma
+    theta = np.zeros(len(NAMES))
+    theta[scale] = 2.0 * sigma / (column * J[0])
+    explained = sums(2.0 * sigma, cutoff=3.0, fitted=0, theta=theta)
+    assert explained.rows == pytest.approx(1.0, abs=0.03)
+    assert explained.chi2 == pytest.approx(4.0, rel=0.1), "the residual itself stays"
+    xi = 2.0 * sigma * J / (J @ J)
+    assert sums(2.0 * sigma, cutoff=3.0, fitted=0, xi=xi).rows == pytest.approx(1.0, abs=0.03)
+    twice = max(1.0 - 4.0 * squares / 9.0, 0.0) ** 2
+    for wrong in ({"theta": -theta}, {"xi": -xi}):
+        assert sums(2.0 * sigma, cutoff=3.0, fitted=0, **wrong).rows == pytest.approx(twice, abs=0.03)
 
 
 @wp.kernel(enable_backward=False)

@@ -13,7 +13,13 @@ import pytest
 from dr_perception.geometry import Camera, Frame, transform_points
 from dr_perception.hypothesis.config import RefinerConfig
 from dr_perception.hypothesis.refiner import PoseRefiner
-from dr_perception.measure.config import ColorConfig, SensorConfig, StageConfig
+from dr_perception.measure.config import (
+    ColorConfig,
+    ContourConfig,
+    DepthConfig,
+    SensorConfig,
+    StageConfig,
+)
 from dr_perception.measure.consider import NAMES, NUM_CROSS, NUM_PARAMETERS
 from dr_perception.measure.considered import Sums
 from dr_perception.measure.frame_buffers import FrameBuffers
@@ -30,6 +36,14 @@ _spec.loader.exec_module(scenes)
 TRUTH = scenes.pose(0.03, -0.02, 0.6, (0.9, -0.7, 1.8))
 WHOLE = (0, 0, scenes.CAMERA.width, scenes.CAMERA.height)
 LAST = StageConfig(lines="step", steps=3)
+
+
+ALL = SensorConfig(
+    depth=DepthConfig(cutoff_sigma=1e3),
+    contour=ContourConfig(cutoff_sigma=1e3),
+    color=ColorConfig(cutoff_sigma=1e3),
+)
+"""Every row counts in full, so that the weights of rows and the slopes of their pull are the same."""
 
 
 @cache
@@ -64,7 +78,7 @@ def evidence(refiner: PoseRefiner, *names: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def test_what_a_pose_was_fitted_to_is_what_is_considered() -> None:
-    refiner = refined()
+    refiner = refined(sensor=ALL)
     assert refiner.considered is not None
     considered = refiner.considered.measure()[0]
     H, g = evidence(refiner, *MODALITIES)
@@ -79,7 +93,7 @@ def test_what_a_pose_was_fitted_to_is_what_is_considered() -> None:
 
 
 def test_without_a_colour_image_depth_alone_is_considered() -> None:
-    refiner = refined(replace(shown()[1], color=None))
+    refiner = refined(replace(shown()[1], color=None), ALL)
     assert refiner.considered is not None
     considered = refiner.considered.measure()[0]
     H, _ = evidence(refiner, "depth")
@@ -90,7 +104,7 @@ def test_without_a_colour_image_depth_alone_is_considered() -> None:
 
 
 def test_colours_of_an_earlier_frame_are_not_considered() -> None:
-    refiner = refined()
+    refiner = refined(sensor=ALL)
     refiner.frame.begin(replace(shown()[1], color=None))
     refiner.frame.upload(WHOLE)
     assert refiner.considered is not None
@@ -102,7 +116,7 @@ def test_colours_of_an_earlier_frame_are_not_considered() -> None:
 def test_outlines_far_away_say_how_far_depth_and_colour_are_apart() -> None:
     """The colour image shifted by nine pixels: beyond the reach of steps, within that of regions."""
     _, frame = shown()
-    refiner = refined(sensor=SensorConfig(color=ColorConfig(enabled=False)))
+    refiner = refined(sensor=SensorConfig(depth=ALL.depth, color=ColorConfig(enabled=False)))
     buffers = refiner.frame
     buffers.begin(replace(frame, color=np.roll(frame.color, 9, axis=1)))
     buffers.upload(WHOLE)
@@ -124,7 +138,7 @@ def test_outlines_far_away_say_how_far_depth_and_colour_are_apart() -> None:
 
 
 def test_the_velocity_is_that_of_the_delay() -> None:
-    refiner = refined()
+    refiner = refined(sensor=ALL)
     assert refiner.considered is not None
     delay = NAMES.index("depth_delay")
     still = refiner.considered.measure()[0].used

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import warp as wp
 
-from dr_perception.measure.robust import student_t_rho, student_t_weight, tukey_rho, tukey_weight
+from dr_perception.measure.robust import student_t_rho, student_t_weight, tukey_rho, tukey_slope, tukey_weight
 
 
 @wp.kernel(enable_backward=False)
@@ -45,3 +45,26 @@ def test_tukey_is_least_squares_at_zero_and_constant_beyond_its_cutoff() -> None
     assert rho[0] == pytest.approx(1.0e-4, rel=1e-2)
     np.testing.assert_allclose(rho[1:], c2 / 3.0, rtol=1e-6)
     assert weight[0] == pytest.approx(1.0, abs=1e-4) and not weight[1:].any()
+
+
+@wp.kernel(enable_backward=False)
+def evaluate_slope(
+    r: wp.array(dtype=float),
+    c2: float,
+    # output
+    pull: wp.array(dtype=float),
+    slope: wp.array(dtype=float),
+):
+    i = wp.tid()
+    pull[i] = r[i] * tukey_weight(r[i] * r[i], c2)
+    slope[i] = tukey_slope(r[i] * r[i], c2)
+
+
+@pytest.mark.parametrize("c2", [4.0, 9.0])
+def test_the_slope_of_a_pull_is_its_derivative(c2: float) -> None:
+    r = np.linspace(-1.5 * np.sqrt(c2), 1.5 * np.sqrt(c2), 1001).astype(np.float32)
+    pull, slope = (wp.zeros(len(r), dtype=float, device="cpu") for _ in range(2))
+    wp.launch(evaluate_slope, len(r), [wp.array(r, device="cpu"), c2], [pull, slope], device="cpu")
+    expected = np.gradient(pull.numpy().astype(np.float64), r.astype(np.float64))
+    np.testing.assert_allclose(slope.numpy()[1:-1], expected[1:-1], atol=5e-3)
+    assert slope.numpy().min() < -0.1
