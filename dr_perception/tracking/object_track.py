@@ -152,6 +152,11 @@ class ObjectTrack:
         self._estimator.expect(T_cam_obj)
 
     @property
+    def distance_m(self) -> float:
+        """How far from the camera, along its axis, the centre is expected."""
+        return float(self._estimator.predicted_center[2])
+
+    @property
     def posed(self) -> PosedBody:
         """The object at its predicted pose, once it was placed there, for other objects' views to draw."""
         return self._posed
@@ -293,8 +298,14 @@ class ObjectTrack:
         )
 
     def _reported_covariance(self) -> NDArray[np.float64]:
-        """Covariance (6, 6) about the model's origin."""
+        """Covariance (6, 6) about the model's origin.
+
+        The second moment of all that is believed: the pose is the one tracked, or else, as improbable as that
+        may be, another that a search would find.
+        """
         assert self.T_cam_obj is not None
         lever = -self.T_cam_obj[:3, :3] @ self.model.center
-        covariance = covariance_about(lever, self._estimator.covariance + self._errors.covariance)
+        covariance = self._estimator.covariance + self._errors.covariance
+        covariance += (1.0 - self.confidence.value) * FOUND_COVARIANCE
+        covariance = covariance_about(lever, covariance)
         return 0.5 * (covariance + covariance.T)

@@ -22,6 +22,7 @@ from dr_perception.hypothesis.start_check import check_in_view
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.tracking.camera_pose import CameraEstimator
 from dr_perception.tracking.config import TrackerConfig
+from dr_perception.tracking.depth_unit import DepthUnit
 from dr_perception.tracking.diagnosis import Diagnosis
 from dr_perception.tracking.namesakes import Namesakes, Pose, find_together, others_than
 from dr_perception.tracking.novelty import Novelty
@@ -76,6 +77,7 @@ class Tracker:
         self._pool = ThreadPoolExecutor(max(self.config.threads - 1, 1), thread_name_prefix="track")
         self._recovery = Recovery(self.config.recovery, self.config.search, self.config.device)
         self._camera = None if self.config.camera.mode == "fixed" else CameraEstimator(self.config)
+        self._depth_unit = DepthUnit()
         self._diagnosis = Diagnosis(self.config.sensor, self.config.body)
         self._timing_ms: dict[str, float] = {}
 
@@ -198,6 +200,8 @@ class Tracker:
                 self._frame.upload(track.box(self.config.margin_px))
         with self._timed("refine"):
             self._step(active)
+        seen = any(track.status is Status.TRACKING for track in active.values())
+        self._depth_unit.look(frame, [] if seen else [t.distance_m for t in active.values()])
         if appeared is not None:
             self._welcome(appeared, frame)
         if self._camera is not None:
@@ -436,8 +440,8 @@ class Tracker:
             Finding(name, "not found", 0.0, 0.0, f"{name!r} was not found yet and is {way}")
             for name in sorted(self._unseen)
         ]
-        noticed = (*self._timeline.findings, *self._novelty.findings, *self._diagnosis.findings)
-        return (*noticed, *unseen)
+        sources = (self._timeline, self._novelty, self._depth_unit, self._diagnosis)
+        return (*(finding for source in sources for finding in source.findings), *unseen)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:

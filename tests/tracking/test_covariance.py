@@ -11,6 +11,7 @@ from scipy.stats import chi2
 from synthetic import CAMERA, PERIOD_NS, make_model, poses, render
 
 from dr_perception.geometry import Frame, Mesh, ObjectModel, local, make_transform
+from dr_perception.geometry.se3 import covariance_about
 from dr_perception.hypothesis.config import BodyConfig, RefinerConfig
 from dr_perception.hypothesis.refiner import PoseRefiner
 from dr_perception.measure.config import (
@@ -22,6 +23,7 @@ from dr_perception.measure.config import (
 )
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.tracking import Status, Tracker, TrackerConfig
+from dr_perception.tracking.attempts import FOUND_COVARIANCE
 
 OFFSET = np.array([0.25, -0.1, 0.15])
 ALONE = TrackerConfig(
@@ -72,6 +74,20 @@ def test_the_covariance_is_of_the_origin_wherever_the_model_has_it() -> None:
         np.testing.assert_allclose(other.covariance / scale, expected / scale, atol=0.3)
         # Turns that are uncertain move an origin so far away by more than the origin here is uncertain.
         assert np.trace(other.covariance[:2, :2]) > 3.0 * np.trace(one.covariance[:2, :2])
+
+
+def test_a_doubted_pose_is_as_uncertain_as_where_else_it_may_be() -> None:
+    model, T = make_model("mug"), poses("mug", 4)
+    seen = frames(4)
+    tracker = Tracker({"mug": model}, ALONE)
+    tracker.start(seen[0], {"mug": T[0]})
+    sure = tracker.track(seen[1]).objects["mug"]
+    track = tracker.tracks["mug"]
+    track.confidence.value = 0.6
+    doubted = track.state().covariance
+    lever = -sure.T_cam_obj[:3, :3] @ model.center
+    added = covariance_about(lever, 0.4 * FOUND_COVARIANCE)
+    np.testing.assert_allclose(doubted - sure.covariance, added, atol=1e-12)
 
 
 TRIALS = 120
