@@ -74,11 +74,13 @@ def fit_light(
     enabled: wp.array[int],
     refit: int,
     # output
+    seen: wp.array2d[float],
     lights: wp.array[Light],
 ):
     """Least-squares light of each problem.
 
-    With ``refit`` weighted by the residuals under the light found before.
+    With ``refit`` weighted by the residuals under the light found before, to brightnesses (P, N) that were
+    ``seen`` then; -1 where a sample shows none.
 
     All zero where too few samples are visible and known, or the problem is not ``enabled``: no rows then.
     """
@@ -98,12 +100,16 @@ def fit_light(
     # No branch around the sums: Warp would copy all of them at the end of every branch.
     for i in range(0, n, _LIGHT_EVERY):
         sample = surface.samples[problem, i]
-        p = place(pose, sample.point)
-        uv = project(camera, p)
-        if not (sample.brightness >= 0.0 and is_visible_at(p, uv, camera, images.depth, noise.hidden_m)):
+        if refit == 0:
+            p = place(pose, sample.point)
+            uv = project(camera, p)
+            seen[problem, i] = -1.0
+            if sample.brightness >= 0.0 and is_visible_at(p, uv, camera, images.depth, noise.hidden_m):
+                seen[problem, i] = luma_at(images.color, uv[0], uv[1])
+        value = seen[problem, i]
+        if value < 0.0:
             continue
         basis = shade_basis(sample.brightness, pose.R * sample.normal)
-        value = luma_at(images.color, uv[0], uv[1])
         s = inverse_sigma * (value - wp.dot(old, basis))
         weight = wp.where(refit != 0, tukey_weight(s * s, c2), 1.0)
         used += weight

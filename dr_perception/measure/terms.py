@@ -185,8 +185,11 @@ class ColorTerm:
             enabled = wp.full(n, 1, dtype=int, device=device)
         self.noise = noise = self._noise(measured)
         lanes = num_lanes(device)
+        seen = wp.zeros(view.surface.samples.shape, dtype=float, device=device)
         inputs = [view.surface, poses.struct, frame.images, noise, enabled]
-        self._measure = [record(fit_light, n, [*inputs, refit], [self.lights], device) for refit in (0, 1)]
+        self._measure = [
+            record(fit_light, n, [*inputs, refit], [seen, self.lights], device) for refit in (0, 1)
+        ]
         inputs = [view.surface, self.lights, poses.struct, frame.images, noise, lanes]
         self._rows = record(accumulate_color, (n, lanes), inputs, [measured.evidence], device)
 

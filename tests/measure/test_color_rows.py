@@ -168,8 +168,9 @@ def fitted(surface, seen, refits=0, enabled=1, noise=None):
     lights = wp.zeros(1, dtype=Light, device="cpu")
     inputs = [surface, poses_at(POSE), seen, noise or color_noise(cutoff=3.0)]
     inputs.append(wp.array([enabled], dtype=int, device="cpu"))
+    outputs = [wp.zeros(surface.samples.shape, dtype=float, device="cpu"), lights]
     for k in range(1 + refits):
-        wp.launch(fit_light, 1, [*inputs, int(k > 0)], [lights], device="cpu")
+        wp.launch(fit_light, 1, [*inputs, int(k > 0)], outputs, device="cpu")
     return lights.numpy()[0]
 
 
