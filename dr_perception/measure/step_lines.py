@@ -12,6 +12,10 @@ from dr_perception.view.contour import INNER, VisibleContour, contour_size
 wp.set_module_options(row_options())
 
 
+_ROUNDS = wp.constant(2)
+"""A step that lies beside the middle of its window seems nearer to it: found there, it is looked at again."""
+
+
 @wp.struct
 class StepWindow:
     """Where levels are taken: beyond ``half`` pixels to either side, over ``level`` pixels."""
@@ -163,24 +167,27 @@ def sharpen_lines(
 ):
     """Measure lines that were found by region again, by the step at the place where they were found.
 
-    The reach of the one with the precision of the other. Where a line was measured ``near`` the contour point
-    it stays: the nearest edge is most probably the outline. Lines without a step are dropped: regions alone
-    are off by parts of a pixel, always to the same side.
+    The reach of the one with the precision of the other. A line that was measured ``near`` the contour point
+    is looked at again there: the nearest edge is most probably the outline. Lines without a step are dropped:
+    regions alone are off by parts of a pixel, always to the same side.
     """
     problem, i = wp.tid()
     if i >= contour_size(contour, problem):
         return
     line = lines[problem, i]
-    if near[problem, i].variance > 0.0:
-        lines[problem, i] = near[problem, i]
+    by_step = near[problem, i].variance > 0.0
+    if by_step:
+        line = near[problem, i]
+    elif line.variance <= 0.0:
         return
-    if line.variance <= 0.0:
-        return
-    line.variance = 0.0
-    center = line.center + line.offset * line.normal
-    if fits_inside(center, images.lens[0], window):
-        found = step_at(center, line.normal, images.color, window, search.color_sigma)
-        if found[1] > 0.0:
-            line.offset += found[0]
-            line.variance = found[1] + search.floor_px * search.floor_px
+    variance = wp.where(by_step, line.variance, 0.0)
+    for _ in range(_ROUNDS):
+        center = line.center + line.offset * line.normal
+        if fits_inside(center, images.lens[0], window):
+            found = step_at(center, line.normal, images.color, window, search.color_sigma)
+            if found[1] > 0.0:
+                line.offset += found[0]
+                if not by_step:
+                    variance = found[1] + search.floor_px * search.floor_px
+    line.variance = variance
     lines[problem, i] = line

@@ -223,7 +223,12 @@ def test_lines_found_by_region_are_sharpened_where_they_were_found(position: flo
     inputs = [contour_of(kind=np.zeros(n)), wp.array(near, dtype=ContourLine, device="cpu")]
     inputs += [images_of(CAMERA, image), window(2, 3), settings]
     wp.launch(sharpen_lines, (1, n), inputs, [lines], device="cpu")
-    assert lines.numpy()[0]["offset"][0] == 0.25, "what was measured near the contour point stays"
+    first = lines.numpy()[0][0]
+    assert first["variance"] == np.float32(0.01), "what was measured near the contour point stays"
+    if abs(position) < 2.0:
+        assert first["offset"] == pytest.approx(position, abs=0.15), "but for a second look"
+    elif abs(position) > 5.0:
+        assert first["offset"] == 0.25, "where there is no step there is nothing to look at"
     sharp, by_region = lines.numpy()[0][1:], by_region[1:]
     good = sharp["variance"] > 0.0
     assert good.mean() > 0.9
