@@ -42,6 +42,9 @@ To first order a pose does not feel what no pose can explain; through weights an
 to 3 and 5, with scales of 3 %, a focal length of 2 %, shifts of 2 pixels and delays of 15 ms, the NEES a
 degree of freedom from frame 20 on is 1.4 to 3.6 with 0, 0.8 to 2.0 with 0.05, 0.6 to 1.5 with 0.1.
 """
+_MIRRORED, _MOST_A_FRAME = 12.0, 5.0
+"""Log likelihood ratio at which a model is called mirrored, where one in a thousand is, and what one frame
+may count, so that three must agree."""
 _ALIKE = 0.1
 """A case this much less probable than the best is still named with it."""
 _SUBJECT = {"focal_length": "camera"}
@@ -74,6 +77,8 @@ class _Said:
     """Contour points that were looked at."""
     open_lines: float = 0.0
     """Those at which the object goes on where its model ends."""
+    mirrored: float = 0.0
+    """Log likelihood ratio of the pattern of the mirrored model against that of the model."""
     ratio: float = 1.0
     """Squared residuals that they leave, as a multiple of noise."""
 
@@ -143,6 +148,11 @@ class Diagnosis:
         self.findings = (*self._named(mixture), *of_models)
         return self.of_pose(name, considered.used, prior)
 
+    def compare_mirrored(self, name: str, log_ratio: float) -> None:
+        """Take in what a frame says of the pattern of a mirrored model against that of the model."""
+        said = self._said[name]
+        said.mirrored = max(said.mirrored + float(np.clip(log_ratio, -_MOST_A_FRAME, _MOST_A_FRAME)), 0.0)
+
     def estimate(self, name: str) -> Array | None:
         """The parameters (T,) of an object as estimated so far; None while no error is probable."""
         return self._said[name].errors.mean if self.has_doubts and name in self._said else None
@@ -185,6 +195,11 @@ class Diagnosis:
                 f"and no error of size, calibration or registration explains it"
             )
             found.append(Finding(name, "model_wrong", said.ratio, float(np.sqrt(2.0 / said.rows)), text))
+        if said.mirrored > _MIRRORED:
+            text = (
+                "the pattern that is seen is that of the mirrored model: an axis was flipped on the way here"
+            )
+            found.append(Finding(name, "model_mirrored", said.mirrored, 0.0, text))
         self._wrong[name] = tuple(found)
 
     def _named(self, mixture: Mixture) -> tuple[Finding, ...]:

@@ -19,6 +19,10 @@ _CONSIDER_EVERY = 3
 None at once: colours and motion of what was just started are not known yet.
 """
 
+_PLAIN = 5.0
+"""Log likelihood ratio of a pattern that shows plainly: it is that of the model, and no mirror image need be
+compared. Right models of three scenes have 11 to 20, mirrored ones -5 to 0."""
+
 
 class SharedErrors:
     """Lets the frames of one object tell a diagnosis of errors that frames share.
@@ -69,6 +73,18 @@ class SharedErrors:
         lines = refiner.solver.best.host[0, int(OUTLINE)]
         contour = float(refiner.view.counts.host[1, 0]), float(lines[int(CONTRADICTED)])
         self._take(self._diagnosis.add(self._name, considered, prior, contour))
+        self._compare_mirrored()
+
+    def _compare_mirrored(self) -> None:
+        """Let the frame tell whether the pattern of a mirrored model shows better than that of the model."""
+        looks, mirrored = float(self._refiner.looks.host[0]), self._refiner.mirrored
+        if mirrored is None:
+            return
+        if looks < _PLAIN:
+            T_cam_center = self._refiner.poses.get()[0]
+            self._diagnosis.compare_mirrored(self._name, mirrored.best(T_cam_center) - looks)
+        else:
+            self._diagnosis.compare_mirrored(self._name, -looks)
 
     def _take(self, displacement: Displacement) -> None:
         R_cam_obj = self._estimator.measured_pose[:3, :3]

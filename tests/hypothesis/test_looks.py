@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import warp as wp
@@ -9,16 +11,18 @@ import warp as wp
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, exp_so3, make_transform
 from dr_perception.hypothesis.looks_kernels import judge_looks
+from dr_perception.hypothesis.mirror import MirroredLooks
 from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.frame_buffers import FrameBuffers
 
+Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
 CAMERA = Camera(200, 160, 300.0, 300.0, 99.5, 79.5)
 CPU = wp.get_device("cpu")
 T = make_transform(np.eye(3), np.array([0.0, 0.0, 0.4]))
 TURNED = make_transform(exp_so3(np.array([0.0, 0.0, np.pi])), np.array([0.0, 0.0, 0.4]))
 
 
-def plate() -> ObjectModel:
+def plate(pattern: Pattern) -> ObjectModel:
     """A coloured plate with its pattern towards the camera."""
     n = 33
     x, y = np.meshgrid(np.linspace(-0.06, 0.06, n), np.linspace(-0.05, 0.05, n))
@@ -38,20 +42,31 @@ def pattern(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.column_stack([110.0 + 70.0 * wave for wave in waves])
 
 
-def image(gain: float = 1.0, offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+def blocks(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) of another pattern, which is not like any mirror image of its own."""
+    colors = np.random.default_rng(2).uniform(30.0, 220.0, (7, 6, 3))
+    i, j = (x + 0.06) / 0.12 * 6.0, (y + 0.05) / 0.1 * 5.0
+    return colors[np.clip(np.rint(i), 0, 6).astype(int), np.clip(np.rint(j), 0, 5).astype(int)]
+
+
+def image(
+    gain: float = 1.0, offset: tuple[float, float, float] = (0.0, 0.0, 0.0), shown: Pattern = pattern
+) -> np.ndarray:
     """The plate at `T`, in some light, before grey."""
     u, v = np.meshgrid(np.arange(200), np.arange(160))
     x, y = (u - 99.5) / 300.0 * 0.395, (v - 79.5) / 300.0 * 0.395
-    seen = gain * pattern(x.ravel(), y.ravel()).reshape(160, 200, 3) + offset
+    seen = gain * shown(x.ravel(), y.ravel()).reshape(160, 200, 3) + offset
     outside = (np.abs(x) > 0.06) | (np.abs(y) > 0.05)
     seen[outside] = 90.0
     return np.clip(seen, 0.0, 255.0)
 
 
-MODEL = plate()
+MODEL = plate(pattern)
 
 
-def looks(pose: np.ndarray, color: np.ndarray, depth: np.ndarray | None = None) -> float:
+def looks(
+    pose: np.ndarray, color: np.ndarray, depth: np.ndarray | None = None, model: ObjectModel = MODEL
+) -> float:
     """What the pattern says of a pose (4, 4)."""
     out = wp.zeros(1, dtype=float, device=CPU)
     poses = PoseArrays(1, CPU)
@@ -60,10 +75,32 @@ def looks(pose: np.ndarray, color: np.ndarray, depth: np.ndarray | None = None) 
     frame = FrameBuffers(CAMERA, CPU)
     frame.begin(Frame(color.astype(np.uint8), depth, CAMERA, 0))
     frame.upload((0, 0, CAMERA.width, CAMERA.height))
-    views = search_model(MODEL, 1e-3, CPU).views
+    views = search_model(model, 1e-3, CPU).views
     inputs = [poses.struct, views, frame.images, 0.02, wp.full(1, 1, dtype=int, device=CPU)]
     wp.launch(judge_looks, 1, inputs=inputs, outputs=[out], device=CPU)
     return float(out.numpy()[0])
+
+
+BLOCKS = plate(blocks)
+
+
+def mirrored_looks(color: np.ndarray | None, pose: np.ndarray = T) -> float:
+    """What the best mirror image of the pattern says of a pose (4, 4)."""
+    frame = FrameBuffers(CAMERA, CPU)
+    frame.begin(Frame(color, np.zeros((160, 200), np.float32), CAMERA, 0))
+    frame.upload((0, 0, CAMERA.width, CAMERA.height))
+    return MirroredLooks(search_model(BLOCKS, 1e-3, CPU).views, frame, 0.02).best(pose)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_mirrored_pattern_shows_what_the_model_does_not(axis: int) -> None:
+    """The plate mirrored in either plane in which its shape is alike; one mirror image is no turned other."""
+    flipped = np.ascontiguousarray(np.flip(image(shown=blocks), 1 - axis)).astype(np.uint8)
+    # The image's middle is half a pixel off the axis on either side, so that flipping keeps it.
+    assert mirrored_looks(flipped) > looks(T, flipped, model=BLOCKS) + 5.0
+    # Through the plate it is its own mirror image, back and front being coloured alike.
+    assert mirrored_looks(image(shown=blocks).astype(np.uint8)) <= looks(T, image(shown=blocks), model=BLOCKS)
+    assert mirrored_looks(None) == 0.0
 
 
 @pytest.mark.parametrize("gain", [0.35, 1.0])

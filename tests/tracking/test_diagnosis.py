@@ -339,3 +339,23 @@ def test_a_single_row_is_as_uncertain_as_the_mean_of_them() -> None:
     np.testing.assert_allclose(variances, [5.0e-7] * 3 + [1.0e-4] * 3)
     blind = Sums(0.0 * H, np.zeros(6), nothing[:6], nothing, nothing[0], 0.0, 100.0)
     np.testing.assert_allclose(np.diag(row_variance(blind)), [0.01] * 3 + [1.0] * 3)
+
+
+def test_a_model_is_called_mirrored_when_three_frames_say_so() -> None:
+    diagnosis = Diagnosis(SensorConfig(), BodyConfig())
+    rng = np.random.default_rng(17)
+
+    def told(*log_ratios: float) -> list[str]:
+        diagnosis.forget("mug")
+        theta = usual(rng)
+        for log_ratio in log_ratios:
+            diagnosis.add("mug", frame(rng, theta), NO_PRIOR, WHOLE)
+            diagnosis.compare_mirrored("mug", log_ratio)
+        diagnosis.add("mug", frame(rng, theta), NO_PRIOR, WHOLE)
+        return [finding.kind for finding in diagnosis.findings]
+
+    assert told(30.0, 30.0) == []
+    assert told(30.0, 30.0, 30.0) == ["model_mirrored"]
+    assert told(1.0, 2.0, 3.0) == []
+    assert told(-30.0, -30.0, -30.0, -30.0, 6.0, 6.0, 6.0) == ["model_mirrored"], "what is past is past"
+    assert told(6.0, 6.0, -6.0, 6.0) == []
