@@ -18,7 +18,7 @@ from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis.batch import BatchRefiner, BatchSettings, batch_refiner
 from dr_perception.hypothesis.judge_kernels import SearchImages
 from dr_perception.hypothesis.pool import Judge
-from dr_perception.hypothesis.rank import Shares, summarise
+from dr_perception.hypothesis.rank import Shares, odds_of
 from dr_perception.hypothesis.scene import Region, pixel_labels
 from dr_perception.hypothesis.search_config import FitConfig
 from dr_perception.hypothesis.tables import SearchModel, search_model
@@ -103,7 +103,7 @@ class FitJob:
     def shares(self, judge: Judge, T_cam_center: NDArray[np.float64]) -> Shares:
         """Features of poses (P, 4, 4) of the centre."""
         tau = self.config.tolerance_m
-        shares = summarise(judge.judge(T_cam_center, tau))
+        shares = odds_of(judge.judge(T_cam_center, tau))
         if self.frame.color is None:
             return shares
         return shares | judge.judge_looks(T_cam_center, tau)

@@ -26,7 +26,7 @@ from dr_perception.hypothesis.instances import different_instances, explained_pi
 from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
 from dr_perception.hypothesis.posterior import COVERED, IN_FRAME, SHARPNESS
-from dr_perception.hypothesis.rank import Shares, rank, summarise
+from dr_perception.hypothesis.rank import Shares, odds_of, rank
 from dr_perception.hypothesis.region import Prior, Where, check_region, region_of
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.scene import Region, SearchScene, prepare_scene
@@ -246,7 +246,7 @@ def _narrow(
         return T
     d, c = job.model.diameter_m, job.config
     coarse = c.coarse_tolerance * d
-    values = rank(summarise(job.judge.judge(T, coarse, samples=24, edges=0, points=32)))
+    values = rank(odds_of(job.judge.judge(T, coarse, samples=24, edges=0, points=32)))
     T = T[best(values, c.coarse_kept) if places is None else best_by_group(values, places, c.place_kept)]
     if job.frame.depth is not None:
         T = job.judge.align(T, 1.5 * coarse, 0.5 * coarse, steps=5, samples=48)
@@ -274,7 +274,7 @@ def _with_twins(job: _Job, T: NDArray[np.float64]) -> NDArray[np.float64]:
 def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
     """Features of poses of the centre frame."""
     tau = job.config.fine_tolerance * job.model.diameter_m
-    shares = summarise(job.judge.judge(T, tau))
+    shares = odds_of(job.judge.judge(T, tau))
     return shares | job.judge.judge_looks(T, tau) if with_color else shares
 
 

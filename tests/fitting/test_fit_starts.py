@@ -11,6 +11,7 @@ import pytest
 from dr_perception.fitting.fit_job import FitJob
 from dr_perception.fitting.fit_starts import slid
 from dr_perception.geometry import angle_between, retract
+from dr_perception.hypothesis.rank import shares_of
 from dr_perception.hypothesis.search_config import FitConfig
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tracking"))
@@ -44,4 +45,4 @@ def test_the_right_pose_stays() -> None:
 def test_depths_without_normals_agree_as_well_as_any() -> None:
     """A fit has no image of normals: what is not known of a point is not evidence against it."""
     judge = JOB.judge(JOB.batch(1))
-    assert JOB.shares(judge, JOB.centred(T)[None])["agree"][0] > 0.95
+    assert shares_of(judge.judge(JOB.centred(T)[None], JOB.config.tolerance_m))["agree"][0] > 0.95
