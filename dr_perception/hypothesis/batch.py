@@ -9,7 +9,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.body.prepared import model_buffers
-from dr_perception.device.evidence import HIDDEN, INLIERS, ROWS
+from dr_perception.device.evidence import INLIERS, ROWS
 from dr_perception.device.session import current_session
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.frame import Frame
@@ -27,7 +27,8 @@ from dr_perception.measure.frame_buffers import Box, FrameBuffers
 from dr_perception.measure.modalities import DEPTH
 
 MOST_ROUNDS = 8
-"""With 5, three of 480 simulated fits were still on their way, mostly a bottle turning to its label."""
+"""With one, 24 instead of 15 of 2,400 simulated fits were more than 2 mm off (`benchmarks/fit.py refine`),
+and with 5 three of 480 still on their way, mostly a bottle turning to its label."""
 SETTLED = 1.0
 """Squared step, in standard deviations of all directions together, after which a pose is settled."""
 _VIEW_CHANGE_RAD = 0.01
@@ -159,12 +160,6 @@ class Refined:
         sums = self.refinement.evidence[: self.count, int(DEPTH)].astype(np.float64)
         return np.asarray((sums[:, int(INLIERS)] + 1e-9) / (sums[:, int(ROWS)] + 1e-9))
 
-    @property
-    def hidden(self) -> NDArray[np.float64]:
-        """Share of measured depths that are well in front of each pose (P,)."""
-        sums = self.refinement.evidence[: self.count, int(DEPTH)].astype(np.float64)
-        return np.asarray(sums[:, int(HIDDEN)] / (sums[:, int(ROWS)] + 1e-9))
-
     def _systematic(self, i: int) -> NDArray[np.float64]:
         """What errors add to the covariance (6, 6) of a pose of the model's frame."""
         lever = -self.refinement.T_cam_obj[i, :3, :3] @ self.center
@@ -189,17 +184,16 @@ class Refined:
 
 
 def settle(batch: BatchRefiner, count: int) -> Refinement:
-    """Repeat the last stage until the most probable of the first ``count`` poses is settled.
+    """Repeat the last stage until the best of the first ``count`` poses is settled.
 
     Each round pairs and measures afresh, since lines and pairs are those of the pose before.
     """
-    result = batch.refiner.result()
     for _ in range(MOST_ROUNDS):
-        if result.problems["moved"][np.argmax(result.log_odds[:count])] < SETTLED:
+        best = 0 if count == 1 else int(np.argmax(batch.refiner.result().ranking[:count]))
+        if batch.refiner.moved()[best] < SETTLED:
             break
         batch.refine_last()
-        result = batch.refiner.result()
-    return result
+    return batch.refiner.result()
 
 
 def refine_batch(
