@@ -218,17 +218,3 @@ def refine_batch(
         batch.learn_colors()
         batch.refiner.refine(batch.stages[1:])
         return batch.refined(settle(batch, len(T)), len(T))
-
-
-def settle_batch(
-    model: ObjectModel, frame: Frame, T_cam_obj: NDArray[np.float64], config: SearchConfig, device: wp.Device
-) -> Refined:
-    """Measure poses (P, 4, 4) of the model's frame once more, by the last stage alone, until settled."""
-    count = max(len(T_cam_obj), config.finalists)
-    settings = BatchSettings(frame.camera, config.refiner, config.stages, count, str(device))
-    with current_session():
-        batch = batch_refiner(model, settings)
-        batch.load(frame, (0, 0, frame.camera.width, frame.camera.height))
-        batch.start(T_cam_obj)
-        batch.refine_last()
-        return batch.refined(settle(batch, len(T_cam_obj)), len(T_cam_obj))

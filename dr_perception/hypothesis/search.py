@@ -21,7 +21,8 @@ from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis import judge_kernels, looks_kernels, pair_kernels
-from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch, settle_batch
+from dr_perception.hypothesis.alternatives import twins
+from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch
 from dr_perception.hypothesis.instances import different_instances, explained_pixels
 from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
@@ -32,10 +33,8 @@ from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.scene import Region, SearchScene, prepare_scene
 from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.hypothesis.seeds import from_belief, from_places, from_views, from_votes, snapped
-from dr_perception.hypothesis.spin import spin_by_color
 from dr_perception.hypothesis.tables import SearchModel, provide_search_model, search_model
 
-_SPUN = 3
 _ALIKE = 0.04
 """Aligned seeds within this distance, of the diameter, and `_ALIKE_RAD` are of one pose.
 
@@ -144,7 +143,10 @@ def finalists(
 
 
 def _everywhere(job: _Job, first: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best of some poses of the centre frame (P, 4, 4) and of those at all places of the frame."""
+    """The best of some poses of the centre frame (P, 4, 4) and of those at all places of the frame.
+
+    Without them 15 instead of 14 of 59 searches in whole real frames were wrong (`benchmarks/real.py`).
+    """
     count = job.config.finalists
     seeds, places = from_places(job.search, job.scene, np.random.default_rng(job.config.seed))
     T = np.concatenate([first, _narrow(job, seeds, count, places)])
@@ -256,19 +258,14 @@ def _narrow(
         T = job.judge.align(T, 0.7 * coarse, 0.6 * c.fine_tolerance * d, steps=5, samples=128)
     values = rank(_shares(job, T, with_color=True))
     T = T[thin_out(T, values, count, 0.08 * d, np.radians(20.0))]
-    return _fewer(job, _with_twins(job, T), count)
+    T = np.concatenate([T, twins(job.search, T[: c.twinned])])
+    return _fewer(job, T, count)
 
 
 def _fewer(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """The best of poses of the centre frame (P, 4, 4) that differ."""
     d = job.model.diameter_m
     return T[thin_out(T, rank(_shares(job, T, with_color=True)), count, 0.08 * d, np.radians(12.0))]
-
-
-def _with_twins(job: _Job, T: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best poses, each also turned by what leaves the shape as it is; colour decides between them."""
-    best_few = T[: job.config.twinned]
-    return np.concatenate([T, (best_few[:, None] @ job.search.twins).reshape(-1, 4, 4)])
 
 
 def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
@@ -287,7 +284,6 @@ def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[P
     """Rank refined poses by their log posterior and keep one of each instance."""
     if refined is None:
         return []
-    refined = _turned_by_color(job, refined)
     prior = _log_prior(job, refined)
     order = np.argsort(-(refined.ranking + SHARPNESS * prior + _covered(job, refined)), kind="stable")
     found = [refined.estimate(int(i), float(prior[i])) for i in order]
@@ -312,17 +308,3 @@ def _covered(job: _Job, refined: Refined) -> NDArray[np.float64]:
     if len(job.scene.object_points) == 0:
         return np.zeros(refined.count)
     return _shares(job, move_origin(refined.T_cam_obj, job.model.center), with_color=False)["covered"]
-
-
-def _turned_by_color(job: _Job, refined: Refined) -> Refined:
-    """The best few poses of a body of revolution turned to where its label says, and measured there."""
-    label = job.search.label
-    if label is None or job.frame.color is None:
-        return refined
-    tau = job.config.fine_tolerance * job.model.diameter_m
-    image, depth = job.frame.color, job.scene.depth
-    centred = move_origin(refined.T_cam_obj, job.model.center)
-    for i in best(refined.ranking, _SPUN):
-        centred[i] = spin_by_color(label, job.frame.camera, image, depth, centred[i], tau)
-    T = move_origin(centred, -job.model.center)
-    return settle_batch(job.model, job.frame, T, job.config, job.device)

@@ -101,7 +101,8 @@ def snapped(
 
     Each goes to the nearest of some places where there is about a model's worth of surface that is no table
     or wall. That takes the three dimensions of place out of the chance that a drawn pose is near the right
-    one.
+    one: without them 33 instead of 6 of 144 searches with a belief of 3 to 10 cm and 17 to 57 degrees were
+    wrong in the scenes of `benchmarks/fit.py search`.
     """
     p = scene.points[scene.usable].astype(np.float64)
     if len(p) < _FEWEST_POINTS:
