@@ -93,7 +93,8 @@ def _more(job: _Job, found: list[PoseEstimate], max_instances: int) -> tuple[lis
     """Search again and again among the pixels that what is surely found does not explain.
 
     Every answer of a search competes with all others for its finalists, and many of them show the same few
-    instances: searched once, 18 instead of 32 of 36 instances in whole frames of IC-BIN were found. Ends when nothing new is sure, or enough is.
+    instances: searched once, 18 instead of 32 of 36 instances in whole frames of IC-BIN were found. Ends when
+    nothing new is sure, or enough is.
 
     Returns:
         All instances, and the job that is left.
