@@ -32,6 +32,8 @@ _EXPLAINS = 0.7
 _UNEXPLAINED = 1.2
 """Multiple of the squared residuals that noise explains: at most 0.9 where all is right, 1.1 to 11 with
 models of which 60 % are missing (`benchmarks/honesty.py`)."""
+_CLEARLY = 3.0
+"""Standard deviations of that multiple beyond which it is no chance."""
 _FEWEST_ROWS = 60.0
 _OPEN_SHARE, _FEWEST_OPEN = 0.05, 10.0
 """Share of contour points, and how many, at which an object must go on for its model to be incomplete."""
@@ -42,9 +44,12 @@ To first order a pose does not feel what no pose can explain; through weights an
 to 3 and 5, with scales of 3 %, a focal length of 2 %, shifts of 2 pixels and delays of 15 ms, the NEES a
 degree of freedom from frame 20 on is 1.4 to 3.6 with 0, 0.8 to 2.0 with 0.05, 0.6 to 1.5 with 0.1.
 """
-_MIRRORED, _MOST_A_FRAME = 12.0, 5.0
-"""Log likelihood ratio at which a model is called mirrored, where one in a thousand is, and what one frame
-may count, so that three must agree."""
+_MIRRORED, _MOST_A_FRAME, _FEWEST_COMPARED = 4.0, 5.0, 3
+"""Mean log likelihood ratio at which a model is called mirrored, what one frame may count, and the fewest.
+
+The mean, since what disturbs a pattern is the same from frame to frame: sums named a bracket of another size
+mirrored after 72 frames of a few hundredths each.
+"""
 _ALIKE = 0.1
 """A case this much less probable than the best is still named with it."""
 _SUBJECT = {"focal_length": "camera"}
@@ -78,7 +83,9 @@ class _Said:
     open_lines: float = 0.0
     """Those at which the object goes on where its model ends."""
     mirrored: float = 0.0
-    """Log likelihood ratio of the pattern of the mirrored model against that of the model."""
+    """Log likelihood ratio of the pattern of the mirrored model against that of the model, of all frames."""
+    compared: int = 0
+    """How many these are."""
     ratio: float = 1.0
     """Squared residuals that they leave, as a multiple of noise."""
 
@@ -151,7 +158,8 @@ class Diagnosis:
     def compare_mirrored(self, name: str, log_ratio: float) -> None:
         """Take in what a frame says of the pattern of a mirrored model against that of the model."""
         said = self._said[name]
-        said.mirrored = max(said.mirrored + float(np.clip(log_ratio, -_MOST_A_FRAME, _MOST_A_FRAME)), 0.0)
+        said.compared += 1
+        said.mirrored += float(np.clip(log_ratio, -_MOST_A_FRAME, _MOST_A_FRAME))
 
     def estimate(self, name: str) -> Array | None:
         """The parameters (T,) of an object as estimated so far; None while no error is probable."""
@@ -189,17 +197,18 @@ class Diagnosis:
             sigma = float(np.sqrt(share * (1.0 - share) / said.lines))
             text = f"the object goes on beyond {100.0 * share:.0f} % of its model's outline: the mesh is open"
             found.append(Finding(name, "model_incomplete", share, sigma, text))
-        if said.ratio > _UNEXPLAINED and said.rows > _FEWEST_ROWS:
+        error = float(np.sqrt(2.0 / max(said.rows, 1.0)))
+        if said.ratio > _UNEXPLAINED + _CLEARLY * error and said.rows > _FEWEST_ROWS:
             text = (
                 f"depth and outlines disagree with the model by {np.sqrt(said.ratio):.1f} times their noise, "
                 f"and no error of size, calibration or registration explains it"
             )
-            found.append(Finding(name, "model_wrong", said.ratio, float(np.sqrt(2.0 / said.rows)), text))
-        if said.mirrored > _MIRRORED:
+            found.append(Finding(name, "model_wrong", said.ratio, error, text))
+        if said.compared >= _FEWEST_COMPARED and said.mirrored > _MIRRORED * said.compared:
             text = (
                 "the pattern that is seen is that of the mirrored model: an axis was flipped on the way here"
             )
-            found.append(Finding(name, "model_mirrored", said.mirrored, 0.0, text))
+            found.append(Finding(name, "model_mirrored", said.mirrored / said.compared, 0.0, text))
         self._wrong[name] = tuple(found)
 
     def _named(self, mixture: Mixture) -> tuple[Finding, ...]:
