@@ -66,7 +66,10 @@ class BodyConfig(Settings):
     )
     gross_scale: float = Field(3.0e-2, gt=0.0, description="The same of one that is not.")
     usual_surface_m: float = Field(
-        5.0e-5, gt=0.0, description="Standard deviation of the surface of a model that is right, by octant."
+        1.0e-4,
+        gt=0.0,
+        description="Standard deviation of the surface of a model that is right, by octant, with what "
+        "simplifying it leaves.",
     )
     gross_surface_m: float = Field(1.0e-3, gt=0.0, description="The same of one that is not.")
 

@@ -217,6 +217,8 @@ def test_a_step_that_would_raise_the_objective_is_rejected() -> None:
     T, _, state = made.run(20)
     assert state["rejected"].sum() > 0 and (state["accepted"] > 0).all()
     assert (made.objective(T) < 1e-2).all() and (made.objective(start) > 1.0).all()
+    costs = np.stack([made.run(steps)[2]["cost"] for steps in range(1, 12)])
+    assert (np.diff(costs, axis=0) <= 1e-5 * costs[:-1]).all()
 
 
 def test_without_rows_the_poses_go_to_the_prior(problem: PointProblem) -> None:

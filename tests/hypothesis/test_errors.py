@@ -117,8 +117,10 @@ def test_a_displacement_has_the_moments_of_its_samples() -> None:
     far = np.sqrt(np.einsum("ni,ij,nj->n", drawn, surface._weights(R), drawn))
     inside = float(np.mean(far < surface.limit_m))
     assert found.probability_within(surface, R) == pytest.approx(inside, abs=0.08)
-    known = Displacement(np.ones(1), mean[1:], 1e-12 * np.eye(6)[None])
-    assert known.probability_within(surface, R) == (1.0 if surface.limit_m > 0.012 else 0.0)
+    for share in (0.5, 1.5):
+        off = np.array([[0.0, 0.0, share * surface.limit_m, 0.0, 0.0, 0.0]])
+        known = Displacement(np.ones(1), off, 1e-12 * np.eye(6)[None])
+        assert known.probability_within(surface, R) == pytest.approx(float(share < 1.0), abs=1e-6)
 
 
 def test_a_wider_displacement_has_larger_moments() -> None:

@@ -131,6 +131,17 @@ def test_information_is_symmetric_positive_and_larger_with_colour() -> None:
     assert known < less_known
 
 
+def test_poses_are_of_the_models_frame_wherever_its_centre_is() -> None:
+    mug, T, frame = scene("mug")
+    model = ObjectModel("off", Mesh(mug.mesh.vertices + np.array([0.3, -0.2, 0.1]), mug.mesh.faces))
+    buffers = FrameBuffers(frame.camera)
+    refiner = PoseRefiner(model, buffers, RefinerConfig())
+    refiner.set_poses(T[None])
+    np.testing.assert_allclose(refiner.poses_of_model()[0], T, atol=1e-6)
+    center = T[:3, :3] @ model.center + T[:3, 3]
+    np.testing.assert_allclose(refiner.poses.get()[0, :3, 3], center, atol=1e-6)
+
+
 def test_covariance_of_the_origin_is_that_of_the_centre_moved_there() -> None:
     mug, T, _ = scene("mug")
     model = ObjectModel("off", Mesh(mug.mesh.vertices + np.array([0.3, -0.2, 0.1]), mug.mesh.faces))

@@ -149,6 +149,20 @@ def test_the_velocity_is_that_of_the_delay() -> None:
     assert not refiner.considered.measure()[0].used.H_xt[:, delay].any(), "it is not kept"
 
 
+def test_errors_known_before_weigh_the_rows_that_tell_of_errors_alone() -> None:
+    refiner = refined()
+    assert refiner.considered is not None
+    plain = refiner.considered.measure()[0]
+    theta = np.zeros((1, NUM_PARAMETERS))
+    outline = NAMES.index("outline_offset")
+    theta[0, outline] = 50.0
+    told = refiner.considered.measure(theta=theta)[0]
+    assert plain.far.H_tt[outline, outline] > 0.0
+    assert told.far.H_tt[outline, outline] == 0.0, "no outline lies where all would lie 50 pixels farther out"
+    np.testing.assert_array_equal(told.used.H, plain.used.H)
+    np.testing.assert_array_equal(refiner.considered.measure()[0].far.H, plain.far.H)
+
+
 def test_sums_are_unpacked_row_by_row() -> None:
     flat = np.arange(NUM_CROSS, dtype=np.float32)
     sums = Sums.unpack(flat)
