@@ -36,10 +36,6 @@ class Message:
         """What both say, where their errors are independent."""
         return Message(self.L + other.L, self.b + other.b)
 
-    def times(self, share: float) -> Message:
-        """The same with a share of its weight."""
-        return Message(share * self.L, share * self.b)
-
     @staticmethod
     def nothing(size: int) -> Message:
         """What is said before anything was measured."""

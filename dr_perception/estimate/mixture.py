@@ -94,13 +94,16 @@ class ErrorModel:
         return np.stack([self.usual, *gross, self.moderate, self.gross])
 
     @cached_property
-    def alone(self) -> Plan:
-        """The plan of a single body."""
+    def _alone(self) -> Plan:
         return Plan(self, [""])
 
     def eliminate(self, message: Message) -> Elimination:
         """What rows of a body say of the camera under every prior (V,) of the body's own parameters."""
         return eliminate(message, self.shared, self.priors[:, self.own])
+
+    def of_one(self, message: Message) -> Weighted:
+        """What is known of all parameters by what the rows of a single body say of them."""
+        return Mixture(self._alone, [self.eliminate(message)]).of_body("")
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +163,12 @@ class Plan:
         return 1 + self.model.groups.index(case.group)
 
 
+def second_moment(probabilities: Array, mean: Array, covariance: Array) -> Array:
+    """``E[x x^T]`` (N, N) of a mixture of Gaussians with means (C, N) and covariances (C, N, N)."""
+    spread = np.tensordot(probabilities, covariance, 1)
+    return np.asarray(spread + (probabilities[:, None] * mean).T @ mean)
+
+
 @dataclass(frozen=True)
 class Weighted:
     """Components with their probabilities."""
@@ -177,9 +186,7 @@ class Weighted:
     @property
     def second_moment(self) -> Array:
         """``E[theta theta^T]`` (T, T)."""
-        mean = self.components.mean
-        spread = np.tensordot(self.probabilities, self.components.covariance, 1)
-        return np.asarray(spread + (self.probabilities[:, None] * mean).T @ mean)
+        return second_moment(self.probabilities, self.components.mean, self.components.covariance)
 
 
 class Mixture:

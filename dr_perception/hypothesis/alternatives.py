@@ -65,7 +65,7 @@ def most_probable_turn(
     depth: NDArray[np.float32],
     T: NDArray[np.float64],
     tau_m: float,
-    guess: Guess | None = None,
+    guess: Guess,
 ) -> NDArray[np.float64]:
     """A pose (4, 4) turned about the axis of revolution that its shape nearly has, if any.
 
@@ -77,9 +77,7 @@ def most_probable_turn(
     """
     if search.axis is None:
         return T
-    if guess is not None:
-        T = Symmetries(continuous=(ContinuousSymmetry(*search.axis),)).closest(guess.T_cam_center, T)
+    T = Symmetries(continuous=(ContinuousSymmetry(*search.axis),)).closest(guess.T_cam_center, T)
     if search.label is None or frame.color is None:
         return T
-    sigma_rad = np.inf if guess is None else guess.sigma_rad
-    return spin_by_color(search.label, frame.camera, frame.color, depth, T, tau_m, sigma_rad)
+    return spin_by_color(search.label, frame.camera, frame.color, depth, T, tau_m, guess.sigma_rad)

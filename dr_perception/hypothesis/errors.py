@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.estimate.consider import Message, response, without_pose
-from dr_perception.estimate.mixture import ErrorGroup, ErrorModel, Mixture, Weighted
+from dr_perception.estimate.mixture import ErrorGroup, ErrorModel, Weighted, second_moment
 from dr_perception.hypothesis.config import BodyConfig
 from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 from dr_perception.measure.config import SensorConfig, SystematicConfig
@@ -94,8 +94,7 @@ class Displacement:
     @property
     def second_moment(self) -> Array:
         """(6, 6)."""
-        spread = np.tensordot(self.probabilities, self.covariance, 1)
-        return np.asarray(spread + (self.probabilities[:, None] * self.mean).T @ self.mean)
+        return second_moment(self.probabilities, self.mean, self.covariance)
 
     def widened(self, ratio: float, rest: Array) -> Displacement:
         """With covariances times a ratio, and ``rest`` (6, 6) added."""
@@ -129,5 +128,4 @@ class PoseErrors:
     def covariance(self, i: int) -> Array:
         """What errors add to the covariance (6, 6) of the centre of pose ``i``, along the camera's axes."""
         one = self.considered[i]
-        mixture = Mixture(self.model.alone, [self.model.eliminate(message_of(one.far))])
-        return moved_by(one.used, self.prior, mixture.of_body("").second_moment)
+        return moved_by(one.used, self.prior, self.model.of_one(message_of(one.far)).second_moment)

@@ -25,7 +25,6 @@ from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis.config import BodyConfig, RefinerConfig
 from dr_perception.hypothesis.judge_kernels import ViewTable
 from dr_perception.hypothesis.looks_kernels import judge_looks
-from dr_perception.hypothesis.mirror import MirroredLooks
 from dr_perception.hypothesis.posterior import (
     CERTAINTY,
     EXPLAINS,
@@ -224,9 +223,7 @@ class PoseRefiner:
         self._has_color = SharedArray(1, int, frame.device)
         self.looks = SharedArray(num_problems, float, frame.device)
         self._judge_looks: Launch | None = None
-        self.mirrored: MirroredLooks | None = None
         if views is not None and views.colors.size > 0:
-            self.mirrored = MirroredLooks(views, frame, occlusion_m)
             inputs = [self.poses.struct, views, frame.images, occlusion_m, self._has_color.array]
             judge = record(judge_looks, num_problems, inputs, [self.looks.array], frame.device)
             self._judge_looks = capture([judge], frame.device)

@@ -115,9 +115,8 @@ class Diagnosis:
     def __init__(self, sensor: SensorConfig, body: BodyConfig) -> None:
         """Nothing was measured yet."""
         self._model = error_model(sensor, body)
-        nothing = Message.nothing(NUM_PARAMETERS)
-        self._expected = Mixture(self._model.alone, [self._model.eliminate(nothing)]).of_body("")
-        self._nothing = nothing
+        self._nothing = Message.nothing(NUM_PARAMETERS)
+        self._expected = self._model.of_one(self._nothing)
         self._plan = Plan(self._model, [])
         self._said: dict[str, _Said] = {}
         self._wrong: dict[str, tuple[Finding, ...]] = {}

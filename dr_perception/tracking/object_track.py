@@ -53,7 +53,7 @@ class ObjectTrack:
         )
         self._estimator = Estimator(model, self.refiner, config)
         self._attempts = Attempts(model, self.refiner, self._estimator, config)
-        self._errors = SharedErrors(model, self.refiner, self._estimator, diagnosis)
+        self._errors = SharedErrors(model, self.refiner, self._estimator, diagnosis, views)
         self._posed = PosedBody(buffers, self._estimator.predicted)
         self._resemblance = Resemblance(model, SurfaceUncertainty(model).spread)
         self._proposals: list[Proposal] = []

@@ -7,6 +7,8 @@ import numpy as np
 from dr_perception.device.evidence import CONTRADICTED
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.errors import Displacement
+from dr_perception.hypothesis.judge_kernels import ViewTable
+from dr_perception.hypothesis.mirror import MirroredLooks
 from dr_perception.hypothesis.refiner import PoseRefiner
 from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 from dr_perception.measure.modalities import OUTLINE
@@ -35,11 +37,20 @@ class SharedErrors:
     """
 
     def __init__(
-        self, model: ObjectModel, refiner: PoseRefiner, estimator: Estimator, diagnosis: Diagnosis
+        self,
+        model: ObjectModel,
+        refiner: PoseRefiner,
+        estimator: Estimator,
+        diagnosis: Diagnosis,
+        views: ViewTable,
     ) -> None:
-        """Nothing was told yet."""
+        """Nothing was told yet; ``views`` hold the pattern of the model, if it has one."""
         self._name, self._surface = model.name, SurfaceUncertainty(model)
         self._refiner, self._estimator, self._diagnosis = refiner, estimator, diagnosis
+        self._mirrored: MirroredLooks | None = None
+        if views.colors.size > 0:
+            hidden_m = refiner.config.sensor.depth.occlusion_m
+            self._mirrored = MirroredLooks(views, refiner.frame, hidden_m)
         self._begin()
 
     def _begin(self) -> None:
@@ -78,12 +89,12 @@ class SharedErrors:
 
     def _compare_mirrored(self) -> None:
         """Let the frame tell whether the pattern of a mirrored model shows better than that of the model."""
-        looks, mirrored = float(self._refiner.looks.host[0]), self._refiner.mirrored
-        if mirrored is None:
+        if self._mirrored is None:
             return
+        looks = float(self._refiner.looks.host[0])
         if looks < _PLAIN:
             T_cam_center = self._refiner.poses.get()[0]
-            self._diagnosis.compare_mirrored(self._name, mirrored.best(T_cam_center) - looks)
+            self._diagnosis.compare_mirrored(self._name, self._mirrored.best(T_cam_center) - looks)
         else:
             self._diagnosis.compare_mirrored(self._name, -looks)
 
