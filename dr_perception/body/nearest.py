@@ -7,6 +7,7 @@ import warp as wp
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dr_perception.device.threads import separate_threads
 from dr_perception.geometry.mesh import Mesh
 
 
@@ -52,6 +53,7 @@ class Surface:
         """Build the hierarchy of a mesh."""
         corners = mesh.vertices[np.unique(mesh.faces)]
         self._corners = cKDTree(corners)
+        separate_threads()
         self._rounding_m = 1.0e-5 * float(np.abs(corners).max())
         vertices = wp.array(mesh.vertices.astype(np.float32), dtype=wp.vec3, device="cpu")
         faces = wp.array(mesh.faces.reshape(-1).astype(np.int32), dtype=int, device="cpu")

@@ -7,12 +7,18 @@ corrupted, and beginning the same in a second thread fails. What lies below, in 
 each thread's own. `separate_threads` makes the three each thread's own as well: any thread may capture or
 record while others launch, with nothing to wait for.
 
-What is left, `WARP_LOCK`: one thread at a time compiles and loads kernels or captures. On CUDA a capture
-still takes in whatever is launched on the device's stream meanwhile, whichever thread does it.
+Loading is not: two threads that launch kernels of a module for the first time both load it, the second
+replaces what the first loaded, and a graph that holds kernels of the replaced one jumps into memory that is
+no longer code. `separate_threads` lets one thread at a time load (`LOAD_LOCK`); what is loaded is found
+without a wait to speak of.
+
+What is left, `WARP_LOCK`: one thread at a time records and captures. On CUDA a capture still takes in what
+is launched on the device's stream meanwhile, whichever thread does it.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
 from typing import Any
@@ -20,7 +26,10 @@ from typing import Any
 import warp as wp
 
 WARP_LOCK = threading.RLock()
-"""Held while kernels are compiled, loaded and captured; replays and launches do not need it."""
+"""Held while launches are recorded and captured; replays and launches do not need it."""
+
+LOAD_LOCK = threading.RLock()
+"""Held while a module of kernels is compiled and loaded; taken after `WARP_LOCK` where both are."""
 
 SEPARATED = ("_apic_capture", "_apic_graph", "tape")
 """Attributes of Warp's runtime that say what is being captured and recorded."""
@@ -47,8 +56,24 @@ def warp_runtime() -> Any:
     return context.runtime
 
 
+def _load_one_at_a_time() -> None:
+    """Let one thread at a time load modules, and those that come after it find what it loaded."""
+    from warp._src.context import Module
+
+    load = Module.load
+
+    @functools.wraps(load)
+    def load_alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with LOAD_LOCK:
+            return load(self, *args, **kwargs)
+
+    Module.load = load_alone
+
+
 def separate_threads() -> None:
-    """Give every thread its own captures and tapes; calling it again does nothing.
+    """Give every thread its own captures and tapes, and let one at a time load kernels.
+
+    Calling it again does nothing.
 
     A version of Warp that keeps them somewhere else is named in a warning; it is right in one thread.
     """
@@ -69,3 +94,4 @@ def separate_threads() -> None:
         runtime.__class__ = type("Runtime", (type(runtime),), own | {"tells_threads_apart": True})
         for name in own:
             setattr(runtime, name, underway[name])
+        _load_one_at_a_time()

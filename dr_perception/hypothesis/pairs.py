@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dr_perception.body.content import content_key
 from dr_perception.body.store import Arrays, Store, default_store
 from dr_perception.device.shared_tables import SharedTables
+from dr_perception.device.threads import separate_threads
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
@@ -63,6 +64,7 @@ def provide_pair_model(model: ObjectModel, device: wp.Device) -> None:
 
 def _build(model: ObjectModel) -> Arrays:
     """The table on the host; made on the CPU, so that it is the same whatever device uses it."""
+    separate_threads()
     points, normals, _ = sample_surface(model.mesh, _CANDIDATES, np.random.default_rng(0))
     ids = farthest_points(points, _MODEL_POINTS)
     points, normals = points[ids] - model.center, normals[ids]
@@ -129,6 +131,7 @@ def vote_poses(
     Returns:
         Poses (K, 4, 4) and their votes (K,).
     """
+    separate_threads()
     arrays = [
         wp.array(np.ascontiguousarray(points, np.float32), dtype=wp.vec3, device=device),
         wp.array(np.ascontiguousarray(normals, np.float32), dtype=wp.vec3, device=device),

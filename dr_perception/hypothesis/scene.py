@@ -11,6 +11,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from dr_perception.device.threads import separate_threads
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -67,6 +68,7 @@ def prepare_scene(
     Where depths scatter by more than a tenth of the diameter no pose could be told right from wrong.
     """
     camera = frame.camera
+    separate_threads()
     shape = (camera.height, camera.width)
     depth = frame.depth_m() if frame.depth is not None else np.zeros(shape, np.float32)
     allowed = region.allowed if region.allowed is not None else np.ones(shape, bool)

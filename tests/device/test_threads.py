@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -70,6 +71,35 @@ def test_captures_and_tapes_hold_what_their_own_thread_launches(
 ) -> None:
     separate_threads()
     beside(capture_often, differentiate_often, other)
+
+
+def test_threads_that_need_a_module_load_it_once(monkeypatch: pytest.MonkeyPatch, beside: Beside) -> None:
+    """A second copy would replace the first, to which what was captured meanwhile points."""
+    separate_threads()
+
+    @wp.kernel(module="unique")
+    def double(values: wp.array[float]):
+        i = wp.tid()
+        values[i] = 2.0 * values[i]
+
+    from warp._src.context import Module
+
+    build, built = Module._compile, []
+
+    def build_slowly(self: Module, *args: object, **kwargs: object) -> bool:
+        built.append(self.name)
+        time.sleep(0.1)
+        return bool(build(self, *args, **kwargs))
+
+    monkeypatch.setattr(Module, "_compile", build_slowly)
+
+    def launch() -> list[float]:
+        values = wp.full(3, 1.5, dtype=float, device="cpu")
+        wp.launch(double, 3, [values], device="cpu")
+        return list(values.numpy())
+
+    assert beside(launch, launch, launch) == [[3.0] * 3] * 3
+    assert built == [double.module.name]
 
 
 def test_another_thread_does_not_see_that_one_captures_or_records(beside: Beside) -> None:
