@@ -1,4 +1,4 @@
-"""What all tests share: where the reference data lies, and settings of the property tests."""
+"""What all tests share: where the reference data lies, scenes, and settings of the property tests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "cases"))  # scenes that tests of several rooms share
 
 # What tests prepare serves later ones of the same run, other processes too; the user's own stays as it is.
 _prepared = tempfile.TemporaryDirectory(prefix="dr_perception_tests_")

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from dr_perception.estimate.first_order import Block, Values
 from dr_perception.losses.objective import Objective, weighted_sum
-from dr_perception.render.images import Images, RenderOptions
-from dr_perception.render.parameters import SceneParameters
 from dr_perception.render.renderer import Renderer
-from dr_perception.render.scene import Scene
+from dr_perception.render.scene.images import Images, RenderOptions
+from dr_perception.render.scene.parameters import SceneParameters
+from dr_perception.render.scene.scene import Scene
 
 #: A cost of the parameters themselves: a scalar on the device, differentiable through the tape.
 Regularizer = Callable[[SceneParameters], wp.array]

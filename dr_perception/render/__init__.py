@@ -12,17 +12,17 @@ import types
 from typing import Any
 
 _MODULE_OF = {
-    "CHANNELS": "images",
-    "DIFFERENTIABLE": "parameters",
+    "CHANNELS": "scene.images",
+    "DIFFERENTIABLE": "scene.parameters",
     "CapturedRender": "captured",
-    "Images": "images",
-    "Instance": "scene",
-    "Lights": "scene",
-    "Material": "scene",
-    "RenderOptions": "images",
+    "Images": "scene.images",
+    "Instance": "scene.scene",
+    "Lights": "scene.scene",
+    "Material": "scene.scene",
+    "RenderOptions": "scene.images",
     "Renderer": "renderer",
-    "Scene": "scene",
-    "SceneParameters": "parameters",
+    "Scene": "scene.scene",
+    "SceneParameters": "scene.parameters",
     "render": "renderer",
 }
 

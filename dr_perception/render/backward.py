@@ -9,16 +9,8 @@ from dataclasses import dataclass, fields
 
 import warp as wp
 
-from dr_perception.render import (
-    antialias,
-    intrinsics,
-    pose_gradient,
-    soft_silhouette,
-    surface,
-    transport,
-    vertex_stage,
-)
-from dr_perception.render.images import Images
+from dr_perception.render.adjoint import pose_gradient, transport
+from dr_perception.render.outline import antialias, soft_silhouette
 from dr_perception.render.pipeline import (
     Chunk,
     color_jump_arguments,
@@ -26,6 +18,9 @@ from dr_perception.render.pipeline import (
     normal_jump_arguments,
     pixel_inputs,
 )
+from dr_perception.render.scene import intrinsics, vertex_stage
+from dr_perception.render.scene.images import Images
+from dr_perception.render.shading import surface
 from dr_perception.render.supersampling import narrow, spread
 
 GEOMETRY = frozenset({"vertices", "pose", "camera_pose", "intrinsics"})

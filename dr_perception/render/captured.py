@@ -14,7 +14,7 @@ import warp as wp
 from dr_perception.device.recording import capture
 from dr_perception.render import pipeline
 from dr_perception.render.backward import pull_back
-from dr_perception.render.images import Images
+from dr_perception.render.scene.images import Images
 
 Loss = Callable[[Images], wp.array]
 """Launches kernels that make a scalar of the images, as `dr_perception.losses` do; must not wait for them."""

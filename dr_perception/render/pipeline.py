@@ -6,20 +6,13 @@ from dataclasses import dataclass, fields
 
 import warp as wp
 
+from dr_perception.device.launcher import STOP, Launcher
 from dr_perception.raster.types import EMPTY_KEY
-from dr_perception.render import (
-    antialias,
-    intrinsics,
-    outline,
-    outline_visibility,
-    raster_scene,
-    soft_silhouette,
-    surface,
-    vertex_stage,
-)
-from dr_perception.render.images import Images, RenderOptions
-from dr_perception.render.launcher import STOP, Launcher
-from dr_perception.render.parameters import SceneParameters
+from dr_perception.render.outline import antialias, pieces, soft_silhouette, visibility
+from dr_perception.render.scene import intrinsics, raster, vertex_stage
+from dr_perception.render.scene.images import Images, RenderOptions
+from dr_perception.render.scene.parameters import SceneParameters
+from dr_perception.render.shading import surface
 from dr_perception.render.supersampling import Target, average
 from dr_perception.render.workspace import SceneArrays, Workspace
 
@@ -197,7 +190,7 @@ def rasterize(c: Chunk) -> None:
     cull = int(w.cull)
     if c.distorted:
         c.launcher.fill(w.facing, 0)
-        from dr_perception.render.raster_distorted import rasterize_distorted
+        from dr_perception.render.scene.raster_distorted import rasterize_distorted
 
         c.launcher.run(
             "raster_distorted", rasterize_distorted, (c.views, a.num_faces),
@@ -208,7 +201,7 @@ def rasterize(c: Chunk) -> None:
         return
     size, span = c.blocks(a.num_faces)
     c.launcher.run(
-        "raster", raster_scene.rasterize_scene, size,
+        "raster", raster.rasterize_scene, size,
         [w.p_cam, w.screen, w.grid, a.faces, w.ideal_cameras, w.viewports, c.options.near, cull, span, w.keys,
          w.facing],
     )  # fmt: skip
@@ -250,13 +243,13 @@ def _list_pieces(c: Chunk) -> None:
     fill(w.candidate_count, 0)
     fill(w.heads, -1)
     c.launcher.run(
-        "outline", outline.find_outline, size,
+        "outline", pieces.find_outline, size,
         [a.edges, a.opposite, a.flags, w.facing, w.p_cam, a.faces, a.neighbors, w.face_index, w.depth, w.rays,
          p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, span, w.heads,
          w.candidates, w.candidate_count],
     )  # fmt: skip
     c.launcher.run_list(
-        "visible", outline_visibility.select_visible, lambda: w.candidate_room(c.launcher.capturing),
+        "visible", visibility.select_visible, lambda: w.candidate_room(c.launcher.capturing),
         [w.heads, w.candidates, w.candidate_count, w.face_index, w.depth, p.intrinsics, int(outline_only),
          c.first_view, w.pieces, w.piece_count],
     )  # fmt: skip

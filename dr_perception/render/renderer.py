@@ -12,20 +12,21 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike
 
+from dr_perception.device.launcher import Launcher
 from dr_perception.device.session import current_session
+from dr_perception.device.tape import active_tape
 from dr_perception.device.threads import separate_threads
 from dr_perception.geometry.camera import Camera
 from dr_perception.raster.types import viewport
-from dr_perception.render import intrinsics, pipeline, vertex_stage
+from dr_perception.render import pipeline
 from dr_perception.render.backward import pull_back
 from dr_perception.render.captured import CapturedRender, Loss
-from dr_perception.render.images import Images, RenderOptions, crop_box
-from dr_perception.render.launcher import Launcher
-from dr_perception.render.parameters import SceneParameters, make_parameters
-from dr_perception.render.scene import Scene
+from dr_perception.render.scene import intrinsics, vertex_stage
+from dr_perception.render.scene.images import Images, RenderOptions, crop_box
+from dr_perception.render.scene.parameters import SceneParameters, make_parameters
+from dr_perception.render.scene.scene import Scene
+from dr_perception.render.scene.topology import SceneTopology
 from dr_perception.render.supersampling import Target, enlarge, enlarged_options, enlarged_parameters
-from dr_perception.render.tape import active_tape
-from dr_perception.render.topology import SceneTopology
 from dr_perception.render.workspace import SceneArrays, Workspace, WorkspaceKey, bytes_per_view
 
 __all__ = ["Renderer", "render"]
@@ -89,7 +90,7 @@ class Renderer:
         poses: ArrayLike | None = None,
         requires_grad: Collection[str] = (),
     ) -> SceneParameters:
-        """Upload what makes the picture; see `dr_perception.render.parameters.make_parameters`."""
+        """Upload what makes the picture; see `dr_perception.render.scene.parameters.make_parameters`."""
         with self._lock:
             topology = self._scene_arrays(scene).topology
         return make_parameters(scene, topology, cameras, T_world_cam, poses, requires_grad, self.device)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import warp as wp
 
-from dr_perception.render.images import Images, RenderOptions
-from dr_perception.render.intrinsics import NUM_INTRINSICS
-from dr_perception.render.launcher import Launcher
-from dr_perception.render.parameters import SceneParameters
+from dr_perception.device.launcher import Launcher
+from dr_perception.render.scene.images import Images, RenderOptions
+from dr_perception.render.scene.intrinsics import NUM_INTRINSICS
+from dr_perception.render.scene.parameters import SceneParameters
 from dr_perception.render.supersampling_kernels import (
     average_depth,
     average_depth_adjoint,

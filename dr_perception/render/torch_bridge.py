@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import warp as wp
 
-from dr_perception.render.images import RenderOptions
 from dr_perception.render.renderer import Renderer
-from dr_perception.render.scene import Scene
+from dr_perception.render.scene.images import RenderOptions
+from dr_perception.render.scene.scene import Scene
 
 if TYPE_CHECKING:
     import torch
 
-    from dr_perception.render.parameters import SceneParameters
+    from dr_perception.render.scene.parameters import SceneParameters
 
 _IMAGES = ("depth", "silhouette", "color", "normal", "soft_silhouette")
 

@@ -12,10 +12,10 @@ import warp as wp
 
 from dr_perception.raster.project import IdealCamera
 from dr_perception.raster.types import Viewport
-from dr_perception.render.images import Images
-from dr_perception.render.outline import Candidate, Piece
-from dr_perception.render.topology import SceneTopology
-from dr_perception.render.vertex_stage import vec6
+from dr_perception.render.outline.pieces import Candidate, Piece
+from dr_perception.render.scene.images import Images
+from dr_perception.render.scene.topology import SceneTopology
+from dr_perception.render.scene.vertex_stage import vec6
 
 __all__ = ["SceneArrays", "Workspace", "bytes_per_view", "vec6"]
 
@@ -115,7 +115,7 @@ class Workspace:
         self.n_cam = wp.zeros((views, max(arrays.num_normals, 1)), dtype=wp.vec3, device=device)
         self.keys = wp.zeros(shape, dtype=wp.uint64, device=device)
         self.facing = wp.zeros((views, max(arrays.num_faces, 1)), dtype=wp.int8, device=device)
-        """Which way faces are turned, as `raster_scene.rasterize_scene` has it."""
+        """Which way faces are turned, as `raster.rasterize_scene` has it."""
         self.face_index = wp.zeros(shape, dtype=wp.int32, device=device)
         self.depth = wp.zeros(shape, dtype=wp.float32, device=device)
         self.ideal_cameras = wp.zeros(views, dtype=IdealCamera, device=device)

@@ -1,0 +1,1 @@
+"""Derivatives beyond the adjoint of one stage: images straight to poses, shading beside outlines."""

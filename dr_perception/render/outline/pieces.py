@@ -1,0 +1,446 @@
+"""The visible outline as a list of pieces, one for every pixel that a visible edge passes through.
+
+A pixel's true value is the integral of the scene over its square, and what differs between that and the
+sample at its centre lies behind the edges as seen from the centre. With ``J`` the jump across an edge (inner
+minus outer side), each piece of edge inside the pixel contributes ``J`` times the area of its *shadow*: the
+part of the square that the piece hides from the centre. Summed over all pieces this is exact for piecewise
+constant images, also where several edges cross a pixel or an object is thinner than one. The derivative is
+the boundary integral ``J * int (velocity . normal) dl`` over the piece (Reynolds' transport theorem, as used
+by Li et al. 2018 for edge sampling), here in closed form. The idea to correct only the pixels at detected
+silhouette edges is that of Laine et al. 2020, section 3.4; area and visibility are decided differently.
+
+Edges are those between a face towards and a face away from the camera, open ones, and those at which an
+attribute jumps (creases, texture seams). Whether an edge is seen is decided per piece from the faces at the
+pixel centres on both of its sides. Where several edges pass through one pixel, `visibility` cuts them
+at their crossings and decides part by part.
+
+Bias, by construction: the jump is taken as constant over a piece, and the shading of a pixel as that of its
+centre (of the edge, on the far side of it); where two meshes or faces intersect there is no edge, hence no
+boundary term along the crossing.
+"""
+
+import warp as wp
+
+from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.raster.types import Viewport
+from dr_perception.render.outline.probe import (
+    SceneView,
+    buffer_pixel,
+    clip_span,
+    depth_order_inside,
+    hidden_outside,
+)
+from dr_perception.render.scene.intrinsics import camera_from_row
+
+EDGE_JUMPS = 1
+"""Flag of an edge at which colour or normal jumps although the surface goes on."""
+EDGE_CLOSED = 2
+"""Flag of an edge of a closed mesh with outward faces, where concave edges are never an outline."""
+
+_JUMPS = wp.constant(EDGE_JUMPS)
+_CLOSED = wp.constant(EDGE_CLOSED)
+_SNAP_MARGIN = wp.constant(0.006)
+_SEGMENT_PX = wp.constant(8.0)
+_MAX_SEGMENTS = wp.constant(256)
+
+
+@wp.struct
+class Piece:
+    """A straight piece of a visible edge inside one pixel of one view."""
+
+    view: int
+    x: int
+    y: int
+    out_x: int
+    """Pixel whose centre shows what lies beyond the edge; -1: outside the view, taken as background."""
+    out_y: int
+    back_face: int
+    """Where no pixel centre shows what lies beyond: the face that does, at its edge; else -1."""
+    back_a: int
+    """That edge, and where on it, as `a`, `b`, `t` and `z` are of the piece's own."""
+    back_b: int
+    back_t: float
+    back_z: float
+    a: int
+    """End of the edge: index of a vertex."""
+    b: int
+    face: int
+    """Face on the inner, nearer side."""
+    face_out: int
+    """Face on the outer side of a crease, -1 of an outline."""
+    t: float
+    """Where the piece's middle lies between a (0) and b (1), in space."""
+    z: float
+    """Depth there [m]."""
+    area: float
+    """Signed share of the pixel by which the jump changes it."""
+    outward: wp.vec2
+    """Normal of the piece on the image, pointing outwards, times its length [px]."""
+    middle: wp.vec2
+    """Middle of the piece [px], in pixels of the view."""
+
+
+@wp.struct
+class Candidate:
+    """A piece before it is known whether it is seen."""
+
+    piece: Piece
+    start: wp.vec2
+    end: wp.vec2
+    inside: int
+    """1 if the pixel's centre lies on the inner side."""
+    at_inside: int
+    """What the pixel centre on the inner side shows.
+
+    0 the edge's own sheet of surface, 1 one in front of it, 2 the sheet has ended before the centre.
+    """
+    hidden_out: int
+    """1 if the surface at the pixel centre on the outer side lies in front of the edge."""
+    concave: int
+    """1 for edges that are no outline but at which layers of surface begin."""
+    in_x: int
+    in_y: int
+    next: int
+    """Another candidate in the same pixel, or -1."""
+
+
+@wp.func
+def _step_out(outward: wp.vec2) -> wp.vec2i:
+    """To the neighbour of a pixel that lies farthest in a direction."""
+    if wp.abs(outward[0]) >= wp.abs(outward[1]):
+        return wp.vec2i(wp.where(outward[0] > 0.0, 1, -1), 0)
+    return wp.vec2i(0, wp.where(outward[1] > 0.0, 1, -1))
+
+
+@wp.func
+def _center_inside(
+    s: SceneView, distance: float, here: int, beyond: wp.vec2i, face_index: wp.array3d[int]
+) -> bool:
+    """Whether a pixel's centre, ``distance`` px to the inner side of an edge, is inside of it.
+
+    Closer than the rasteriser resolves, what it drew there (``here``) and ``beyond`` the edge decides.
+    """
+    inside = distance > 0.0
+    if wp.abs(distance) < _SNAP_MARGIN:
+        if here == s.face:
+            inside = True
+        else:
+            inside = here >= 0
+            if beyond[0] >= 0:
+                inside = here >= 0 and here != face_index[s.view, beyond[1], beyond[0]]
+    return inside
+
+
+@wp.func
+def _candidate(
+    s: SceneView, start: wp.vec2, end: wp.vec2, x: int, y: int, t: float, z: float, outward: wp.vec2
+) -> Candidate:
+    """A candidate without what is known of its sides."""
+    piece = Piece()
+    piece.view = s.view
+    piece.x = x
+    piece.y = y
+    piece.a = s.a
+    piece.b = s.b
+    piece.face = s.face
+    piece.face_out = wp.where(s.crease != 0, s.other, -1)
+    piece.back_face = -1
+    piece.t = t
+    piece.z = z
+    piece.outward = outward
+    piece.middle = 0.5 * (start + end)
+    c = Candidate()
+    c.piece = piece
+    c.start = start
+    c.end = end
+    c.concave = s.concave
+    return c
+
+
+@wp.func
+def _add_piece(
+    s: SceneView,
+    start: wp.vec2,
+    end: wp.vec2,
+    x: int,
+    y: int,
+    t: float,
+    p: wp.vec3,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
+    count: wp.array[int],
+):
+    """Append the piece from start to end in pixel (x, y), about the point p, unless it is surely hidden."""
+    along = end - start
+    outward = s.side * wp.vec2(along[1], -along[0])
+    step = _step_out(outward)
+    distance = wp.dot(outward, start - wp.vec2(float(x), float(y))) / wp.length(along)
+    beyond = buffer_pixel(s, x + step[0], y + step[1])
+    inside = _center_inside(s, distance, face_index[s.view, y, x], beyond, face_index)
+    within = wp.vec2i(x, y)
+    out = beyond
+    if not inside:
+        within = buffer_pixel(s, x - step[0], y - step[1])
+        out = wp.vec2i(x, y)
+    if s.crease == 0 and out[0] >= 0:
+        outer = face_index[s.view, out[1], out[0]]
+        if outer >= 0 and (outer == s.face or outer == s.other):
+            out = buffer_pixel(s, out[0] + step[0], out[1] + step[1])
+    at_inside = wp.int32(0)
+    if within[0] >= 0:
+        at_inside = depth_order_inside(
+            s, p[2], within[0], within[1], face_index, depth, rays, p_cam, faces, neighbors
+        )
+    hidden_out = False
+    if out[0] >= 0:
+        inverse_z = 1.0 / p[2]
+        d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
+        hidden_out = hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces)
+    if at_inside == 1 and hidden_out:
+        return
+    slot = wp.atomic_add(count, 0, 1)
+    if slot >= candidates.shape[0]:
+        return
+    c = _candidate(s, start, end, x, y, t, p[2], outward)
+    c.piece.out_x = out[0]
+    c.piece.out_y = out[1]
+    c.inside = wp.where(inside, 1, 0)
+    c.at_inside = at_inside
+    c.hidden_out = wp.where(hidden_out, 1, 0)
+    c.in_x = within[0]
+    c.in_y = within[1]
+    c.next = wp.atomic_exch(heads, s.view, y, x, slot)
+    candidates[slot] = c
+
+
+@wp.func
+def _walk(
+    s: SceneView,
+    start: wp.vec2,
+    end: wp.vec2,
+    t_start: float,
+    t_end: float,
+    z_start: float,
+    z_end: float,
+    pa: wp.vec3,
+    pb: wp.vec3,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
+    count: wp.array[int],
+):
+    """Cut a straight segment at the borders of the pixels it passes (Amanatides and Woo 1987)."""
+    e = end - start
+    span = wp.vec2(0.0, 1.0)
+    span = clip_span(start[0], e[0], -0.4999, float(s.width) - 0.5001, span)
+    span = clip_span(start[1], e[1], -0.4999, float(s.height) - 0.5001, span)
+    length = wp.length(e)
+    if span[1] <= span[0] or length < 1.0e-6:
+        return
+    now = span[0]
+    x = wp.int32(wp.floor(start[0] + now * e[0] + 0.5))
+    y = wp.int32(wp.floor(start[1] + now * e[1] + 0.5))
+    shortest = 1.0e-4 / length
+    for _i in range(s.width + s.height + 2):
+        next_x = float(2.0)
+        next_y = float(2.0)
+        if e[0] > 1.0e-12:
+            next_x = (float(x) + 0.5 - start[0]) / e[0]
+        elif e[0] < -1.0e-12:
+            next_x = (float(x) - 0.5 - start[0]) / e[0]
+        if e[1] > 1.0e-12:
+            next_y = (float(y) + 0.5 - start[1]) / e[1]
+        elif e[1] < -1.0e-12:
+            next_y = (float(y) - 0.5 - start[1]) / e[1]
+        leave = wp.min(wp.min(next_x, next_y), span[1])
+        if leave > now + shortest and x >= 0 and y >= 0 and x < s.width and y < s.height:
+            middle = 0.5 * (now + leave)
+            # The middle on the image is not the middle in space: undo the perspective.
+            u = middle * z_start / ((1.0 - middle) * z_end + middle * z_start)
+            t = t_start + u * (t_end - t_start)
+            _add_piece(
+                s, start + now * e, start + leave * e, x, y, t, pa + t * (pb - pa),
+                face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count,
+            )  # fmt: skip
+        if leave >= span[1]:
+            return
+        now = wp.max(now, leave)
+        if next_x <= next_y:
+            x += wp.where(e[0] > 0.0, 1, -1)
+        else:
+            y += wp.where(e[1] > 0.0, 1, -1)
+
+
+@wp.func
+def _trace(
+    s: SceneView,
+    cam: CameraParams,
+    near: float,
+    pa: wp.vec3,
+    pb: wp.vec3,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
+    count: wp.array[int],
+):
+    """Draw one edge: cut at the near plane, bent by the lens, in straight segments."""
+    first = float(0.0)
+    last = float(1.0)
+    if pa[2] < near:
+        first = (near - pa[2]) / (pb[2] - pa[2])
+    if pb[2] < near:
+        last = (near - pa[2]) / (pb[2] - pa[2])
+    origin = wp.vec2(float(s.x0), float(s.y0))
+    n = wp.int32(1)
+    if cam.model != 0:
+        length = wp.length(project(cam, pa + last * (pb - pa)) - project(cam, pa + first * (pb - pa)))
+        n = wp.clamp(wp.int32(length / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
+    for i in range(n):
+        t0 = first + (last - first) * float(i) / float(n)
+        t1 = first + (last - first) * float(i + 1) / float(n)
+        p0 = pa + t0 * (pb - pa)
+        p1 = pa + t1 * (pb - pa)
+        _walk(
+            s, project(cam, p0) - origin, project(cam, p1) - origin, t0, t1, p0[2], p1[2], pa, pb,
+            face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count,
+        )  # fmt: skip
+
+
+@wp.func
+def _find_edge(
+    view: int,
+    e: int,
+    edges: wp.array[wp.vec4i],
+    opposite: wp.array[wp.vec2i],
+    edge_flags: wp.array[int],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    intrinsics: wp.array2d[float],
+    models: wp.array[int],
+    viewports: wp.array[Viewport],
+    near: float,
+    creases: int,
+    first_view: int,
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
+    count: wp.array[int],
+):
+    edge = edges[e]
+    pa = p_cam[view, edge[0]]
+    pb = p_cam[view, edge[1]]
+    if pa[2] <= near and pb[2] <= near:
+        return
+    # The plane through the eye and the edge: on which of its sides do the two faces lie?
+    m = wp.cross(pa, pb - pa)
+    side = wp.dot(m, p_cam[view, opposite[e][0]] - pa)
+    face = edge[2]
+    other = edge[3]
+    crease = wp.int32(0)
+    concave = wp.int32(0)
+    if other >= 0:
+        to_other = p_cam[view, opposite[e][1]] - pa
+        side_other = wp.dot(m, to_other)
+        flags = edge_flags[e]
+        if side * side_other < 0.0:
+            if creases == 0 or (flags & _JUMPS) == 0:
+                return
+            crease = 1
+        f = faces[face]
+        corner = p_cam[view, f[0]]
+        n = wp.cross(p_cam[view, f[1]] - corner, p_cam[view, f[2]] - corner)
+        front = wp.dot(n, pa) < 0.0
+        if (flags & _CLOSED) != 0:
+            if crease != 0 and not front:
+                return
+            if crease == 0 and wp.dot(n, to_other) > 0.0:
+                concave = 1
+        if crease == 0 and not front:
+            # The nearer of two faces that fold over is the one towards the camera.
+            face = edge[3]
+            other = edge[2]
+            side = side_other
+    s = SceneView()
+    s.view = view
+    s.camera = (view + first_view) % intrinsics.shape[0]
+    v = viewports[view]
+    s.x0 = v.x0
+    s.y0 = v.y0
+    s.width = v.width
+    s.height = v.height
+    s.a = edge[0]
+    s.b = edge[1]
+    s.face = face
+    s.other = other
+    s.crease = crease
+    s.side = wp.where(side > 0.0, 1.0, -1.0)
+    s.concave = concave
+    cam = camera_from_row(intrinsics, models, s.camera)
+    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count)
+
+
+@wp.kernel(enable_backward=False)
+def find_outline(
+    edges: wp.array[wp.vec4i],
+    opposite: wp.array[wp.vec2i],
+    edge_flags: wp.array[int],
+    facing: wp.array2d[wp.int8],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    intrinsics: wp.array2d[float],
+    models: wp.array[int],
+    viewports: wp.array[Viewport],
+    near: float,
+    creases: int,
+    first_view: int,
+    span: int,
+    # output
+    heads: wp.array3d[int],
+    candidates: wp.array[Candidate],
+    count: wp.array[int],
+):
+    """List what may be visible of every discontinuity edge of every view; ``count`` may exceed the room.
+
+    A thread looks at ``span`` edges, and passes over those between two faces that are turned the same way
+    (`raster.rasterize_scene`), unless an attribute jumps there.
+    """
+    view, block = wp.tid()
+    last = wp.min(block * span + span, edges.shape[0])
+    e = block * span
+    while e < last:
+        edge = edges[e]
+        turned = wp.int8(0)
+        if edge[3] >= 0:
+            turned = facing[view, edge[2]]
+            if turned != facing[view, edge[3]]:
+                turned = wp.int8(0)
+        if turned == wp.int8(0) or (creases != 0 and (edge_flags[e] & _JUMPS) != 0):
+            _find_edge(
+                view, e, edges, opposite, edge_flags, p_cam, faces, neighbors, face_index, depth, rays,
+                intrinsics,
+                models, viewports, near, creases, first_view, heads, candidates, count,
+            )  # fmt: skip
+        e += 1

@@ -1,0 +1,208 @@
+"""What a piece of outline needs to know about the faces around it.
+
+Which face of its own surface lies below a pixel, what hides it, and how much of a pixel it hides.
+"""
+
+import warp as wp
+
+from dr_perception.render.shading.interpolation import plane_depth
+
+_DEPTH_TOLERANCE = wp.constant(2.0e-4)
+_MAX_SLOPE_DEPTH = wp.constant(0.05)
+_MAX_STEPS = wp.constant(32)
+
+
+@wp.struct
+class SceneView:
+    """What a piece needs to know about the view and the edge it lies on."""
+
+    view: int
+    camera: int
+    x0: int
+    y0: int
+    width: int
+    height: int
+    a: int
+    b: int
+    face: int
+    other: int
+    crease: int
+    side: float
+    concave: int
+
+
+@wp.func
+def _perimeter(p: wp.vec2) -> float:
+    """Where a direction leaves a unit square, measured along its perimeter from 0 to 4, counter-clockwise."""
+    if wp.abs(p[0]) >= wp.abs(p[1]):
+        if p[0] == 0.0:
+            return 0.0
+        return wp.where(p[0] > 0.0, 0.5, 2.5) + 0.5 * p[1] / p[0]
+    return wp.where(p[1] > 0.0, 1.5, 3.5) - 0.5 * p[0] / p[1]
+
+
+@wp.func
+def shadow_area(a: wp.vec2, b: wp.vec2) -> float:
+    """Area of the unit square around the origin that the segment a-b inside it hides from the origin."""
+    cross = a[0] * b[1] - a[1] * b[0]
+    turn = _perimeter(b) - _perimeter(a)
+    if cross > 0.0 and turn < 0.0:
+        turn += 4.0
+    if cross < 0.0 and turn > 0.0:
+        turn -= 4.0
+    turn = wp.abs(turn)
+    if turn > 2.5:
+        turn = 4.0 - turn
+    return wp.max(0.25 * turn - 0.5 * wp.abs(cross), 0.0)
+
+
+@wp.func
+def face_below(
+    s: SceneView,
+    d: wp.vec3,
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+) -> int:
+    """Face that a ray meets on the sheet of surface inside the edge, found by walking from face to face.
+
+    Returns -1 if the sheet ends on the way, -2 if the walk does not arrive (Devillers et al. 2001, the
+    visibility walk).
+    """
+    f = s.face
+    came_from = wp.int32(-1)
+    turned = float(0.0)
+    for _i in range(_MAX_STEPS):
+        corners = faces[f]
+        a = p_cam[s.view, corners[0]]
+        b = p_cam[s.view, corners[1]]
+        c = p_cam[s.view, corners[2]]
+        facing = wp.where(wp.dot(wp.cross(b - a, c - a), a) < 0.0, 1.0, -1.0)
+        if turned == 0.0:
+            turned = facing
+        if facing != turned:
+            return -1
+        ab = facing * wp.dot(d, wp.cross(a, b - a))
+        bc = facing * wp.dot(d, wp.cross(b, c - b))
+        ca = facing * wp.dot(d, wp.cross(c, a - c))
+        around = neighbors[f]
+        # Leave through the edge that the ray lies farthest beyond, but not the way we came.
+        best = float(0.0)
+        next = wp.int32(-2)
+        if ab > best and (around[0] != came_from or around[0] < 0):
+            best = ab
+            next = around[0]
+        if bc > best and (around[1] != came_from or around[1] < 0):
+            best = bc
+            next = around[1]
+        if ca > best and (around[2] != came_from or around[2] < 0):
+            best = ca
+            next = around[2]
+        if next == -2:
+            return f
+        if next < 0:
+            return -1
+        came_from = f
+        f = next
+    return -2
+
+
+@wp.func
+def touches(f: int, g: int, neighbors: wp.array[wp.vec3i]) -> bool:
+    """Whether two faces are one or share an edge.
+
+    Closer than that, snapping leaves open which one a pixel shows.
+    """
+    if g < 0:
+        return False
+    around = neighbors[g]
+    return f == g or f == around[0] or f == around[1] or f == around[2]
+
+
+@wp.func
+def depth_order_inside(
+    s: SceneView,
+    z_edge: float,
+    x: int,
+    y: int,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    rays: wp.array3d[wp.vec2],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
+) -> int:
+    """What a pixel's centre on the inner side shows.
+
+    0 the edge's own sheet of surface, 1 something in front, 2 no such sheet.
+    """
+    inner = face_index[s.view, y, x]
+    if inner >= 0 and (touches(inner, s.face, neighbors) or touches(inner, s.other, neighbors)):
+        return 0
+    q = rays[s.camera, y + s.y0, x + s.x0]
+    d = wp.vec3(q[0], q[1], 1.0)
+    own = face_below(s, d, p_cam, faces, neighbors)
+    if inner >= 0 and touches(inner, own, neighbors):
+        return 0
+    if own == -1 or inner < 0:
+        return 2
+    if own == -2:
+        own = s.face
+    f = faces[own]
+    z = plane_depth(d, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+    return wp.where(depth[s.view, y, x] < wp.min(z, z_edge) * (1.0 - _DEPTH_TOLERANCE), 1, 0)
+
+
+@wp.func
+def hidden_outside(
+    s: SceneView,
+    d_edge: wp.vec3,
+    z_edge: float,
+    x: int,
+    y: int,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+) -> bool:
+    """Whether the surface at the centre of a pixel, continued to the edge, lies in front of it."""
+    outer = face_index[s.view, y, x]
+    if outer < 0 or outer == s.face or outer == s.other:
+        return False
+    f = faces[outer]
+    z = plane_depth(d_edge, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+    at = depth[s.view, y, x]
+    z = wp.clamp(z, at * (1.0 - _MAX_SLOPE_DEPTH), at * (1.0 + _MAX_SLOPE_DEPTH))
+    return z < z_edge * (1.0 - _DEPTH_TOLERANCE)
+
+
+@wp.func
+def clip_span(s: float, e: float, low: float, high: float, t: wp.vec2) -> wp.vec2:
+    """Range of t with s + t e between low and high, cut with a given range (Liang and Barsky 1984)."""
+    first = t[0]
+    last = t[1]
+    if wp.abs(e) < 1.0e-12:
+        if s < low or s > high:
+            last = first - 1.0
+    else:
+        t_low = (low - s) / e
+        t_high = (high - s) / e
+        first = wp.max(first, wp.min(t_low, t_high))
+        last = wp.min(last, wp.max(t_low, t_high))
+    return wp.vec2(first, last)
+
+
+@wp.func
+def buffer_pixel(s: SceneView, x: int, y: int) -> wp.vec2i:
+    """A pixel, or (-1, -1) outside the view."""
+    if x < 0 or y < 0 or x >= s.width or y >= s.height:
+        return wp.vec2i(-1, -1)
+    return wp.vec2i(x, y)
+
+
+@wp.func
+def shows_background(face_index: wp.array3d[int], view: int, x: int, y: int) -> bool:
+    """Whether the centre of a pixel shows no surface; so it is outside the view."""
+    if x < 0:
+        return True
+    return face_index[view, y, x] < 0

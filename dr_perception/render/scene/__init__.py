@@ -1,0 +1,1 @@
+"""What is drawn, with which numbers, and where its vertices and faces come to lie on the image."""

@@ -1,0 +1,148 @@
+"""The rasteriser for lenses with distortion.
+
+Coverage is tested at the undistorted position of each pixel centre.
+
+A triangle is straight in the ideal plane and bent on the image. Which pixels to test is bounded by the image
+of points along its
+edges (a lens is one-to-one, so the border of the image of a triangle is the image of its border); a triangle
+that reaches
+beyond the corners of the image, where lens polynomials may fold back, is tested everywhere.
+"""
+
+import warp as wp
+
+from dr_perception.geometry.camera_warp import CameraParams, project
+from dr_perception.raster.project import IdealCamera, project_ideal
+from dr_perception.raster.types import Viewport
+from dr_perception.raster.zbuffer import _cut, _fill_distorted, _signed_area2, _triangle
+from dr_perception.render.scene.intrinsics import camera_from_row
+
+_STEPS = wp.constant(4)
+
+
+@wp.func
+def _grow(box: wp.vec4, uv: wp.vec2) -> wp.vec4:
+    return wp.vec4(wp.min(box[0], uv[0]), wp.min(box[1], uv[1]), wp.max(box[2], uv[0]), wp.max(box[3], uv[1]))
+
+
+@wp.func
+def _grow_edge(box: wp.vec4, cam: CameraParams, p: wp.vec3, q: wp.vec3) -> wp.vec4:
+    for i in range(_STEPS):
+        box = _grow(box, project(cam, p + (float(i) / float(_STEPS)) * (q - p)))
+    return box
+
+
+@wp.func
+def _reach(camera: IdealCamera, ideal: wp.array2d[wp.vec2]) -> float:
+    """Largest distance from the principal point to a corner of the image in the ideal plane [px].
+
+    0 if none has a ray.
+    """
+    center = wp.vec2(camera.cx, camera.cy)
+    rows = ideal.shape[0] - 1
+    columns = ideal.shape[1] - 1
+    reach = float(0.0)
+    for i in range(4):
+        r = wp.length(ideal[(i // 2) * rows, (i % 2) * columns] - center)
+        if r > reach:
+            reach = r
+    return reach
+
+
+@wp.func
+def _draw(
+    p: wp.vec3,
+    q: wp.vec3,
+    r: wp.vec3,
+    face: int,
+    view: int,
+    camera: IdealCamera,
+    cam: CameraParams,
+    v: Viewport,
+    cull: int,
+    ideal: wp.array2d[wp.vec2],
+    keys: wp.array3d[wp.uint64],
+):
+    a = project_ideal(camera, p)
+    b = project_ideal(camera, q)
+    c = project_ideal(camera, r)
+    front = _signed_area2(a, b, c) < 0.0
+    if cull != 0 and not front:
+        return
+    center = wp.vec2(camera.cx, camera.cy)
+    farthest = wp.max(wp.length(a - center), wp.max(wp.length(b - center), wp.length(c - center)))
+    x_first = v.x0
+    y_first = v.y0
+    x_last = v.x0 + v.width - 1
+    y_last = v.y0 + v.height - 1
+    if farthest < _reach(camera, ideal) * 1.1:
+        box = wp.vec4(1.0e6, 1.0e6, -1.0e6, -1.0e6)
+        box = _grow_edge(box, cam, p, q)
+        box = _grow_edge(box, cam, q, r)
+        box = _grow_edge(box, cam, r, p)
+        # Between the sampled points an edge can bulge by a small part of its length.
+        pad = 1.0 + 0.02 * wp.max(box[2] - box[0], box[3] - box[1])
+        x_first = wp.max(x_first, wp.int32(wp.floor(box[0] - pad)))
+        y_first = wp.max(y_first, wp.int32(wp.floor(box[1] - pad)))
+        x_last = wp.min(x_last, wp.int32(wp.ceil(box[2] + pad)))
+        y_last = wp.min(y_last, wp.int32(wp.ceil(box[3] + pad)))
+    t = _triangle(a, b, c, p[2], q[2], r[2], front)
+    _fill_distorted(t, face, view, v, wp.vec4i(x_first, y_first, x_last, y_last), ideal, keys)
+
+
+@wp.kernel(enable_backward=False)
+def rasterize_distorted(
+    p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    cameras: wp.array[IdealCamera],
+    intrinsics: wp.array2d[float],
+    models: wp.array[int],
+    viewports: wp.array[Viewport],
+    ideal_positions: wp.array3d[wp.vec2],
+    near: float,
+    cull: int,
+    first_view: int,
+    # output
+    keys: wp.array3d[wp.uint64],
+):
+    """Draw every face into every view's z-buffer; see `dr_perception.raster.zbuffer.rasterize_pinhole`."""
+    view, f = wp.tid()
+    face = faces[f]
+    a = p_cam[view, face[0]]
+    b = p_cam[view, face[1]]
+    c = p_cam[view, face[2]]
+    n = wp.int32(0)
+    if a[2] > near:
+        n += 1
+    if b[2] > near:
+        n += 1
+    if c[2] > near:
+        n += 1
+    if n == 0:
+        return
+    k = (view + first_view) % intrinsics.shape[0]
+    cam = camera_from_row(intrinsics, models, k)
+    camera = cameras[view]
+    v = viewports[view]
+    ideal = ideal_positions[k]
+    if n == 3:
+        _draw(a, b, c, f, view, camera, cam, v, cull, ideal, keys)
+        return
+    # Turn the corners until the odd one out is first; the winding stays.
+    p = a
+    q = b
+    r = c
+    if (n == 1 and b[2] > near) or (n == 2 and b[2] <= near):
+        p = b
+        q = c
+        r = a
+    elif (n == 1 and c[2] > near) or (n == 2 and c[2] <= near):
+        p = c
+        q = a
+        r = b
+    if n == 1:
+        _draw(p, _cut(p, q, near), _cut(p, r, near), f, view, camera, cam, v, cull, ideal, keys)
+    else:
+        pq = _cut(q, p, near)
+        _draw(pq, q, r, f, view, camera, cam, v, cull, ideal, keys)
+        _draw(pq, r, _cut(r, p, near), f, view, camera, cam, v, cull, ideal, keys)

@@ -1,0 +1,250 @@
+"""Arrays of a scene that stay while its parameters change.
+
+Faces, edges and smoothing groups of all instances together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dr_perception.geometry.mesh import Mesh, face_normals
+from dr_perception.geometry.mesh_topology import edges
+from dr_perception.render.scene.scene import Instance
+
+EDGE_JUMPS = 1
+EDGE_CLOSED = 2
+
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class MeshTopology:
+    """One mesh: edges with opposite vertices and flags, and the smoothing group of every face corner."""
+
+    edges: Ints
+    """Vertices and faces, shape (E, 4); the second face is -1 where the edge is open."""
+    opposite: Ints
+    """The third vertex of both faces, shape (E, 2)."""
+    flags: Ints
+    """`EDGE_JUMPS` and `EDGE_CLOSED`, shape (E,)."""
+    neighbors: Ints
+    """Face beyond the edge from corner i to corner i + 1 of each face, -1 where it is open, shape (F, 3)."""
+    corner_group: Ints
+    """Smoothing group of each face corner, shape (F, 3)."""
+    group_start: Ints
+    """Where each group's faces start in `group_faces`, shape (G + 1,)."""
+    group_faces: Ints
+    """Faces of the groups, one after the other."""
+
+    @classmethod
+    def of(cls, mesh: Mesh, crease_angle_rad: float) -> MeshTopology:
+        """Analyse a mesh; edges with a larger dihedral angle than given are creases."""
+        found = edges(mesh)
+        first, second = found.faces[:, 0], found.faces[:, 1]
+        opposite = np.stack(
+            [_third_vertex(mesh, found.vertices, first), _third_vertex(mesh, found.vertices, second)], 1
+        )
+        creases = _creases(mesh, found.faces, crease_angle_rad)
+        seams = _seams(mesh, found.vertices, found.faces)
+        closed = bool((second >= 0).all()) and _signed_volume(mesh) > 0.0
+        flags = EDGE_JUMPS * (creases | seams) + EDGE_CLOSED * closed
+        corner_group, start, members = _smoothing_groups(mesh, found.vertices, found.faces, creases)
+        return cls(
+            np.hstack([found.vertices, found.faces]).astype(np.int32),
+            opposite.astype(np.int32),
+            np.broadcast_to(flags, len(found)).astype(np.int32),
+            _neighbors(mesh, found.vertices, found.faces),
+            corner_group,
+            start,
+            members,
+        )
+
+
+def _third_vertex(mesh: Mesh, pairs: Ints, face: Ints) -> Ints:
+    """Vertex of each face that is not in its pair; arbitrary where the face is -1."""
+    corners = mesh.faces[face]
+    return (corners.sum(axis=1) - pairs.sum(axis=1)).clip(0, len(mesh.vertices) - 1)
+
+
+def _signed_volume(mesh: Mesh) -> float:
+    a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
+    return float(np.einsum("ij,ij->", a, np.cross(b, c)))
+
+
+def _creases(mesh: Mesh, faces: Ints, angle: float) -> NDArray[np.bool_]:
+    normals = face_normals(mesh)
+    cosine = np.einsum("ij,ij->i", normals[faces[:, 0]], normals[faces[:, 1]])
+    # Faces that lie in one plane are never told apart, whatever the angle.
+    return (faces[:, 1] < 0) | ((cosine < np.cos(angle)) & (cosine < 1.0 - 1e-9))
+
+
+def _corner_of(mesh: Mesh, face: Ints, vertex: Ints) -> NDArray[np.intp]:
+    return np.argmax(mesh.faces[face] == vertex[:, None], axis=1)
+
+
+def _seams(mesh: Mesh, pairs: Ints, faces: Ints) -> NDArray[np.bool_]:
+    """Edges whose two faces disagree about texture coordinates."""
+    if mesh.corner_uv is None:
+        return np.zeros(len(pairs), dtype=bool)
+    different = np.zeros(len(pairs), dtype=bool)
+    for i in range(2):
+        uv = [mesh.corner_uv[faces[:, j], _corner_of(mesh, faces[:, j], pairs[:, i])] for j in range(2)]
+        different |= np.abs(uv[0] - uv[1]).max(axis=1) > 1e-5
+    return different & (faces[:, 1] >= 0)
+
+
+def _neighbors(mesh: Mesh, pairs: Ints, faces: Ints) -> Ints:
+    """Faces beyond the three edges of every face."""
+    found = np.full((len(mesh.faces), 3), -1, dtype=np.int32)
+    both = faces[:, 1] >= 0
+    for i in range(2):
+        face, beyond = faces[both, i], faces[both, 1 - i]
+        first = _corner_of(mesh, face, pairs[both, 0])
+        second = _corner_of(mesh, face, pairs[both, 1])
+        found[face, np.where((first + 1) % 3 == second, first, second)] = beyond
+    return found
+
+
+def _smoothing_groups(
+    mesh: Mesh, pairs: Ints, faces: Ints, creases: NDArray[np.bool_]
+) -> tuple[Ints, Ints, Ints]:
+    """Corners of one vertex whose faces are joined by smooth edges share a normal."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    count = 3 * len(mesh.faces)
+    smooth = ~creases & (faces[:, 1] >= 0)
+    links = []
+    for i in range(2):
+        vertex = pairs[smooth, i]
+        links.append([3 * faces[smooth, j] + _corner_of(mesh, faces[smooth, j], vertex) for j in range(2)])
+    rows = np.concatenate([links[0][0], links[1][0]])
+    columns = np.concatenate([links[0][1], links[1][1]])
+    graph = coo_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(count, count))
+    number, group = connected_components(graph, directed=False)
+    order = np.argsort(group, kind="stable")
+    start = np.searchsorted(group[order], np.arange(number + 1))
+    return (
+        group.reshape(-1, 3).astype(np.int32),
+        start.astype(np.int32),
+        (order // 3).astype(np.int32),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class SceneTopology:
+    """All instances in one set of arrays. Every mesh is stored once; instances refer to it."""
+
+    meshes: tuple[Mesh, ...]
+    """The distinct meshes."""
+    mesh_of_instance: tuple[int, ...]
+    """Index of each instance's mesh."""
+    faces: Ints
+    """Vertex indices (over all instances), shape (F, 3)."""
+    face_instance: Ints
+    neighbors: Ints
+    """Faces beyond the edges of each face, shape (F, 3)."""
+    vertex_source: Ints
+    """Vertex of the meshes (one after the other) of each vertex of the instances, shape (V,)."""
+    vertex_instance: Ints
+    normal_index: Ints
+    """Normal of each face corner, over all instances, shape (F, 3)."""
+    normal_source: Ints
+    normal_instance: Ints
+    mesh_faces: Ints
+    """Faces of the meshes, one after the other, with indices into their vertices."""
+    group_start: Ints
+    group_faces: Ints
+    edges: Ints
+    opposite: Ints
+    flags: Ints
+    corner_uv: NDArray[np.float32]
+    vertex_offset: tuple[int, ...]
+    """First vertex of each mesh, and the number of all."""
+    radius: tuple[float, ...]
+    """Largest distance of a vertex from the origin of each instance's mesh [m]."""
+    closed: bool
+    """Whether every mesh is closed with outward faces, so that back faces are never seen."""
+
+    @classmethod
+    def of(cls, instances: Sequence[Instance]) -> SceneTopology:
+        """Analyse the meshes and join the instances."""
+        return _join(instances)
+
+
+def _distinct(instances: Sequence[Instance]) -> tuple[list[tuple[Mesh, float]], list[int]]:
+    """Distinct pairs of mesh and crease angle, and which one each instance has."""
+    keys: dict[tuple[int, float], int] = {}
+    pairs: list[tuple[Mesh, float]] = []
+    index = []
+    for instance in instances:
+        key = (id(instance.mesh), instance.material.crease_angle_rad)
+        if key not in keys:
+            keys[key] = len(pairs)
+            pairs.append((instance.mesh, instance.material.crease_angle_rad))
+        index.append(keys[key])
+    return pairs, index
+
+
+def _offsets(counts: list[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _stack(parts: list[NDArray], width: int, dtype: type = np.int32) -> NDArray:
+    shape = (0, width) if width else (0,)
+    return np.concatenate([np.asarray(p, dtype=dtype) for p in parts]) if parts else np.zeros(shape, dtype)
+
+
+def _join(instances: Sequence[Instance]) -> SceneTopology:
+    pairs, index = _distinct(instances)
+    parts = [MeshTopology.of(mesh, angle) for mesh, angle in pairs]
+    meshes = [mesh for mesh, _ in pairs]
+    mesh_v = _offsets([len(m.vertices) for m in meshes])
+    mesh_f = _offsets([len(m.faces) for m in meshes])
+    mesh_g = _offsets([len(p.group_start) - 1 for p in parts])
+    mesh_m = _offsets([len(p.group_faces) for p in parts])
+    v = _offsets([len(meshes[k].vertices) for k in index])
+    f = _offsets([len(meshes[k].faces) for k in index])
+    g = _offsets([len(parts[k].group_start) - 1 for k in index])
+    numbers = range(len(index))
+
+    def moved_edges(i: int) -> Ints:
+        e = parts[index[i]].edges
+        return np.hstack([e[:, :2] + v[i], np.where(e[:, 2:] >= 0, e[:, 2:] + f[i], -1)])
+
+    def moved_neighbors(i: int) -> Ints:
+        n = parts[index[i]].neighbors
+        return np.where(n >= 0, n + f[i], -1)
+
+    def uv(mesh: Mesh) -> NDArray[np.float32]:
+        return np.zeros((len(mesh.faces), 3, 2), np.float32) if mesh.corner_uv is None else mesh.corner_uv
+
+    starts = [parts[k].group_start[:-1] + mesh_m[k] for k in range(len(parts))]
+    return SceneTopology(
+        meshes=tuple(meshes),
+        mesh_of_instance=tuple(index),
+        faces=_stack([meshes[k].faces + v[i] for i, k in enumerate(index)], 3),
+        face_instance=_stack([np.full(len(meshes[k].faces), i) for i, k in enumerate(index)], 0),
+        neighbors=_stack([moved_neighbors(i) for i in numbers], 3),
+        vertex_source=_stack([np.arange(mesh_v[k], mesh_v[k + 1]) for k in index], 0),
+        vertex_instance=_stack([np.full(len(meshes[k].vertices), i) for i, k in enumerate(index)], 0),
+        normal_index=_stack([parts[k].corner_group + g[i] for i, k in enumerate(index)], 3),
+        normal_source=_stack([np.arange(mesh_g[k], mesh_g[k + 1]) for k in index], 0),
+        normal_instance=_stack([np.full(mesh_g[k + 1] - mesh_g[k], i) for i, k in enumerate(index)], 0),
+        mesh_faces=_stack([m.faces + mesh_v[k] for k, m in enumerate(meshes)], 3),
+        group_start=_stack([*starts, np.asarray([mesh_m[-1]])], 0),
+        group_faces=_stack([p.group_faces + mesh_f[k] for k, p in enumerate(parts)], 0),
+        edges=_stack([moved_edges(i) for i in numbers], 4),
+        opposite=_stack([parts[k].opposite + v[i] for i, k in enumerate(index)], 2),
+        flags=_stack([parts[k].flags for k in index], 0),
+        corner_uv=np.concatenate([uv(meshes[k]) for k in index])
+        if index
+        else np.zeros((0, 3, 2), np.float32),
+        vertex_offset=tuple(int(n) for n in mesh_v),
+        radius=tuple(float(np.linalg.norm(meshes[k].vertices, axis=1).max()) for k in index),
+        closed=bool(parts) and all(bool((p.flags & EDGE_CLOSED).all()) for p in parts),
+    )
