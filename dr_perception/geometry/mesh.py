@@ -17,6 +17,7 @@ __all__ = [
     "drop_degenerate_faces",
     "face_areas",
     "face_normals",
+    "seen_part",
     "validate_mesh",
     "vertex_normals",
     "weld",
@@ -41,6 +42,12 @@ class Mesh:
     """Texture coordinates of the face corners, v up as in OBJ and OpenGL, shape (F, 3, 2)."""
     texture: NDArray[np.uint8] | None = None
     """sRGB texture, first row at v = 1, shape (H, W, 3)."""
+    unseen_faces: NDArray[np.bool_] | None = None
+    """Which faces nobody ever saw, so that their place is a guess, shape (F,); None: all were seen.
+
+    They hide what is behind them and belong to the size of the object, but neither support nor contradict a
+    pose.
+    """
 
     def __post_init__(self) -> None:
         """Convert to the promised types and validate."""
@@ -54,6 +61,10 @@ class Mesh:
             if image is not None and np.asarray(image).dtype != np.uint8:
                 raise TypeError(f"{name} must be uint8 RGB, got {np.asarray(image).dtype}")
             _store(self, name, _as_array(image, np.uint8))
+        unseen = self.unseen_faces
+        if unseen is not None and np.asarray(unseen).dtype != np.bool_:
+            raise TypeError(f"unseen_faces must be bool, got {np.asarray(unseen).dtype}")
+        _store(self, "unseen_faces", _as_array(unseen, np.bool_))
         _store(self, "faces", faces.astype(np.int64, copy=False))
         validate_mesh(self)
         _store(self, "faces", _as_array(faces, np.int32))
@@ -100,6 +111,8 @@ def validate_mesh(mesh: Mesh, name: str = "mesh") -> None:
         )
     if not float(np.sum(face_areas(mesh))) > 0.0:
         raise ValueError(f"{name} has zero surface area: all {len(F)} faces are degenerate")
+    if mesh.unseen_faces is not None and mesh.unseen_faces.shape != (len(F),):
+        raise ValueError(f"unseen_faces of {name} must have shape {(len(F),)}, got {mesh.unseen_faces.shape}")
     _validate_colors(mesh, name)
 
 
@@ -134,6 +147,21 @@ def _validate_colors(mesh: Mesh, name: str) -> None:
 def _corner_cross(mesh: Mesh) -> NDArray[np.float64]:
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     return np.cross(b - a, c - a)
+
+
+def seen_part(mesh: Mesh) -> Mesh:
+    """The faces of a mesh that were seen, with their looks; the mesh itself if all were.
+
+    Raises:
+        ValueError: Nobody ever saw any of them.
+    """
+    if mesh.unseen_faces is None:
+        return mesh
+    seen = ~mesh.unseen_faces
+    if not seen.any():
+        raise ValueError(f"all {len(seen)} faces of the mesh are marked as unseen")
+    corner_uv = None if mesh.corner_uv is None else mesh.corner_uv[seen]
+    return replace(mesh, faces=mesh.faces[seen], corner_uv=corner_uv, unseen_faces=None)
 
 
 def face_areas(mesh: Mesh) -> NDArray[np.float64]:
@@ -204,6 +232,7 @@ def weld(mesh: Mesh, tolerance_m: float | None = None) -> Mesh:
         faces=faces[keep],
         vertex_colors=None if mesh.vertex_colors is None else mesh.vertex_colors[kept],
         corner_uv=None if mesh.corner_uv is None else mesh.corner_uv[keep],
+        unseen_faces=None if mesh.unseen_faces is None else mesh.unseen_faces[keep],
     )
 
 
@@ -253,5 +282,8 @@ def drop_degenerate_faces(mesh: Mesh, relative_height: float = 1e-9) -> Mesh:
     if not keep.any():
         raise ValueError(f"all {len(keep)} faces of the mesh are degenerate")
     return replace(
-        mesh, faces=mesh.faces[keep], corner_uv=None if mesh.corner_uv is None else mesh.corner_uv[keep]
+        mesh,
+        faces=mesh.faces[keep],
+        corner_uv=None if mesh.corner_uv is None else mesh.corner_uv[keep],
+        unseen_faces=None if mesh.unseen_faces is None else mesh.unseen_faces[keep],
     )

@@ -20,7 +20,7 @@ class ObjectModel:
     """A rigid object.
 
     Raises:
-        ValueError: The name is empty.
+        ValueError: The name is empty, or nobody ever saw any face of the mesh.
         TypeError: The mesh or the symmetries are of another type.
     """
 
@@ -39,6 +39,8 @@ class ObjectModel:
             raise ValueError(f"an object model needs a name, got {self.name!r}")
         if not isinstance(self.mesh, Mesh):
             raise TypeError(f"the mesh of {self.name!r} must be a Mesh, got {type(self.mesh).__name__}")
+        if self.mesh.unseen_faces is not None and self.mesh.unseen_faces.all():
+            raise ValueError(f"all faces of {self.name!r} are marked as unseen: nothing can be compared")
         if not isinstance(self.symmetries, Symmetries):
             raise TypeError(
                 f"the symmetries of {self.name!r} must be Symmetries, got {type(self.symmetries).__name__}"
