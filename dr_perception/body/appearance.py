@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dr_perception.body.nearest import Surface
 from dr_perception.body.surface_colors import has_colors, surface_colors
 from dr_perception.body.texel_gradient import gradient_stencil, tangents
-from dr_perception.geometry.mesh import Mesh, face_areas, face_normals
+from dr_perception.geometry.mesh import Mesh, face_areas, face_normals, seen_part
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _LEAST_PER_DIAMETER = 120.0
@@ -51,7 +51,7 @@ class TexelGrid:
     normals: NDArray[np.float64]
     """Unit normals of their faces (T, 3)."""
     used: NDArray[np.intp]
-    """Texels that some place on a face lies next to; the others fill the grids."""
+    """Texels that some place on a face that was seen lies next to; the others fill the grids."""
     spacing_m: float
     """Largest distance of neighbours."""
 
@@ -78,6 +78,8 @@ def lay_texels(mesh: Mesh, diameter_m: float, coarseness: float = 1.0) -> TexelG
     i, j = within % (n[of_face, 0] + 1), within // (n[of_face, 0] + 1)
     u, v = i / n[of_face, 0], j / n[of_face, 1]
     used = u + v < 1.0 + (1.0 / n[of_face]).sum(axis=1)
+    if mesh.unseen_faces is not None:
+        used &= ~mesh.unseen_faces[of_face]
     # Those beyond the third side are moved onto it, along the shorter of the other two.
     short_u = (sides[:, 0] < sides[:, 1])[of_face]
     u, v = np.where(short_u, np.minimum(u, 1.0 - v), u), np.where(short_u, v, np.minimum(v, 1.0 - u))
@@ -129,6 +131,7 @@ def _filtered_brightness(original: Mesh, grid: TexelGrid) -> NDArray[np.float32]
     """Brightness at the used texels, averaged over the surface that each stands for: images blur as much."""
     side, up = (_FILTER_RADIUS * grid.spacing_m * t for t in tangents(grid.normals[grid.used]))
     points = grid.points[grid.used]
+    original = seen_part(original)
     surface = Surface(original)
     total = 0.25 * _surface_brightness(original, surface, points)
     for angle in np.arange(6) * (np.pi / 3.0):

@@ -27,7 +27,7 @@ class BlankTexels:
     points: wp.array
     """Places (T,) of ``wp.vec3`` [m]."""
     normals: wp.array
-    """Smooth unit normals (T,) of ``wp.vec3``; zero for those that no place on a face lies next to."""
+    """Smooth unit normals (T,) of ``wp.vec3``; zero for texels that are not used, see `TexelGrid`."""
     neighbour: wp.array
     """Texels (T, K) that a gradient follows from, see `GradientStencil`."""
     weight: wp.array
@@ -39,7 +39,8 @@ def lay_blank_texels(body: Arrays, diameter_m: float) -> dict[str, NDArray[Any]]
 
     Its diameter sets their spacing.
     """
-    mesh = Mesh(vertices=body["vertices"], faces=body["faces"])
+    unseen = body["unseen"].astype(bool) if "unseen" in body else None
+    mesh = Mesh(vertices=body["vertices"], faces=body["faces"], unseen_faces=unseen)
     grid = lay_texels(mesh, diameter_m, _COARSENESS)
     stencil = gradient_stencil(grid.points, grid.normals, grid.used, grid.spacing_m)
     corners = body["corner_normals"].reshape(-1, 3, 3)[grid.face]

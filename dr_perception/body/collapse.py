@@ -38,21 +38,33 @@ _MIN_NORMAL_COSINE = 0.2
 
 
 def collapse_edges(mesh: Mesh, target_faces: int) -> Mesh:
-    """A mesh of about ``target_faces`` faces, fewer by edge collapses; more if no edge may collapse."""
+    """A mesh of about ``target_faces`` faces, fewer by edge collapses; more if no edge may collapse.
+
+    Faces that are left keep their mark of being unseen, and the border of the marks is held like one of the
+    surface.
+    """
     low = mesh.vertices.min(axis=0)
     scale = float(np.ptp(mesh.vertices, axis=0).max())
-    work = _Collapse((mesh.vertices - low) / scale, mesh.faces.astype(np.int64))
+    unseen = mesh.unseen_faces
+    marks = np.zeros(len(mesh.faces), bool) if unseen is None else unseen
+    work = _Collapse((mesh.vertices - low) / scale, mesh.faces.astype(np.int64), marks)
     work.run(target_faces)
     used, faces = np.unique(work.faces, return_inverse=True)
-    return Mesh(vertices=work.vertices[used] * scale + low, faces=faces.reshape(-1, 3).astype(np.int32))
+    return Mesh(
+        vertices=work.vertices[used] * scale + low,
+        faces=faces.reshape(-1, 3).astype(np.int32),
+        unseen_faces=None if unseen is None else work.marks,
+    )
 
 
 class _Collapse:
     """A mesh in units of its size while its edges collapse."""
 
-    def __init__(self, vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> None:
-        self.vertices, self.faces = vertices.copy(), faces
-        self._quadrics = _vertex_quadrics(vertices, faces)
+    def __init__(
+        self, vertices: NDArray[np.float64], faces: NDArray[np.int64], marks: NDArray[np.bool_]
+    ) -> None:
+        self.vertices, self.faces, self.marks = vertices.copy(), faces, marks
+        self._quadrics = _vertex_quadrics(vertices, faces, marks)
         self._blocked = np.zeros(0, np.int64)
         self._tried = 0
 
@@ -137,7 +149,8 @@ class _Collapse:
         into[gone] = kept
         faces = into[self.faces]
         a, b, c = faces.T
-        self.faces = faces[(a != b) & (b != c) & (c != a)]
+        kept_faces = (a != b) & (b != c) & (c != a)
+        self.faces, self.marks = faces[kept_faces], self.marks[kept_faces]
 
 
 def _edges(faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -148,10 +161,13 @@ def _edges(faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return np.stack([keys // base, keys % base], axis=1), counts
 
 
-def _vertex_quadrics(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
+def _vertex_quadrics(
+    vertices: NDArray[np.float64], faces: NDArray[np.int64], marks: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Sum of the squared distances from the planes around every vertex, weighted by area (V, 4, 4).
 
-    Where the surface ends, planes across it count as well, which hold its border.
+    Where the surface ends, or the marks (F,) of its faces change, planes across it count as well, which hold
+    its border.
     """
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
@@ -162,7 +178,8 @@ def _vertex_quadrics(vertices: NDArray[np.float64], faces: NDArray[np.int64]) ->
     sides = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     keys = sides[:, 0] * len(vertices) + sides[:, 1]
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    border = np.flatnonzero(counts[inverse] == 1)
+    marked = np.bincount(inverse, np.repeat(marks, 3))
+    border = np.flatnonzero((counts == 1)[inverse] | ((marked > 0) & (marked < counts))[inverse])
     if len(border):
         p, q = vertices[sides[border, 0]], vertices[sides[border, 1]]
         across = np.cross(normals[border // 3], q - p)

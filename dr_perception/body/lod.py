@@ -21,7 +21,8 @@ def simplify(mesh: Mesh, max_error_m: float) -> Mesh:
 
     Quadric edge collapse halves the number of faces until the two-sided distance
     between the surfaces, measured at area-uniform samples (99.5th percentile), would exceed ``max_error_m``.
-    Colours and textures are left out: the result serves visibility and geometry only.
+    Colours and textures are left out: the result serves visibility and geometry only. Faces that come from
+    unseen ones are unseen.
 
     Args:
         mesh: Mesh in metres.
@@ -32,13 +33,14 @@ def simplify(mesh: Mesh, max_error_m: float) -> Mesh:
     """
     if not max_error_m > 0.0:
         raise ValueError(f"max_error_m must be positive, got {max_error_m}")
-    best = Mesh(vertices=mesh.vertices, faces=mesh.faces)
+    best = Mesh(vertices=mesh.vertices, faces=mesh.faces, unseen_faces=mesh.unseen_faces)
     original = Surface(mesh)
     target = len(mesh.faces) // 2
     while target >= _MIN_FACES:
         candidate = collapse_edges(best, target)
         if (
             len(candidate.faces) > _LEAST_STEP * len(best.faces)
+            or (candidate.unseen_faces is not None and candidate.unseen_faces.all())
             or _distance(mesh, original, candidate) > max_error_m
         ):
             break

@@ -24,6 +24,8 @@ def corner_normals(mesh: Mesh) -> NDArray[np.float64]:
     The mean, weighted by area, over the faces around the vertex that turn away from this one by less than the
     crease angle of 35 degrees.
 
+    Faces that nobody ever saw have no say in the normals of others.
+
     A curved surface gets the normals of the curve rather than of its facets, which would seem to fix a turn
     that nothing fixes.
     """
@@ -37,6 +39,8 @@ def corner_normals(mesh: Mesh) -> NDArray[np.float64]:
     within = np.arange(len(corner)) - np.repeat(np.cumsum(valence) - valence, valence)
     neighbour = order[start[vertex[corner]] + within] // 3
     same = np.einsum("ij,ij->i", unit[corner // 3], unit[neighbour]) > CREASE_COSINE
+    if mesh.unseen_faces is not None:
+        same &= mesh.unseen_faces[corner // 3] == mesh.unseen_faces[neighbour]
     total = np.zeros((len(vertex), 3))
     np.add.at(total, corner[same], weighted[neighbour[same]])
     length = np.linalg.norm(total, axis=1, keepdims=True)
@@ -86,6 +90,8 @@ class ModelBuffers:
         self.mesh.edges = wp.array(arrays["edges"], dtype=wp.vec4i, device=device)
         self.mesh.planes = wp.array(arrays["planes"], dtype=wp.vec4, device=device)
         self.mesh.corner_normals = wp.array(arrays["corner_normals"], dtype=wp.vec3, device=device)
+        unseen = arrays.get("unseen", np.zeros(0, np.int32))
+        self.mesh.unseen = wp.array(unseen, dtype=int, device=device)
 
 
 def mesh_arrays(mesh: Mesh, appearance: Appearance | None = None) -> dict[str, NDArray[Any]]:
@@ -100,4 +106,6 @@ def mesh_arrays(mesh: Mesh, appearance: Appearance | None = None) -> dict[str, N
         "corner_normals": corner_normals(mesh).reshape(-1, 3).astype(np.float32),
         "edges": np.column_stack([topology.vertices, topology.faces]).astype(np.int32),
     }
+    if mesh.unseen_faces is not None and mesh.unseen_faces.any():
+        arrays["unseen"] = mesh.unseen_faces.astype(np.int32)
     return arrays if appearance is None else arrays | baked_arrays(appearance)

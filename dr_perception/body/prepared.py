@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import warp as wp
 
 from dr_perception.body.appearance import bake
@@ -47,7 +49,7 @@ def body_arrays(model: ObjectModel, mesh_error: float, store: Store | None = Non
     def make() -> Arrays:
         mesh = simplify(model.mesh, mesh_error * model.diameter_m)
         appearance = bake(model.mesh, mesh, model.diameter_m)
-        return mesh_arrays(Mesh(vertices=mesh.vertices - model.center, faces=mesh.faces), appearance)
+        return mesh_arrays(replace(mesh, vertices=mesh.vertices - model.center), appearance)
 
     key = content_key(model.mesh, (mesh_error,), _ROOMS)
     return (store or default_store()).get("body", key, make)

@@ -9,7 +9,7 @@ rendered mask are not.
 import warp as wp
 
 from dr_perception.body.model_buffers import CREASE_COSINE
-from dr_perception.body.model_mesh import ModelMesh
+from dr_perception.body.model_mesh import ModelMesh, is_unseen
 from dr_perception.device.poses import Poses, place, pose_of
 from dr_perception.raster.project import IdealCamera, project_ideal
 from dr_perception.raster.renders import Renders
@@ -103,6 +103,15 @@ def _is_contour(edge: wp.vec4i, planes: wp.array[wp.vec4], eye_obj: wp.vec3) -> 
 
 
 @wp.func
+def _is_guessed(edge: wp.vec4i, mesh: ModelMesh) -> bool:
+    """Whether a face at an edge is one that nobody ever saw: the surface may turn away elsewhere."""
+    guessed = is_unseen(mesh, edge[2])
+    if edge[3] >= 0:
+        guessed = guessed or is_unseen(mesh, edge[3])
+    return guessed
+
+
+@wp.func
 def _edge_normal(edge: wp.vec4i, planes: wp.array[wp.vec4]) -> wp.vec3:
     """Sum of the normals of the faces of an edge."""
     a = planes[edge[2]]
@@ -174,7 +183,7 @@ def sample_contour(
     pose = pose_of(poses, view)
     R = pose.R
     eye = -(wp.transpose(R) * pose.t)
-    if not _is_contour(edge, mesh.planes, eye):
+    if not _is_contour(edge, mesh.planes, eye) or _is_guessed(edge, mesh):
         return
     p_a = place(pose, mesh.vertices[edge[0]])
     p_b = place(pose, mesh.vertices[edge[1]])

@@ -58,7 +58,7 @@ class ModelView:
         surface: Samples of the visible surface, as kernels take them.
         contour: Samples of the visible contour, as kernels take them.
         renders: The z-buffers and their cameras, as kernels take them.
-        covered: Grid pixels on the model (P,), those next to an outline included.
+        covered: Grid pixels on faces of the model that were seen (P,), those next to an outline included.
         counts: The three counts as rows (3, P).
     """
 

@@ -3,7 +3,7 @@
 import warp as wp
 
 from dr_perception.body.appearance import BakedBrightness, brightness_at, gradient_at, texels_around
-from dr_perception.body.model_mesh import ModelMesh
+from dr_perception.body.model_mesh import ModelMesh, is_unseen
 from dr_perception.device.poses import Poses, pose_of
 from dr_perception.raster.project import IdealCamera
 from dr_perception.raster.renders import Renders
@@ -122,8 +122,9 @@ def sample_surface_grid(
 ):
     """Append the point seen at every pixel of a grid that is not next to an outline or step in depth.
 
-    ``covered`` counts all grid pixels on the model, those next to outlines included. Faces of other meshes in
-    the z-buffer have indices from those of the mesh on.
+    ``covered`` counts all grid pixels on the model, those next to outlines included. Faces that nobody ever
+    saw hide what is behind them, but neither cover nor yield anything: where they are is a guess. Faces of
+    other meshes in the z-buffer have indices from those of the mesh on.
     """
     view, gy, gx = wp.tid()
     v = renders.viewports[view]
@@ -135,6 +136,8 @@ def sample_surface_grid(
     face = key_face(key)
     num_faces = mesh.faces.shape[0]
     if face < 0 or face >= num_faces:
+        return
+    if is_unseen(mesh, face):
         return
     wp.atomic_add(covered, view, 1)
     if not _is_interior(renders.keys, view, x, y, grid, num_faces, v, key_inverse_z(key)):

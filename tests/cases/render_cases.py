@@ -36,3 +36,13 @@ def pose(
 ) -> NDArray:
     """A pose in front of the camera."""
     return make_transform(exp_so3(np.array(w)), np.array([x, y, z]))
+
+
+def centres_x(mesh: Mesh) -> NDArray:
+    """The x of the middle of every face (F,)."""
+    return mesh.vertices[mesh.faces].mean(axis=1)[:, 0]
+
+
+def half_marked(mesh: Mesh) -> Mesh:
+    """A mesh whose faces at x > 0 nobody ever saw."""
+    return Mesh(mesh.vertices, mesh.faces, unseen_faces=centres_x(mesh) > 0.0)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import warp as wp
 from render_cases import box, torus
+from view_cases import contour, make_view, surface
 
 from dr_perception.body.model_buffers import ModelBuffers
 from dr_perception.geometry import Mesh, bounding_sphere, make_transform, random_rotation, transform_points
 from dr_perception.view.contour import INNER, OPEN, OUTER
-from dr_perception.view.model_view import ModelView, PoseArrays, ViewSettings
+from dr_perception.view.model_view import PoseArrays
 from dr_perception.view.others import PosedBody
 
 MESHES = {"box": box(), "torus": torus(), "plate": box((0.12, 0.08, 0.003)), "rod": box((0.15, 0.008, 0.008))}
@@ -18,26 +19,6 @@ MESHES = {"box": box(), "torus": torus(), "plate": box((0.12, 0.08, 0.003)), "ro
 
 def centered(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices - bounding_sphere(mesh)[0], mesh.faces)
-
-
-def make_view(mesh: Mesh, T, **settings) -> tuple[ModelView, PoseArrays]:
-    """A view of a batch of poses (P, 4, 4), not drawn yet."""
-    buffers = ModelBuffers(mesh)
-    poses = PoseArrays(len(T), "cpu")
-    poses.set(np.asarray(T))
-    radius = float(np.linalg.norm(mesh.vertices, axis=1).max())
-    return ModelView(buffers, radius, poses, len(T), ViewSettings(**settings)), poses
-
-
-def surface(view: ModelView, problem: int = 0):
-    n = view.pull_counts()[0, problem]
-    return view.surface.samples.numpy()[problem][:n]
-
-
-def contour(view: ModelView, problem: int = 0):
-    n = view.pull_counts()[1, problem]
-    assert n <= view.contour.samples.shape[1], "the test needs room for every sample"
-    return view.contour.samples.numpy()[problem][:n]
 
 
 def raycaster(*meshes: Mesh):
