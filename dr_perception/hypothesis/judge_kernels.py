@@ -36,7 +36,7 @@ EDGE_SEEN = 7
 EDGE_IN_MASK = 8
 """Of these, points that the mask claims for the object."""
 POINTS = 9
-"""Measured points of the object looked up in the distance field."""
+"""Measured points of the object looked up in the distance field, next to faces that were seen."""
 POINTS_AGREE = 10
 """Their agreement, 0 to 1 each."""
 UNMEASURED = 11
@@ -93,9 +93,13 @@ class ViewTable:
 
 @wp.struct
 class DistanceField:
-    """Distance [m] to the surface at the nodes of a cube of half-width ``half`` around the model's centre."""
+    """Distance [m] to the surface at the nodes of a cube of half-width ``half`` around the model's centre.
+
+    ``known`` is 1 at nodes whose nearest face was seen, 0 where nobody ever saw it; empty if all were.
+    """
 
     values: wp.array3d(dtype=float)
+    known: wp.array3d(dtype=float)
     half: float
     cells_per_m: float
 
@@ -160,31 +164,53 @@ def nearest_view(views: ViewTable, direction: wp.vec3) -> int:
 
 
 @wp.func
-def _distance(field: DistanceField, p: wp.vec3) -> float:
-    """Trilinear distance; outside of the cube the distance at its wall and the way to it."""
-    n = field.values.shape[0]
-    limit = float(n) - 1.001
+def _cell(field: DistanceField, p: wp.vec3) -> wp.vec3:
+    """Place of a point among the nodes, whether inside the cube or not."""
     gx = (p[0] + field.half) * field.cells_per_m
     gy = (p[1] + field.half) * field.cells_per_m
     gz = (p[2] + field.half) * field.cells_per_m
-    cx = wp.clamp(gx, 0.0, limit)
-    cy = wp.clamp(gy, 0.0, limit)
-    cz = wp.clamp(gz, 0.0, limit)
-    beyond = wp.length(wp.vec3(gx - cx, gy - cy, gz - cz)) / field.cells_per_m
-    ix = wp.int32(cx)
-    iy = wp.int32(cy)
-    iz = wp.int32(cz)
-    fx = cx - float(ix)
-    fy = cy - float(iy)
-    fz = cz - float(iz)
-    v = field.values
+    return wp.vec3(gx, gy, gz)
+
+
+@wp.func
+def _into_cube(field: DistanceField, g: wp.vec3) -> wp.vec3:
+    limit = float(field.values.shape[0]) - 1.001
+    return wp.vec3(wp.clamp(g[0], 0.0, limit), wp.clamp(g[1], 0.0, limit), wp.clamp(g[2], 0.0, limit))
+
+
+@wp.func
+def _distance(field: DistanceField, p: wp.vec3) -> float:
+    """Trilinear distance; outside of the cube the distance at its wall and the way to it."""
+    g = _cell(field, p)
+    c = _into_cube(field, g)
+    beyond = wp.length(g - c) / field.cells_per_m
+    return _trilinear(field.values, c) + beyond
+
+
+@wp.func
+def _known(field: DistanceField, p: wp.vec3) -> float:
+    """Share, 0 to 1, by which the surface nearest to a point was seen."""
+    share = float(1.0)
+    if field.known.shape[0] > 0:
+        share = _trilinear(field.known, _into_cube(field, _cell(field, p)))
+    return share
+
+
+@wp.func
+def _trilinear(v: wp.array3d[float], c: wp.vec3) -> float:
+    ix = wp.int32(c[0])
+    iy = wp.int32(c[1])
+    iz = wp.int32(c[2])
+    fx = c[0] - float(ix)
+    fy = c[1] - float(iy)
+    fz = c[2] - float(iz)
     x00 = v[ix, iy, iz] * (1.0 - fx) + v[ix + 1, iy, iz] * fx
     x10 = v[ix, iy + 1, iz] * (1.0 - fx) + v[ix + 1, iy + 1, iz] * fx
     x01 = v[ix, iy, iz + 1] * (1.0 - fx) + v[ix + 1, iy, iz + 1] * fx
     x11 = v[ix, iy + 1, iz + 1] * (1.0 - fx) + v[ix + 1, iy + 1, iz + 1] * fx
     y0 = x00 * (1.0 - fy) + x10 * fy
     y1 = x01 * (1.0 - fy) + x11 * fy
-    return y0 * (1.0 - fz) + y1 * fz + beyond
+    return y0 * (1.0 - fz) + y1 * fz
 
 
 @wp.func
@@ -274,7 +300,8 @@ def judge_poses(
 ):
     """Count how the frame agrees with each pose.
 
-    ``object_points`` are measured points that belong to the object.
+    ``object_points`` are measured points that belong to the object. What lies nearest to faces that nobody
+    ever saw says nothing: it may be of the true surface there, wherever that is.
     """
     i = wp.tid()
     pose = pose_of(poses, i)
@@ -285,9 +312,11 @@ def judge_poses(
     if tolerance.edges > 0:
         f = _edge_features(f, pose, view, views, images, tolerance)
     for k in range(wp.min(object_points.shape[0], tolerance.points)):
-        s = _distance(field, Rt * (object_points[k] - pose.t)) / tolerance.tau_m
-        f[_POINTS] += 1.0
-        f[_POINTS_AGREE] += wp.max(1.0 - s * s, 0.0)
+        p = Rt * (object_points[k] - pose.t)
+        s = _distance(field, p) / tolerance.tau_m
+        known = _known(field, p)
+        f[_POINTS] += known
+        f[_POINTS_AGREE] += known * wp.max(1.0 - s * s, 0.0)
     features[i] = f
 
 

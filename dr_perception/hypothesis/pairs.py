@@ -12,7 +12,7 @@ from dr_perception.body.content import content_key
 from dr_perception.body.store import Arrays, Store, default_store
 from dr_perception.device.shared_tables import SharedTables
 from dr_perception.device.threads import separate_threads
-from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh import Mesh, seen_part
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.pair_kernels import (
@@ -35,7 +35,7 @@ _ROOMS = ("geometry", "hypothesis")
 
 @dataclass(frozen=True)
 class PairModel:
-    """Oriented points of a model about its centre, and the table of their pairs."""
+    """Oriented points of what was seen of a model, about its centre, and the table of their pairs."""
 
     points: NDArray[np.float64]
     normals: NDArray[np.float64]
@@ -65,7 +65,7 @@ def provide_pair_model(model: ObjectModel, device: wp.Device) -> None:
 def _build(model: ObjectModel) -> Arrays:
     """The table on the host; made on the CPU, so that it is the same whatever device uses it."""
     separate_threads()
-    points, normals, _ = sample_surface(model.mesh, _CANDIDATES, np.random.default_rng(0))
+    points, normals, _ = sample_surface(seen_part(model.mesh), _CANDIDATES, np.random.default_rng(0))
     ids = farthest_points(points, _MODEL_POINTS)
     points, normals = points[ids] - model.center, normals[ids]
     n = len(points)

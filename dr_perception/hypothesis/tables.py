@@ -21,7 +21,7 @@ from dr_perception.body.store import Arrays, Store, default_store
 from dr_perception.body.surface_colors import has_colors, surface_colors
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.shared_tables import SharedTables
-from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh import Mesh, seen_part
 from dr_perception.geometry.mesh_measure import sample_surface
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between, exp_so3
@@ -45,6 +45,8 @@ _AXIS_POINTS = 30_000
 _TWIN_POINTS = 3000
 _TWIN_STEPS = 24
 _TWIN_DISTANCE = 0.035
+_TWIN_KNOWN = 0.5
+"""Share of what was seen that a turn must take to where somebody looked: less is too little to compare."""
 
 _ROOMS = ("geometry", "device", "body", "raster", "view", "hypothesis")
 _LABEL = "label_"
@@ -59,7 +61,10 @@ class SearchModel:
     directions: NDArray[np.float64]
     """From the model to the camera of every view (V, 3)."""
     points: NDArray[np.float32]
-    """Surface points of every view [m] (V, S, 3)."""
+    """Surface points of every view [m] (V, S, 3), those that nobody ever saw included, unlike in ``views``.
+
+    They tell where to look, not whether a pose is right.
+    """
     counts: NDArray[np.int32]
     """Points of every view (V,)."""
     middles: NDArray[np.float64]
@@ -117,24 +122,36 @@ def look_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _build(model: ObjectModel, mesh_error: float, store: Store | None) -> Arrays:
     """All tables on the host; made on the CPU, so that they are the same whatever device uses them."""
-    buffers = ModelBuffers.from_arrays(body_arrays(model, mesh_error, store), "cpu")
+    body = body_arrays(model, mesh_error, store)
+    buffers = ModelBuffers.from_arrays(body, "cpu")
     directions = sphere_directions(NUM_VIEWS)
-    parts = [_render(model, buffers, d) for d in np.array_split(directions, -(-NUM_VIEWS // _BATCH))]
-    names = ("points", "normals", "counts", "contour", "outward", "contour_counts")
-    tables: dict[str, NDArray[Any]] = {
-        name: np.concatenate(p) for name, p in zip(names, zip(*parts, strict=True), strict=True)
-    }
+    tables: dict[str, NDArray[Any]] = _render_all(model, buffers, directions)
     tables["directions"] = directions
     if has_colors(model.mesh):
         tables["colors"] = _colors(model, tables["points"])
     half_m = _FIELD_HALF_RADII * model.radius_m
-    tables["field"], tables["half_m"] = _distance_field(buffers, half_m), np.array(half_m)
-    tables["twins"], axis = _twins(model, tables["field"], half_m)
+    tables["half_m"] = np.array(half_m)
+    tables["field"], nearest = _distance_field(buffers, half_m)
+    if "unseen" in body:
+        tables["known"] = (body["unseen"][nearest] == 0).astype(np.float32)
+        guessed = ModelBuffers.from_arrays({k: a for k, a in body.items() if k != "unseen"}, "cpu")
+        whole = _render_all(model, guessed, directions)
+        tables["whole_points"], tables["whole_counts"] = whole["points"], whole["counts"]
+    tables["twins"], axis = _twins(model, tables, half_m)
     if axis is not None:
         tables["axis"] = np.stack(axis)
         label = unroll(model.mesh, model.center, model.diameter_m, *axis)
         tables |= {} if label is None else {_LABEL + f.name: getattr(label, f.name) for f in fields(label)}
     return tables
+
+
+def _render_all(
+    model: ObjectModel, buffers: ModelBuffers, directions: NDArray[np.float64]
+) -> dict[str, NDArray[Any]]:
+    """Surface and contour points of views from directions (V, 3)."""
+    parts = [_render(model, buffers, d) for d in np.array_split(directions, -(-len(directions) // _BATCH))]
+    names = ("points", "normals", "counts", "contour", "outward", "contour_counts")
+    return {name: np.concatenate(p) for name, p in zip(names, zip(*parts, strict=True), strict=True)}
 
 
 def _upload(tables: Arrays, device: wp.Device) -> SearchModel:
@@ -152,9 +169,12 @@ def _upload(tables: Arrays, device: wp.Device) -> SearchModel:
     views.by_patch, views.patches = (wp.array(a, dtype=int, device=device) for a in (by_patch, patches))
     field = DistanceField()
     field.values = wp.array(tables["field"], dtype=float, device=device)
+    known = tables.get("known", np.zeros((0, 0, 0), np.float32))
+    field.known = wp.array(known, dtype=float, device=device)
     field.half = float(tables["half_m"])
     field.cells_per_m = _cells_per_m(field.half)
-    points = views.points.numpy()  # the same memory on a CPU
+    counts = tables.get("whole_counts", tables["counts"])
+    points = tables.get("whole_points", views.points.numpy())  # the same memory on a CPU
     label = {f.name: tables[_LABEL + f.name] for f in fields(TurnTable) if _LABEL + f.name in tables}
     return SearchModel(
         views=views,
@@ -164,9 +184,9 @@ def _upload(tables: Arrays, device: wp.Device) -> SearchModel:
         label=TurnTable(**label) if label else None,
         directions=tables["directions"],
         points=points,
-        counts=tables["counts"],
+        counts=counts,
         middles=np.array(
-            [p[:c].mean(axis=0) if c else np.zeros(3) for p, c in zip(points, tables["counts"], strict=True)]
+            [p[:c].mean(axis=0) if c else np.zeros(3) for p, c in zip(points, counts, strict=True)]
         ),
         has_colors="colors" in tables,
     )
@@ -250,19 +270,26 @@ def _pick(
     return first, second, kept
 
 
-def _distance_field(buffers: ModelBuffers, half_m: float) -> NDArray[np.float32]:
-    """Unsigned distance to the surface at the nodes of a cube around the model (N, N, N) [m]."""
+def _distance_field(buffers: ModelBuffers, half_m: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Unsigned distance to the surface [m] at the nodes of a cube around the model, and to which face.
+
+    Both (N, N, N).
+    """
     axis = np.linspace(-half_m, half_m, _FIELD_SIZE, dtype=np.float32)
     nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
     surface = Surface(Mesh(vertices=buffers.vertices.numpy(), faces=buffers.faces.numpy()))
-    return surface.nearest(nodes.reshape(-1, 3)).distance_m.reshape(nodes.shape[:3])
+    near = surface.nearest(nodes.reshape(-1, 3))
+    return near.distance_m.reshape(nodes.shape[:3]), near.face.reshape(nodes.shape[:3])
 
 
 def _twins(
-    model: ObjectModel, field: NDArray[np.float32], half_m: float
+    model: ObjectModel, tables: Arrays, half_m: float
 ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
-    """Undeclared turns about principal axes that map the shape onto itself, and the axis of revolution."""
-    points, _, _ = sample_surface(model.mesh, _AXIS_POINTS, np.random.default_rng(0))
+    """Undeclared turns about principal axes that map the shape onto itself, and the axis of revolution.
+
+    Faces that nobody ever saw have no say: of a shape that is alike, what was seen is so as well.
+    """
+    points, _, _ = sample_surface(seen_part(model.mesh), _AXIS_POINTS, np.random.default_rng(0))
     points = points - model.center
     middle = points.mean(axis=0)
     axes = np.linalg.svd(points - middle, full_matrices=False)[2]
@@ -272,9 +299,14 @@ def _twins(
     S[:, :3, :3] = exp_so3((axes[:, None] * angles[:, None]).reshape(-1, 3))
     S[:, :3, 3] = middle - S[:, :3, :3] @ middle
     moved = np.einsum("kij,nj->kni", S[:, :3, :3], points) + S[:, None, :3, 3]
-    node = (moved + half_m) * _cells_per_m(half_m)
-    distance = map_coordinates(field, node.reshape(-1, 3).T, order=1, mode="nearest")
-    alike = np.percentile(distance.reshape(len(S), -1), 90.0, axis=1) < _TWIN_DISTANCE * model.diameter_m
+    node = ((moved + half_m) * _cells_per_m(half_m)).reshape(-1, 3).T
+    distance = map_coordinates(tables["field"], node, order=1, mode="nearest").reshape(len(S), -1)
+    known = np.ones(distance.shape, bool)
+    if "known" in tables:
+        known = map_coordinates(tables["known"], node, order=1, mode="nearest").reshape(len(S), -1) > 0.5
+    told = known.mean(axis=1) >= _TWIN_KNOWN
+    distance = np.where(known | ~told[:, None], distance, np.nan)
+    alike = told & (np.nanpercentile(distance, 90.0, axis=1) < _TWIN_DISTANCE * model.diameter_m)
     if model.symmetries.is_symmetric:
         closest = np.stack([model.symmetries.closest(one, np.eye(4)) for one in S])
         alike &= angle_between(closest[:, :3, :3], S[:, :3, :3]) > 0.05
@@ -287,7 +319,8 @@ def _colors(model: ObjectModel, points: NDArray[np.float32]) -> NDArray[np.float
     rng = np.random.default_rng(0)
     spread = rng.normal(0.0, _COLOR_SPREAD * model.diameter_m, (_COLOR_NEIGHBOURS, *points.shape))
     queries = (points + spread + model.center).astype(np.float32).reshape(-1, 3)
-    near = Surface(model.mesh).nearest(queries)
-    colors = surface_colors(model.mesh, near.face, near.weights)
+    mesh = seen_part(model.mesh)
+    near = Surface(mesh).nearest(queries)
+    colors = surface_colors(mesh, near.face, near.weights)
     assert colors is not None
     return (colors.reshape(_COLOR_NEIGHBOURS, *points.shape).mean(axis=0) / 255.0).astype(np.float32)

@@ -71,7 +71,8 @@ def unroll(
         middle: A point of the axis in the centre frame [m] (3,).
 
     Returns:
-        The table; None for a mesh without colours.
+        The table; None for a mesh without colours. Rings that nobody saw all around are left out, since a
+        turn would compare what is a guess.
     """
     points, normals, faces = sample_surface(mesh, _SAMPLES, np.random.default_rng(0))
     colors = surface_colors(mesh, faces, _barycentric(mesh, faces, points))
@@ -90,6 +91,8 @@ def unroll(
     key = np.stack([np.floor(height / step), np.floor(radius / step), side_faced], axis=1)
     _, ring, count = np.unique(key.astype(np.int64), axis=0, return_inverse=True, return_counts=True)
     kept = count >= NUM_AZIMUTHS // 2
+    if mesh.unseen_faces is not None:
+        kept &= np.bincount(ring.ravel(), mesh.unseen_faces[faces]) == 0
     number = np.cumsum(kept) - 1
     ring = ring.ravel()
     on = kept[ring]

@@ -89,6 +89,7 @@ def _are_alike(a: ObjectModel, b: ObjectModel) -> bool:
     if not all(x.shape == y.shape and np.array_equal(x, y) for x, y in same):
         return False
     looks = (
+        (a.mesh.unseen_faces, b.mesh.unseen_faces),
         (a.mesh.vertex_colors, b.mesh.vertex_colors),
         (a.mesh.texture, b.mesh.texture),
         (a.mesh.corner_uv, b.mesh.corner_uv),
