@@ -76,7 +76,10 @@ def read_texture(path: Path) -> NDArray[np.uint8]:
 def _read_ply(path: Path) -> list[MeshPart]:
     mesh = read_ply(path)
     texture = None if mesh.corner_uv is None else _ply_texture(path, mesh.textures)
-    return [MeshPart(mesh.vertices, mesh.faces, mesh.vertex_colors, mesh.corner_uv, texture)]
+    unseen = mesh.unseen_faces
+    return [
+        MeshPart(mesh.vertices, mesh.faces, mesh.vertex_colors, mesh.corner_uv, texture, unseen_faces=unseen)
+    ]
 
 
 def _ply_texture(path: Path, named: list[str]) -> NDArray[np.uint8] | None:

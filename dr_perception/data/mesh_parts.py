@@ -38,6 +38,8 @@ class MeshPart:
     """sRGB, shape (H, W, 3), first row at v = 1. Parts that share a texture share the array."""
     base_color: tuple[int, int, int] | None = None
     """sRGB colour of the material; None if the file states none."""
+    unseen_faces: NDArray[np.bool_] | None = None
+    """Faces that nobody ever saw, shape (F,); None: all were seen."""
 
     @property
     def is_textured(self) -> bool:
@@ -71,12 +73,18 @@ def join_parts(parts: Sequence[MeshPart], scale: float, name: str) -> Mesh:
     faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)])
     colors, corner_uv, texture = _appearance(parts, name)
     try:
-        mesh = Mesh(
-            np.concatenate([part.vertices for part in parts]) * scale, faces, colors, corner_uv, texture
-        )
+        vertices = np.concatenate([part.vertices for part in parts]) * scale
+        mesh = Mesh(vertices, faces, colors, corner_uv, texture, _unseen_faces(parts))
         return drop_degenerate_faces(weld(mesh))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _unseen_faces(parts: Sequence[MeshPart]) -> NDArray[np.bool_] | None:
+    if all(part.unseen_faces is None for part in parts):
+        return None
+    marks = (np.zeros(len(p.faces), bool) if p.unseen_faces is None else p.unseen_faces for p in parts)
+    return np.concatenate(list(marks))
 
 
 def _appearance(parts: Sequence[MeshPart], name: str) -> tuple[Any, Any, Any]:

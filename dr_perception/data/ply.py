@@ -1,4 +1,4 @@
-"""PLY files: header, positions, colours, faces and texture coordinates.
+"""PLY files: header, positions, colours, faces, texture coordinates and marks of faces that nobody ever saw.
 
 This format is read here and not with Open3D, whose reader (0.20) drops all texture coordinates
 (``texture_u``, ``texture_v`` of vertices, which BOP models have, and ``texcoord`` of faces, which MeshLab
@@ -31,6 +31,9 @@ _ORDER = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _UV_NAMES = (("texture_u", "texture_v"), ("s", "t"), ("u", "v"))
 _FACE_NAMES = ("vertex_indices", "vertex_index")
 _COLOR_NAMES = ("red", "green", "blue")
+
+UNSEEN = "unseen"
+"""Property of the faces that nobody ever saw, an integer, 1 for those; see `dr_perception.Mesh`."""
 
 _Column = NDArray[Any] | list[NDArray[Any]]
 """Values of one property by row; lists of equal length are one array, others a list of arrays."""
@@ -73,6 +76,8 @@ class PlyMesh:
     """Shape (F, 3, 2), v up."""
     textures: list[str]
     """Names of the textures in the header."""
+    unseen_faces: NDArray[np.bool_] | None = None
+    """Faces that nobody ever saw (F,), from the property `UNSEEN` of the faces, 0 or 1."""
 
 
 def read_ply(path: Path) -> PlyMesh:
@@ -95,7 +100,8 @@ def read_ply(path: Path) -> PlyMesh:
         if faces.min() < 0 or faces.max() >= len(vertices):
             raise ValueError(f"a face has vertex {faces.max()}, but there are {len(vertices)} vertices")
         colors, corner_uv = _colors(vertex, header), _corner_uv(vertex, face, faces)
-        return PlyMesh(vertices, faces.astype(np.int32), colors, corner_uv, header.textures)
+        unseen = _unseen_faces(face, indices, header)
+        return PlyMesh(vertices, faces.astype(np.int32), colors, corner_uv, header.textures, unseen)
     except KeyError as error:
         raise ValueError(f"mesh file {path} is damaged: it has no {error}") from error
     except (ValueError, OverflowError) as error:
@@ -251,6 +257,23 @@ def _corner_uv(
     if u.shape != faces.shape or v.shape != faces.shape:
         raise ValueError("the faces' texture coordinates do not fit their corners")
     return np.stack([u, v], axis=-1).astype(np.float32)
+
+
+def _unseen_faces(face: dict[str, _Column], indices: _Column, header: PlyHeader) -> NDArray[np.bool_] | None:
+    """Marks of the triangles (F,), those of the polygons that they are cut from."""
+    if UNSEEN not in face:
+        return None
+    properties = next(e.properties for e in header.elements if e.name == "face")
+    kind, count_kind = next((kind, count_kind) for name, kind, count_kind in properties if name == UNSEEN)
+    if count_kind is not None or kind[0] == "f":
+        got = f"type {np.dtype(kind).name}" if count_kind is None else "a list"
+        raise ValueError(f"property {UNSEEN!r} of its faces must be an integer, 0 or 1, got {got}")
+    marks = np.asarray(face[UNSEEN])
+    if not np.isin(marks, (0, 1)).all():
+        raise ValueError(
+            f"property {UNSEEN!r} of its faces must be 0 or 1, got {marks.min():g} to {marks.max():g}"
+        )
+    return np.repeat(marks == 1, [max(len(polygon) - 2, 0) for polygon in indices])
 
 
 def _every_second(column: _Column, start: int) -> _Column:
