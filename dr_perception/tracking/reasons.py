@@ -29,8 +29,10 @@ def why_unseen(agreement: Agreement, extent: Extent, camera: Camera) -> str:
     u0, v0, u1, v1 = extent
     if share_in_view(extent, camera) == 0.0:
         return _out_of_view(extent, camera)
-    if agreement.samples == 0 or is_too_small(extent):
+    if is_too_small(extent):
         return f"too small or thin in the image to be measured: it spans {u1 - u0:.1f} x {v1 - v0:.1f} pixels"
+    if agreement.samples == 0:
+        return f"too thin, or nothing of its known surface shows, on {u1 - u0:.1f} x {v1 - v0:.1f} pixels"
     return f"only {100.0 * agreement.visible_fraction:.0f} % of the visible side is not hidden"
 
 
