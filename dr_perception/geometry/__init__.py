@@ -19,7 +19,8 @@ from dr_perception.geometry.mesh import (
     weld,
 )
 from dr_perception.geometry.mesh_measure import bounding_sphere, diameter, sample_surface
-from dr_perception.geometry.mesh_topology import Edges, edges, is_watertight
+from dr_perception.geometry.mesh_surface import MeshSurface, mesh_surface
+from dr_perception.geometry.mesh_topology import Edges, edges, edges_of_faces, is_watertight
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import (
     angle_between,
@@ -50,6 +51,7 @@ __all__ = [
     "Edges",
     "Frame",
     "Mesh",
+    "MeshSurface",
     "ObjectModel",
     "Symmetries",
     "angle_between",
@@ -59,6 +61,7 @@ __all__ = [
     "diameter",
     "drop_degenerate_faces",
     "edges",
+    "edges_of_faces",
     "exp_so3",
     "face_areas",
     "face_normals",
@@ -70,6 +73,7 @@ __all__ = [
     "log_so3",
     "make_transform",
     "matrix_from_quaternion",
+    "mesh_surface",
     "move_origin",
     "orthonormalize",
     "perturb",

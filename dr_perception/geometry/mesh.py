@@ -17,6 +17,7 @@ __all__ = [
     "drop_degenerate_faces",
     "face_areas",
     "face_normals",
+    "merge_places",
     "seen_part",
     "validate_mesh",
     "vertex_normals",
@@ -218,7 +219,7 @@ def weld(mesh: Mesh, tolerance_m: float | None = None) -> Mesh:
         tolerance_m = 1e-7 * float(np.linalg.norm(np.ptp(mesh.vertices[used], axis=0)))
     if not tolerance_m >= 0.0:
         raise ValueError(f"the tolerance of welding must be 0 or more metres, got {tolerance_m}")
-    first, label = _merge(mesh.vertices[used], tolerance_m)
+    first, label = merge_places(mesh.vertices[used], tolerance_m)
     index = np.full(len(mesh.vertices), -1, dtype=np.int64)
     index[used] = label
     faces = index[mesh.faces]
@@ -236,8 +237,18 @@ def weld(mesh: Mesh, tolerance_m: float | None = None) -> Mesh:
     )
 
 
-def _merge(points: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the points that stay, in their order, and the number of the one each point becomes."""
+def merge_places(
+    points: NDArray[np.float64], tolerance: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Join points into places, see `weld`.
+
+    Args:
+        points: Shape (N, 3).
+        tolerance: Largest distance of joined points.
+
+    Returns:
+        Indices of the first point of each place, ascending, and the place of each point, shape (N,).
+    """
     _, first, label = np.unique(points + 0.0, axis=0, return_index=True, return_inverse=True)
     label = label.reshape(-1)
     if tolerance > 0.0:

@@ -289,15 +289,21 @@ def _parameters_adjoint(c: Chunk, g: Gradients) -> None:
     if not want & {"vertices", "pose", "camera_pose"}:
         return
     R_grad, t_grad = g.R, g.t
+    g_positions = _wanted(c, "vertices")
+    if w.places is not None and g_positions is not None:
+        g_positions = c.scratch("g_places", w.places)
     block = vertex_stage.VERTEX_BLOCK
     if g.cam is not None:
         c.launcher.run(
             "reduce_vertices", vertex_stage.reduce_vectors, (c.views, -(-a.num_vertices // block)),
-            [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, g.cam, R_grad, t_grad,
-             _wanted(c, "vertices")],
+            [c.positions, a.vertex_source, a.vertex_instance, w.R_cam_obj, g.cam, R_grad, t_grad,
+             g_positions],
         )  # fmt: skip
     if g.normals is not None:
-        _normals_adjoint(c, g.normals, R_grad)
+        _normals_adjoint(c, g.normals, R_grad, g_positions)
+    if w.places is not None and g_positions is not None:
+        arguments = [a.member_start, a.members, g_positions, _wanted(c, "vertices")]
+        c.launcher.run("join_adjoint", vertex_stage.join_vertices_adjoint, (a.num_places,), arguments)
     if R_grad is not None:
         c.launcher.run_adjoint(
             "compose_adjoint", vertex_stage.compose_poses, (c.views, a.num_instances),
@@ -307,9 +313,11 @@ def _parameters_adjoint(c: Chunk, g: Gradients) -> None:
         )  # fmt: skip
 
 
-def _normals_adjoint(c: Chunk, g_normals: wp.array, R_grad: wp.array | None) -> None:
-    w, a, p = c.work, c.arrays, c.parameters
-    wants_vertices = "vertices" in p.requires_grad
+def _normals_adjoint(
+    c: Chunk, g_normals: wp.array, R_grad: wp.array | None, g_positions: wp.array | None
+) -> None:
+    w, a = c.work, c.arrays
+    wants_vertices = g_positions is not None
     g_mesh = c.scratch("g_mesh_normals", w.normals) if wants_vertices else None
     unused = c.scratch("g_t_unused", w.t_cam_obj) if R_grad is not None else None
     block = vertex_stage.VERTEX_BLOCK
@@ -320,5 +328,5 @@ def _normals_adjoint(c: Chunk, g_normals: wp.array, R_grad: wp.array | None) -> 
     if wants_vertices:
         c.launcher.run(
             "smooth_adjoint", vertex_stage.smooth_normals_adjoint, (a.num_mesh_normals,),
-            [p.vertices, a.mesh_faces, a.group_start, a.group_faces, g_mesh, _wanted(c, "vertices")],
+            [c.positions, a.mesh_faces, a.group_start, a.group_faces, g_mesh, g_positions],
         )  # fmt: skip

@@ -78,6 +78,11 @@ class Chunk:
         return found
 
     @property
+    def positions(self) -> wp.array:
+        """Where the places of the meshes' surfaces are: their vertices, if each of these is one."""
+        return self.parameters.vertices if self.work.places is None else self.work.places
+
+    @property
     def bounded(self) -> bool:
         """Whether the box around what is seen is found.
 
@@ -118,7 +123,7 @@ def material_inputs(c: Chunk) -> list:
     """Arguments of shading that pixels and pieces share."""
     w, a, p = c.work, c.arrays, c.parameters
     return [
-        a.face_instance, a.vertex_source, p.vertex_colors, a.corner_uv, p.textures, p.texels, p.albedo,
+        a.face_instance, a.corner_vertex, p.vertex_colors, a.corner_uv, p.textures, p.texels, p.albedo,
         p.roughness,
         p.metallic, p.specular, p.ambient, w.light_cam, p.light_colors, p.harmonics, w.R_world_cam,
     ]  # fmt: skip
@@ -157,6 +162,14 @@ def clear(c: Chunk) -> None:
         )  # fmt: skip
 
 
+def join_vertices(c: Chunk) -> None:
+    """Places of the surfaces, where vertices share one."""
+    if c.work.places is not None:
+        a = c.arrays
+        arguments = [c.parameters.vertices, a.member_start, a.members, c.work.places]
+        c.launcher.run("join", vertex_stage.join_vertices, (a.num_places,), arguments)
+
+
 def transform(c: Chunk) -> None:
     """Poses, vertices and normals to camera coordinates."""
     w, a, p, run = c.work, c.arrays, c.parameters, c.launcher.run
@@ -169,7 +182,7 @@ def transform(c: Chunk) -> None:
     size, span = c.blocks(a.num_vertices)
     run(
         "vertices", vertex_stage.transform_vertices, size,
-        [p.vertices, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj, w.ideal_cameras,
+        [c.positions, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj, w.ideal_cameras,
          w.viewports, c.options.near, int(c.bounded), span, w.p_cam, w.screen, w.grid, w.boxes],
     )  # fmt: skip
     if c.wants_normals:

@@ -326,9 +326,10 @@ class Renderer:
                 [p.intrinsics, p.camera_models, w.rays, w.ideal_positions],
             )
         if not same or "vertices" in p.requires_grad:
+            pipeline.join_vertices(c)
             c.launcher.run(
                 "smooth", vertex_stage.smooth_normals, (a.num_mesh_normals,),
-                [p.vertices, a.mesh_faces, a.group_start, a.group_faces, w.normals],
+                [c.positions, a.mesh_faces, a.group_start, a.group_faces, w.normals],
             )  # fmt: skip
         w.prepared_for = (p, box)
 

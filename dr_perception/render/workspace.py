@@ -34,6 +34,9 @@ class SceneArrays:
         self.face_instance = upload(topology.face_instance, wp.int32)
         self.neighbors = upload(topology.neighbors, wp.vec3i)
         self.vertex_source = upload(topology.vertex_source, wp.int32)
+        self.corner_vertex = upload(topology.corner_vertex, wp.vec3i)
+        self.member_start = upload(topology.member_start, wp.int32)
+        self.members = upload(topology.members, wp.int32)
         self.vertex_instance = upload(topology.vertex_instance, wp.int32)
         self.normal_index = upload(topology.normal_index, wp.vec3i)
         self.normal_source = upload(topology.normal_source, wp.int32)
@@ -49,6 +52,8 @@ class SceneArrays:
         self.num_vertices = len(topology.vertex_source)
         self.num_normals = len(topology.normal_source)
         self.num_mesh_normals = len(topology.group_start) - 1
+        self.num_places = max(len(topology.member_start) - 1, 0)
+        """Places of all meshes; 0 if each of their vertices is one."""
         self.num_edges = len(topology.edges)
         self.num_instances = len(topology.mesh_of_instance)
 
@@ -107,6 +112,10 @@ class Workspace:
         self.t_cam_obj = wp.zeros((views, instances), dtype=wp.vec3, device=device)
         self.R_world_cam = wp.zeros(key.cameras, dtype=wp.mat33, device=device)
         self.light_cam = wp.zeros((key.cameras, key.lights), dtype=wp.vec3, device=device)
+        self.places: wp.array | None = None
+        """Where the places are, if they are not the vertices themselves [m]."""
+        if arrays.num_places:
+            self.places = wp.zeros(arrays.num_places, dtype=wp.vec3, device=device)
         self.p_cam = wp.zeros((views, v), dtype=wp.vec3, device=device)
         self.screen = wp.zeros((views, v), dtype=wp.vec2, device=device)
         self.grid = wp.zeros((views, v), dtype=wp.vec2i, device=device)

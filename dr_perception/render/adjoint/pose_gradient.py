@@ -120,7 +120,7 @@ def _pull_color(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -145,20 +145,23 @@ def _pull_color(
     n_c = n_cam[view, index[2]]
     mixed = mix(w, n_a, n_b, n_c)
     length = wp.length(mixed)
-    unit = mixed / length
+    # Where the normals of the corners cancel there is none, and no slope of it.
+    by_length = wp.where(length > 0.0, 1.0 / length, 0.0)
+    unit = by_length * mixed
     sign = wp.where(r.n_d > 0.0, -1.0, 1.0)
     s = Surface()
     s.normal = sign * unit
     s.eye = -wp.normalize(d)
-    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
+    s.base = _base_color(face, w, k, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo)
     s.roughness = roughness[k]
     s.metallic = metallic[k]
     s.specular = specular[k]
     slope = shade_slope(s, q, camera, ambient, light_cam, light_colors, harmonics, R_world_cam, with_eye)
-    g_normal = (sign / length) * (slope.normal - wp.dot(unit, slope.normal) * unit)
-    c_a = vertex_colors[vertex_source[f[0]]]
-    c_b = vertex_colors[vertex_source[f[1]]]
-    c_c = vertex_colors[vertex_source[f[2]]]
+    g_normal = (sign * by_length) * (slope.normal - wp.dot(unit, slope.normal) * unit)
+    vertices = corner_vertex[face]
+    c_a = vertex_colors[vertices[0]]
+    c_b = vertex_colors[vertices[1]]
+    c_c = vertex_colors[vertices[2]]
     g_color = wp.cw_mul(slope.base, albedo[k])
     by_b = wp.dot(g_normal, n_b - n_a)
     by_c = wp.dot(g_normal, n_c - n_a)
@@ -199,7 +202,7 @@ def pull_color_to_poses(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -253,7 +256,7 @@ def pull_color_to_poses(
                     held = marks[view, y, x]
                 pull = _pull_color(
                     g_color[view, y, x], face, weights_on_ray(s), d, view, camera, held, p_cam, n_cam, faces,
-                    normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures, texels,
+                    normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels,
                     albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
                     R_world_cam,
                 )  # fmt: skip
@@ -275,7 +278,7 @@ def pull_jumps_to_poses(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -328,7 +331,7 @@ def pull_jumps_to_poses(
             x = p_cam[view, a] + along * (p_cam[view, b] - p_cam[view, a])
             pull = _pull_color(
                 weight, face, _edge_weights(faces[face], a, b, along), x, view, camera, 1, p_cam, n_cam,
-                faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures, texels,
+                faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels,
                 albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
                 R_world_cam,
             )  # fmt: skip

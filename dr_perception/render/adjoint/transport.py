@@ -120,7 +120,7 @@ def _weighted(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -140,7 +140,7 @@ def _weighted(
     total = q.depth * x[2]
     if q.has_color != 0:
         color = surface_color(
-            view, camera, p.face, p.w, x, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+            view, camera, p.face, p.w, x, p_cam, n_cam, faces, normal_index, face_instance, corner_vertex,
             vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
             light_cam, light_colors, harmonics, R_world_cam,
         )  # fmt: skip
@@ -177,7 +177,7 @@ def _follow(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -211,7 +211,7 @@ def _follow(
             f = faces[face]
             p.w = clamped_weights(d + at * step, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
         value = _weighted(
-            p, q, view, camera, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+            p, q, view, camera, p_cam, n_cam, faces, normal_index, face_instance, corner_vertex,
             vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
             light_cam, light_colors, harmonics, R_world_cam,
         )  # fmt: skip
@@ -401,7 +401,7 @@ def pull_transport(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -456,7 +456,7 @@ def pull_transport(
                     if walk.face >= 0:
                         end = _follow(
                             walk.face, walk.origin, walk.step, walk.limit, q, view, camera, neighbors, p_cam,
-                            n_cam, faces, normal_index, face_instance, vertex_source, vertex_colors,
+                            n_cam, faces, normal_index, face_instance, corner_vertex, vertex_colors,
                             corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
                             light_cam, light_colors, harmonics, R_world_cam,
                         )  # fmt: skip

@@ -42,7 +42,7 @@ def _side_color(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -63,7 +63,7 @@ def _side_color(
     x = mix(w, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
     return surface_color(
         view, camera, face, w, x, p_cam, n_cam, faces, normal_index, face_instance,
-        vertex_source, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular,
+        corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular,
         ambient, light_cam, light_colors, harmonics, R_world_cam,
     )  # fmt: skip
 
@@ -77,7 +77,7 @@ def color_jumps(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -106,19 +106,19 @@ def color_jumps(
     camera = (piece.view + first_view) % light_cam.shape[0]
     inner = _side_color(
         piece.face, piece.view, piece.a, piece.b, piece.t, camera, p_cam, n_cam, faces, normal_index,
-        face_instance, vertex_source, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic,
+        face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic,
         specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
     )  # fmt: skip
     if piece.face_out >= 0:
         jumps[i] = inner - _side_color(
             piece.face_out, piece.view, piece.a, piece.b, piece.t, camera, p_cam, n_cam, faces, normal_index,
-            face_instance, vertex_source, vertex_colors, corner_uv, textures, texels, albedo, roughness,
+            face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness,
             metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
         )  # fmt: skip
     elif piece.back_face >= 0:
         jumps[i] = inner - _side_color(
             piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, camera, p_cam, n_cam,
-            faces, normal_index, face_instance, vertex_source, vertex_colors, corner_uv, textures, texels,
+            faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels,
             albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
         )  # fmt: skip
     elif piece.out_x < 0:

@@ -29,8 +29,18 @@ _BEHIND = wp.constant(wp.int32(-(1 << 30)))
 """Snapped coordinate of vertices that are not in front of the near plane; no other is so small."""
 _SMALL = wp.constant(8 << SUBPIXEL_BITS)
 """Triangles less wide and high than 8 pixels are tested pixel by pixel, into a mask of 64 bits."""
-_EDGE_ON = wp.constant(wp.int64(4 << (2 * SUBPIXEL_BITS - 8)))
-"""Twice the snapped area of 1/64 square pixel; rounding may turn smaller faces over."""
+
+
+@wp.func
+def _rounding(ax: int, ay: int, bx: int, by: int) -> wp.int64:
+    """By how much snapping may change the cross product of two sides: each coordinate of them by one."""
+    return (
+        wp.int64(wp.abs(ax))
+        + wp.int64(wp.abs(ay))
+        + wp.int64(wp.abs(bx))
+        + wp.int64(wp.abs(by))
+        + wp.int64(2)
+    )
 
 
 @wp.func
@@ -196,14 +206,15 @@ def rasterize_scene(
         turned = wp.int8(0)
         if a[0] != _BEHIND and b[0] != _BEHIND and c[0] != _BEHIND:
             area2 = _cross(b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1])
+            surely = _rounding(b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1])
             if area2 < wp.int64(0):
                 _draw_snapped(view, i, f, a, c, b, f[2], f[1], p_cam, screen, viewport, keys)
-                if area2 <= -_EDGE_ON:
+                if area2 < -surely:
                     turned = wp.int8(1)
             else:
                 if cull == 0 and area2 > wp.int64(0):
                     _draw_snapped(view, i, f, a, b, c, f[1], f[2], p_cam, screen, viewport, keys)
-                if area2 >= _EDGE_ON:
+                if area2 > surely:
                     turned = wp.int8(-1)
         else:
             p = p_cam[view, f[0]]

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.geometry.mesh import Mesh, face_normals
-from dr_perception.geometry.mesh_topology import edges
+from dr_perception.geometry.mesh_surface import MeshSurface, mesh_surface
+from dr_perception.geometry.mesh_topology import edges_of_faces
 from dr_perception.render.scene.scene import Instance
 
 EDGE_JUMPS = 1
@@ -23,12 +24,17 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class MeshTopology:
-    """One mesh: edges with opposite vertices and flags, and the smoothing group of every face corner."""
+    """The surface of one mesh: its edges, and what the corners of its faces have.
 
+    Vertices of edges and faces are places of the surface; see `dr_perception.geometry.mesh_surface`.
+    """
+
+    surface: MeshSurface
+    """Places and faces."""
     edges: Ints
-    """Vertices and faces, shape (E, 4); the second face is -1 where the edge is open."""
+    """Places and faces, shape (E, 4); the second face is -1 where the edge is open."""
     opposite: Ints
-    """The third vertex of both faces, shape (E, 2)."""
+    """The third place of both faces, shape (E, 2)."""
     flags: Ints
     """`EDGE_JUMPS` and `EDGE_CLOSED`, shape (E,)."""
     neighbors: Ints
@@ -39,28 +45,43 @@ class MeshTopology:
     """Where each group's faces start in `group_faces`, shape (G + 1,)."""
     group_faces: Ints
     """Faces of the groups, one after the other."""
+    corner_vertex: Ints
+    """Vertex of the mesh at each face corner, which has the colour, shape (F, 3)."""
+    corner_uv: NDArray[np.float32]
+    """Texture coordinates of the face corners, zero without a texture, shape (F, 3, 2)."""
 
     @classmethod
     def of(cls, mesh: Mesh, crease_angle_rad: float) -> MeshTopology:
         """Analyse a mesh; edges with a larger dihedral angle than given are creases."""
-        found = edges(mesh)
+        surface = mesh_surface(mesh)
+        flat = Mesh(surface.positions, surface.faces)
+        found = edges_of_faces(surface.faces, surface.positions)
         first, second = found.faces[:, 0], found.faces[:, 1]
         opposite = np.stack(
-            [_third_vertex(mesh, found.vertices, first), _third_vertex(mesh, found.vertices, second)], 1
+            [_third_vertex(flat, found.vertices, first), _third_vertex(flat, found.vertices, second)], 1
         )
-        creases = _creases(mesh, found.faces, crease_angle_rad)
-        seams = _seams(mesh, found.vertices, found.faces)
-        closed = bool((second >= 0).all()) and _signed_volume(mesh) > 0.0
+        corner_vertex = surface.corners(mesh.faces)
+        uv = np.zeros((len(mesh.faces), 3, 2), np.float32) if mesh.corner_uv is None else mesh.corner_uv
+        corner_uv = surface.corners(uv)
+        creases = _creases(flat, found.faces, crease_angle_rad)
+        seams = _seams(flat, found.vertices, found.faces, corner_uv)
+        if mesh.vertex_colors is not None:
+            colors = mesh.vertex_colors[corner_vertex].astype(np.float32)
+            seams |= _seams(flat, found.vertices, found.faces, colors)
+        closed = bool((second >= 0).all()) and _signed_volume(flat) > 0.0
         flags = EDGE_JUMPS * (creases | seams) + EDGE_CLOSED * closed
-        corner_group, start, members = _smoothing_groups(mesh, found.vertices, found.faces, creases)
+        corner_group, start, members = _smoothing_groups(flat, found.vertices, found.faces, creases)
         return cls(
+            surface,
             np.hstack([found.vertices, found.faces]).astype(np.int32),
             opposite.astype(np.int32),
-            np.broadcast_to(flags, len(found)).astype(np.int32),
-            _neighbors(mesh, found.vertices, found.faces),
+            flags.astype(np.int32),
+            _neighbors(flat, found.vertices, found.faces),
             corner_group,
             start,
             members,
+            corner_vertex,
+            corner_uv,
         )
 
 
@@ -86,14 +107,12 @@ def _corner_of(mesh: Mesh, face: Ints, vertex: Ints) -> NDArray[np.intp]:
     return np.argmax(mesh.faces[face] == vertex[:, None], axis=1)
 
 
-def _seams(mesh: Mesh, pairs: Ints, faces: Ints) -> NDArray[np.bool_]:
-    """Edges whose two faces disagree about texture coordinates."""
-    if mesh.corner_uv is None:
-        return np.zeros(len(pairs), dtype=bool)
+def _seams(mesh: Mesh, pairs: Ints, faces: Ints, corners: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Edges whose two faces disagree about what their corners (F, 3, k) have there."""
     different = np.zeros(len(pairs), dtype=bool)
     for i in range(2):
-        uv = [mesh.corner_uv[faces[:, j], _corner_of(mesh, faces[:, j], pairs[:, i])] for j in range(2)]
-        different |= np.abs(uv[0] - uv[1]).max(axis=1) > 1e-5
+        found = [corners[faces[:, j], _corner_of(mesh, faces[:, j], pairs[:, i])] for j in range(2)]
+        different |= np.abs(found[0] - found[1]).max(axis=1) > 1e-5
     return different & (faces[:, 1] >= 0)
 
 
@@ -144,25 +163,31 @@ class SceneTopology:
     mesh_of_instance: tuple[int, ...]
     """Index of each instance's mesh."""
     faces: Ints
-    """Vertex indices (over all instances), shape (F, 3)."""
+    """Vertex indices (over all instances), shape (F, 3). A vertex here is a place of a mesh's surface."""
     face_instance: Ints
     neighbors: Ints
     """Faces beyond the edges of each face, shape (F, 3)."""
     vertex_source: Ints
-    """Vertex of the meshes (one after the other) of each vertex of the instances, shape (V,)."""
+    """Place of the meshes (one after the other) of each vertex of the instances, shape (V,)."""
     vertex_instance: Ints
     normal_index: Ints
     """Normal of each face corner, over all instances, shape (F, 3)."""
     normal_source: Ints
     normal_instance: Ints
     mesh_faces: Ints
-    """Faces of the meshes, one after the other, with indices into their vertices."""
+    """Faces of the meshes, one after the other, with indices into their places."""
+    member_start: Ints
+    """Where each place's vertices start in `members`; empty if every vertex of every mesh is a place."""
+    members: Ints
+    """Vertices of the meshes (one after the other) by their places."""
     group_start: Ints
     group_faces: Ints
     edges: Ints
     opposite: Ints
     flags: Ints
     corner_uv: NDArray[np.float32]
+    corner_vertex: Ints
+    """Vertex of the meshes (one after the other) at each face corner, shape (F, 3)."""
     vertex_offset: tuple[int, ...]
     """First vertex of each mesh, and the number of all."""
     radius: tuple[float, ...]
@@ -199,16 +224,31 @@ def _stack(parts: list[NDArray], width: int, dtype: type = np.int32) -> NDArray:
     return np.concatenate([np.asarray(p, dtype=dtype) for p in parts]) if parts else np.zeros(shape, dtype)
 
 
+def _members(surfaces: list[MeshSurface], first_vertex: NDArray[np.int64]) -> tuple[Ints, Ints]:
+    """Vertices of each place of all meshes; nothing if places are vertices."""
+    if all(s.is_plain for s in surfaces):
+        return np.zeros(0, np.int32), np.zeros(0, np.int32)
+    starts, members, before = [], [], 0
+    for s, offset in zip(surfaces, first_vertex, strict=False):
+        order = np.argsort(s.place, kind="stable")[int((s.place < 0).sum()) :]
+        starts.append(before + np.searchsorted(s.place[order], np.arange(len(s.positions))))
+        members.append(order + offset)
+        before += len(order)
+    return _stack([*starts, np.asarray([before])], 0), _stack(members, 0)
+
+
 def _join(instances: Sequence[Instance]) -> SceneTopology:
     pairs, index = _distinct(instances)
     parts = [MeshTopology.of(mesh, angle) for mesh, angle in pairs]
+    surfaces = [part.surface for part in parts]
     meshes = [mesh for mesh, _ in pairs]
     mesh_v = _offsets([len(m.vertices) for m in meshes])
-    mesh_f = _offsets([len(m.faces) for m in meshes])
+    mesh_p = _offsets([len(s.positions) for s in surfaces])
+    mesh_f = _offsets([len(s.faces) for s in surfaces])
     mesh_g = _offsets([len(p.group_start) - 1 for p in parts])
     mesh_m = _offsets([len(p.group_faces) for p in parts])
-    v = _offsets([len(meshes[k].vertices) for k in index])
-    f = _offsets([len(meshes[k].faces) for k in index])
+    v = _offsets([len(surfaces[k].positions) for k in index])
+    f = _offsets([len(surfaces[k].faces) for k in index])
     g = _offsets([len(parts[k].group_start) - 1 for k in index])
     numbers = range(len(index))
 
@@ -220,31 +260,32 @@ def _join(instances: Sequence[Instance]) -> SceneTopology:
         n = parts[index[i]].neighbors
         return np.where(n >= 0, n + f[i], -1)
 
-    def uv(mesh: Mesh) -> NDArray[np.float32]:
-        return np.zeros((len(mesh.faces), 3, 2), np.float32) if mesh.corner_uv is None else mesh.corner_uv
-
     starts = [parts[k].group_start[:-1] + mesh_m[k] for k in range(len(parts))]
+    member_start, members = _members(surfaces, mesh_v)
     return SceneTopology(
         meshes=tuple(meshes),
         mesh_of_instance=tuple(index),
-        faces=_stack([meshes[k].faces + v[i] for i, k in enumerate(index)], 3),
-        face_instance=_stack([np.full(len(meshes[k].faces), i) for i, k in enumerate(index)], 0),
+        faces=_stack([surfaces[k].faces + v[i] for i, k in enumerate(index)], 3),
+        face_instance=_stack([np.full(len(surfaces[k].faces), i) for i, k in enumerate(index)], 0),
         neighbors=_stack([moved_neighbors(i) for i in numbers], 3),
-        vertex_source=_stack([np.arange(mesh_v[k], mesh_v[k + 1]) for k in index], 0),
-        vertex_instance=_stack([np.full(len(meshes[k].vertices), i) for i, k in enumerate(index)], 0),
+        vertex_source=_stack([np.arange(mesh_p[k], mesh_p[k + 1]) for k in index], 0),
+        vertex_instance=_stack([np.full(len(surfaces[k].positions), i) for i, k in enumerate(index)], 0),
         normal_index=_stack([parts[k].corner_group + g[i] for i, k in enumerate(index)], 3),
         normal_source=_stack([np.arange(mesh_g[k], mesh_g[k + 1]) for k in index], 0),
         normal_instance=_stack([np.full(mesh_g[k + 1] - mesh_g[k], i) for i, k in enumerate(index)], 0),
-        mesh_faces=_stack([m.faces + mesh_v[k] for k, m in enumerate(meshes)], 3),
+        mesh_faces=_stack([s.faces + mesh_p[k] for k, s in enumerate(surfaces)], 3),
+        member_start=member_start,
+        members=members,
         group_start=_stack([*starts, np.asarray([mesh_m[-1]])], 0),
         group_faces=_stack([p.group_faces + mesh_f[k] for k, p in enumerate(parts)], 0),
         edges=_stack([moved_edges(i) for i in numbers], 4),
         opposite=_stack([parts[k].opposite + v[i] for i, k in enumerate(index)], 2),
         flags=_stack([parts[k].flags for k in index], 0),
-        corner_uv=np.concatenate([uv(meshes[k]) for k in index])
+        corner_uv=np.concatenate([parts[k].corner_uv for k in index])
         if index
         else np.zeros((0, 3, 2), np.float32),
+        corner_vertex=_stack([parts[k].corner_vertex + mesh_v[k] for k in index], 3),
         vertex_offset=tuple(int(n) for n in mesh_v),
-        radius=tuple(float(np.linalg.norm(meshes[k].vertices, axis=1).max()) for k in index),
+        radius=tuple(float(np.linalg.norm(surfaces[k].positions, axis=1).max()) for k in index),
         closed=bool(parts) and all(bool((p.flags & EDGE_CLOSED).all()) for p in parts),
     )

@@ -214,6 +214,38 @@ def reduce_vectors(
     _flush(view, current, R_sum, t_sum, R_grad, t_grad)
 
 
+@wp.kernel(enable_backward=False)
+def join_vertices(
+    vertices: wp.array[wp.vec3],
+    member_start: wp.array[int],
+    members: wp.array[int],
+    # output
+    places: wp.array[wp.vec3],
+):
+    """Mean of the vertices of each place; exactly their position where it is one."""
+    i = wp.tid()
+    first = vertices[members[member_start[i]]]
+    offset = wp.vec3()
+    for j in range(member_start[i] + 1, member_start[i + 1]):
+        offset += vertices[members[j]] - first
+    places[i] = first + offset / float(member_start[i + 1] - member_start[i])
+
+
+@wp.kernel(enable_backward=False)
+def join_vertices_adjoint(
+    member_start: wp.array[int],
+    members: wp.array[int],
+    g_places: wp.array[wp.vec3],
+    # output
+    g_vertices: wp.array[wp.vec3],
+):
+    """Gradients of the places to their vertices, in equal shares; a vertex belongs to one place."""
+    i = wp.tid()
+    share = g_places[i] / float(member_start[i + 1] - member_start[i])
+    for j in range(member_start[i], member_start[i + 1]):
+        g_vertices[members[j]] += share
+
+
 @wp.func
 def _area_normal(f: wp.vec3i, vertices: wp.array[wp.vec3]) -> wp.vec3:
     a = vertices[f[0]]

@@ -31,21 +31,21 @@ def ray_of(rays: wp.array3d[wp.vec2], camera: int, x: int, y: int) -> wp.vec3:
 @wp.func
 def _base_color(
     face: int,
-    corners: wp.vec3i,
     w: wp.vec3,
     instance: int,
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
     texels: wp.array[wp.vec3],
     albedo: wp.array[wp.vec3],
 ) -> wp.vec3:
+    vertices = corner_vertex[face]
     color = mix(
         w,
-        vertex_colors[vertex_source[corners[0]]],
-        vertex_colors[vertex_source[corners[1]]],
-        vertex_colors[vertex_source[corners[2]]],
+        vertex_colors[vertices[0]],
+        vertex_colors[vertices[1]],
+        vertex_colors[vertices[2]],
     )
     texture = textures[instance]
     if texture[1] > 0:
@@ -174,7 +174,7 @@ def surface_color(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -198,7 +198,7 @@ def surface_color(
     s = Surface()
     s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
     s.eye = -wp.normalize(d)
-    s.base = _base_color(face, f, w, k, vertex_source, vertex_colors, corner_uv, textures, texels, albedo)
+    s.base = _base_color(face, w, k, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo)
     s.roughness = roughness[k]
     s.metallic = metallic[k]
     s.specular = specular[k]
@@ -218,7 +218,7 @@ def _pixel_color(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -255,7 +255,7 @@ def _pixel_color(
             w = hold(w)
             d = mix(w, a, b, c)
     return surface_color(
-        view, camera, face, w, d, p_cam, n_cam, faces, normal_index, face_instance, vertex_source,
+        view, camera, face, w, d, p_cam, n_cam, faces, normal_index, face_instance, corner_vertex,
         vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam,
         light_colors, harmonics, R_world_cam,
     )  # fmt: skip
@@ -271,7 +271,7 @@ def shade_pixels(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -295,7 +295,7 @@ def shade_pixels(
     view, y, x = wp.tid()
     color[view, y, x] = _pixel_color(
         view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
-        vertex_source,
+        corner_vertex,
         vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
         light_cam, light_colors, harmonics, R_world_cam, background, first_view, marks,
     )  # fmt: skip
@@ -311,7 +311,7 @@ def shade_strips(
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
     face_instance: wp.array[int],
-    vertex_source: wp.array[int],
+    corner_vertex: wp.array[wp.vec3i],
     vertex_colors: wp.array[wp.vec3],
     corner_uv: wp.array2d[wp.vec2],
     textures: wp.array[wp.vec3i],
@@ -347,7 +347,7 @@ def shade_strips(
         if face_index[view, y, x] >= 0:
             color[view, y, x] = _pixel_color(
                 view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
-                vertex_source,
+                corner_vertex,
                 vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
                 light_cam, light_colors, harmonics, R_world_cam, background, first_view, marks,
             )  # fmt: skip
