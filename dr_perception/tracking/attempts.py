@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,11 @@ from dr_perception.geometry.se3 import angle_between, local
 from dr_perception.hypothesis.refiner import PoseRefiner
 from dr_perception.tracking.confidence import Proposal
 from dr_perception.tracking.config import TrackerConfig
-from dr_perception.tracking.estimator import Estimator
+from dr_perception.tracking.estimator import FOUND_COVARIANCE, Estimator
 from dr_perception.tracking.health import Agreement, gain
 from dr_perception.tracking.standing import Standing
 from dr_perception.view.others import PosedBody
 
-FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
-"""Belief in a pose that a search found.
-
-A turn that nothing measures is not known, however well the rest fits.
-"""
 _AS_GOOD = 0.03
 """Share of the evidence for a pose by which that for another may be smaller and count as equal.
 
@@ -46,12 +41,12 @@ class Outcome:
     """The pose (4, 4)."""
     agreement: Agreement
     """What the images say of it."""
-    measurement: NDArray[np.void]
-    """What `Estimator.restore` takes."""
     rank: tuple[bool, float]
     """Whether it may be believed, and the evidence for it."""
     found: float | None = None
     """Probability that a search gave to the place it started from, if it was one."""
+    measurement: NDArray[np.void] | None = None
+    """What `Estimator.restore` takes; kept where something else is tried after it."""
 
     def is_as_good_as(self, other: Outcome) -> bool:
         """Whether it explains the images about as well as another."""
@@ -117,15 +112,14 @@ class Attempts:
         images as well, the least surprising one is taken. Else it would seem to spin by a tooth a frame: the
         cap of `_AS_GOOD` was right in 69 instead of 78 % of its frames, and a wheel with 36 teeth slipped.
         """
-        first, turn = self.best, self._unexpected_turn_rad
+        first, turn = self._kept(self.best), self._unexpected_turn_rad
         T, center = self._estimator.predicted_pose, self._model.center
         T[:3, 3] = first.T_cam_obj[:3, :3] @ center + first.T_cam_obj[:3, 3] - T[:3, :3] @ center
         self._refiner.set_poses(T[None])
         self._refiner.refine_sequence(self._stages, others)
         self.best = self._outcome(standing, self._estimator.judge(rendered=True))
         if not self.best.is_as_good_as(first) or self._unexpected_turn_rad > turn:
-            self.best = first
-            self._estimator.restore(first.measurement)
+            self._return_to(first)
 
     def wide(
         self, standing: Standing, proposals: Sequence[Proposal], others: Sequence[PosedBody]
@@ -136,7 +130,7 @@ class Attempts:
             Outcomes of the proposals. Of those that agree with the images, the one that explains most of them
             is `best` from here on.
         """
-        narrow = self.best
+        narrow = self._kept(self.best)
         belief = self._estimator.covariance.copy()
         wide = self._measure(standing, (self._estimator.predicted_pose, None), belief, others)
         proposed = [self._measure(standing, p, FOUND_COVARIANCE, others) for p in proposals]
@@ -145,7 +139,7 @@ class Attempts:
         if self.best is wide and narrow.is_as_good_as(wide):
             self.best = narrow  # the wide stages jump farther, perhaps by a tooth
         if self.best is not outcomes[-1]:
-            self._estimator.restore(self.best.measurement)
+            self._return_to(self.best)
         self._is_narrow = self.best is narrow
         return proposed
 
@@ -158,7 +152,7 @@ class Attempts:
     ) -> Outcome:
         self._estimator.start_at(start[0], covariance)
         self._refiner.refine_sequence(self._wide_stages, others)
-        return self._outcome(standing, self._estimator.judge(rendered=True), start[1])
+        return self._kept(self._outcome(standing, self._estimator.judge(rendered=True), start[1]))
 
     @property
     def is_jump(self) -> bool:
@@ -173,5 +167,14 @@ class Attempts:
     def _outcome(self, standing: Standing, agreement: Agreement, found: float | None = None) -> Outcome:
         """What was measured last."""
         rank = (standing.is_good(agreement, self._health), gain(self._refiner.solver.best.host[0]))
-        seen = self._estimator
-        return Outcome(seen.measured_pose, agreement, seen.measurement(), rank, found)
+        return Outcome(self._estimator.measured_pose, agreement, rank, found)
+
+    def _kept(self, newest: Outcome) -> Outcome:
+        """The outcome that was measured last, with what is needed to return to it."""
+        return replace(newest, measurement=self._estimator.measurement())
+
+    def _return_to(self, earlier: Outcome) -> None:
+        """Take an outcome that was kept for the newest one."""
+        assert earlier.measurement is not None
+        self.best = earlier
+        self._estimator.restore(earlier.measurement)

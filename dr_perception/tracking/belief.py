@@ -52,6 +52,19 @@ class Interval:
     moving: int
 
 
+@wp.struct
+class Reported:
+    """What a belief is reported with: about which origin, and what adds to its covariance.
+
+    R: axes of the model in the camera. errors: covariance (6, 6) of the centre's pose by errors that frames
+    share. doubt: probability that the pose is another one, of which only variances are known.
+    """
+
+    R: wp.mat33d
+    errors: wp.spatial_matrixd
+    doubt: wp.float64
+
+
 @wp.func
 def exp_so3_double(w: wp.vec3d) -> wp.mat33d:
     """Rotation matrix of a rotation vector [rad] (Rodrigues' formula)."""
@@ -143,3 +156,35 @@ def predict_belief(
     prior.t = t
     prior.information = wp.spatial_matrix(inverse_spd(b.covariance))
     priors[0] = prior
+
+
+@wp.func
+def moved_covariance(lever: wp.vec3d, covariance: wp.spatial_matrixd) -> wp.spatial_matrixd:
+    """``J C J^T`` of a pose whose origin moves by ``lever``: ``v' = v + w x lever``."""
+    J = wp.identity(n=6, dtype=wp.float64)
+    S = wp.skew(lever)
+    for i in range(3):
+        for j in range(3):
+            J[i, 3 + j] = -S[i, j]
+    return J * covariance * wp.transpose(J)
+
+
+@wp.kernel(enable_backward=False)
+def report_belief(
+    center: wp.vec3d,
+    other: wp.spatial_vectord,
+    beliefs: wp.array[Belief],
+    reported: wp.array[Reported],
+    # output
+    covariances: wp.array[wp.spatial_matrixd],
+):
+    """Covariance of the pose of the model's origin: the second moment of all that is believed.
+
+    The pose is the one tracked, or else, as improbable as that may be, another with variances ``other``.
+    """
+    it = reported[0]
+    covariance = beliefs[0].covariance + it.errors
+    for i in range(6):
+        covariance[i, i] = covariance[i, i] + it.doubt * other[i]
+    moved = moved_covariance(-(it.R * center), covariance)
+    covariances[0] = wp.float64(0.5) * (moved + wp.transpose(moved))

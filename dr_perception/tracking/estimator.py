@@ -12,7 +12,7 @@ from dr_perception.device.recording import capture, record
 from dr_perception.estimate.information import DIRECTION_ERROR_RAD
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.refiner import PoseRefiner
-from dr_perception.tracking.belief import Belief, Interval, Motion, predict_belief
+from dr_perception.tracking.belief import Belief, Interval, Motion, Reported, predict_belief, report_belief
 from dr_perception.tracking.config import MotionConfig, TrackerConfig
 from dr_perception.tracking.extent import Shape, image_extent
 from dr_perception.tracking.health import Agreement
@@ -25,6 +25,11 @@ from dr_perception.tracking.judgement import (
     judge_pose,
 )
 
+FOUND_COVARIANCE = np.diag(np.repeat([0.02, 1.0], 3) ** 2)
+"""Belief in a pose that a search found.
+
+A turn that nothing measures is not known, however well the rest fits.
+"""
 LARGEST_VARIANCES = np.repeat([0.5, np.pi], 3) ** 2
 """Variances [m^2, rad^2] beyond which nothing is reported: the object may be anywhere."""
 
@@ -89,6 +94,8 @@ class Estimator:
         self._conditions = SharedArray(1, Conditions, "cpu")
         self._measurement = SharedArray(1, Measurement, "cpu")
         self._extent = SharedArray(1, wp.vec4, "cpu")
+        self._reported = SharedArray(1, Reported, "cpu")
+        self._covariance = SharedArray(1, wp.spatial_matrixd, "cpu")
         self._record(motion_of(config.motion), judge_of(refiner), shape_of(model))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
         host, seen = self._belief.host, self._measurement.host
@@ -98,6 +105,7 @@ class Estimator:
         self._velocity = host["velocity"][0]
         self._seen_T, self._figures = seen["T"][0], seen["figures"][0]
         self._information, self._posterior = seen["information"][0], seen["posterior"][0]
+        self._errors, self._axes = self._reported.host["errors"][0], self._reported.host["R"][0]
 
     def _start(self) -> list[SharedArray]:
         poses = self._refiner.poses
@@ -116,8 +124,12 @@ class Estimator:
         inputs = [judge, self._conditions.array, outcome_of(self._refiner)]
         judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")
         accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
-        self._predict, self._measure_extent, self._judge, self._accept = (
-            capture(launches, "cpu") for launches in ([predict, extent], [extent], [judge_launch], [accept])
+        others = [wp.vec3d(*self._center), wp.spatial_vectord(*FOUND_COVARIANCE.diagonal())]
+        inputs = [*others, belief, self._reported.array]
+        report = record(report_belief, 1, inputs, [self._covariance.array], "cpu")
+        self._predict, self._measure_extent, self._judge, self._accept, self._report = (
+            capture(launches, "cpu")
+            for launches in ([predict, extent], [extent], [judge_launch], [accept], [report])
         )
 
     def begin(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> None:
@@ -249,6 +261,21 @@ class Estimator:
     def accept(self) -> None:
         """Believe the measurement, and learn the velocity from it."""
         self._accept()
+
+    def reported_covariance(
+        self, R_cam_obj: NDArray[np.float64], errors: NDArray[np.float64], doubt: float
+    ) -> NDArray[np.float64]:
+        """Covariance (6, 6) of the pose of the model's origin, of all that is believed.
+
+        Args:
+            R_cam_obj: Axes (3, 3) of the model that is reported.
+            errors: What errors that frames share add to that of the centre's pose (6, 6).
+            doubt: Probability that the pose is another one, as a search would find it.
+        """
+        self._axes[:], self._errors[:] = R_cam_obj, errors
+        self._reported.host["doubt"] = doubt
+        self._report()
+        return self._covariance.host[0].copy()
 
     @property
     def measured_pose(self) -> NDArray[np.float64]:

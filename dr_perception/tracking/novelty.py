@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from dr_perception.estimate.finding import Finding
 from dr_perception.geometry.frame import Frame
 
-_CELLS, _PARTS = 20, 4
-"""Pixels of the grid that is compared from frame to frame, along either side, and its parts."""
+_PARTS, _RUN = 4, 16
+"""Parts of an image along either side, and how many neighbouring pixels are compared in each.
+
+Neighbours, since those lie in one line of the cache: 144 pixels spread over two images took 37 us to fetch.
+"""
 _FLAT_LEVELS = 8
 """Grey levels up to which pixels of an image without light differ by noise."""
 _HOT_SHARE = 1e-4
@@ -31,7 +34,7 @@ class Look:
 
 
 class Novelty:
-    """Compares each frame with the last one, on a coarse grid."""
+    """Compares each frame with the last one, at some pixels of every part."""
 
     def __init__(self) -> None:
         """Nothing was seen yet."""
@@ -75,11 +78,17 @@ class Novelty:
             found.append(Finding("frames", "frozen", float(self._repeats), 0.0, text))
         return tuple(found)
 
-    def _grid(self, image: NDArray[Any] | None) -> NDArray[Any] | None:
+    @staticmethod
+    def _grid(image: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Pixels (rows, columns, `_RUN`, ...) of every part of an image."""
         if image is None:
             return None
-        rows, columns = (max(n // _CELLS, 1) for n in image.shape[:2])
-        return image[rows // 2 :: rows, columns // 2 :: columns][:_CELLS, :_CELLS].copy()
+        rows, columns = (max(n // _PARTS, 1) for n in image.shape[:2])
+        lines = image[rows // 2 :: rows][:_PARTS]
+        whole = lines[:, : columns * min(_PARTS, image.shape[1])]
+        runs = whole.reshape(len(lines), -1, columns, *image.shape[2:])
+        start = max(columns - _RUN, 0) // 2
+        return runs[:, :, start : start + _RUN].copy()
 
     def _is_repeated(self, frame: Frame, color: NDArray[Any] | None, depth: NDArray[Any] | None) -> bool:
         """Whether the same images come again in a stream that has noise.
@@ -94,7 +103,7 @@ class Novelty:
         there = [(a, b) for a, b in pairs if a is not None and b is not None]
         if any(a.shape != b.shape for a, b in there):
             return False
-        changes = [changed for changed in (_changes(a, b) for a, b in there) if changed.any()]
+        changes = [changed for changed in (_changes(a, b) for a, b in there) if np.count_nonzero(changed)]
         if changes:
             self._alive = self._alive is not False and any(map(_is_all_over, changes))
             return False
@@ -102,6 +111,9 @@ class Novelty:
 
     @staticmethod
     def _is_flat(frame: Frame, grid: NDArray[Any]) -> bool:
+        few = grid[:, :, 0, 0].tobytes()
+        if max(few) - min(few) > _FLAT_LEVELS:
+            return False
         red = grid[..., 0]
         if int(red.max()) - int(red.min()) > _FLAT_LEVELS:
             return False
@@ -111,17 +123,17 @@ class Novelty:
 
 
 def _changes(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
-    """Values that differ; NaN is no difference from NaN."""
+    """Values that differ in any bit, so that NaN is no difference from NaN."""
+    if a.dtype.kind == "f":
+        bits = f"u{a.dtype.itemsize}"
+        a, b = a.view(bits), b.astype(a.dtype, copy=False).view(bits)
     different: NDArray[np.bool_] = a != b
-    if a.dtype.kind == "f" and different.any():
-        different &= ~(np.isnan(a) & np.isnan(b))
     return different
 
 
 def _is_all_over(changed: NDArray[np.bool_]) -> bool:
     """Whether pixels changed in half of the parts of an image: by noise, not by one thing that moves."""
-    if changed.shape[:2] != (_CELLS, _CELLS):
-        return bool(changed.any())  # an image of a few pixels has no parts
-    part = _CELLS // _PARTS
-    parts = changed.reshape(_PARTS, part, -1).any(axis=1).reshape(_PARTS, _PARTS, -1).any(axis=2)
+    if 2 * int(np.count_nonzero(changed)) > changed.size:
+        return True  # more than half of them lie in more than half of the parts
+    parts = changed.reshape(*changed.shape[:2], -1).any(axis=2)
     return 2 * int(np.count_nonzero(parts)) >= parts.size

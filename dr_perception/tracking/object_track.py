@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 
 from dr_perception.body.prepared import model_buffers
 from dr_perception.geometry.model import ObjectModel
-from dr_perception.geometry.se3 import covariance_about
 from dr_perception.hypothesis.refiner import PoseRefiner
 from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
 from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.frame_buffers import Box, FrameBuffers
-from dr_perception.tracking.attempts import FOUND_COVARIANCE, Attempts
+from dr_perception.tracking.attempts import Attempts
 from dr_perception.tracking.confidence import Confidence, Proposal, Resemblance
 from dr_perception.tracking.config import TrackerConfig
 from dr_perception.tracking.diagnosis import Diagnosis
-from dr_perception.tracking.estimator import LARGEST_VARIANCES, Estimator
+from dr_perception.tracking.estimator import FOUND_COVARIANCE, LARGEST_VARIANCES, Estimator
 from dr_perception.tracking.health import Agreement
 from dr_perception.tracking.result import ObjectState, Status
 from dr_perception.tracking.shared_errors import SharedErrors
@@ -288,24 +287,12 @@ class ObjectTrack:
     def state(self) -> ObjectState:
         """What is known of the object, for the outside."""
         assert self.T_cam_obj is not None
+        doubt, R_cam_obj = 1.0 - self.confidence.value, self.T_cam_obj[:3, :3]
         return ObjectState(
             T_cam_obj=self.T_cam_obj.copy(),
-            covariance=self._reported_covariance(),
+            covariance=self._estimator.reported_covariance(R_cam_obj, self._errors.covariance, doubt),
             status=self.status,
             score=self.score,
             visible_fraction=self._standing.visible_fraction,
             reason=self._standing.reason,
         )
-
-    def _reported_covariance(self) -> NDArray[np.float64]:
-        """Covariance (6, 6) about the model's origin.
-
-        The second moment of all that is believed: the pose is the one tracked, or else, as improbable as that
-        may be, another that a search would find.
-        """
-        assert self.T_cam_obj is not None
-        lever = -self.T_cam_obj[:3, :3] @ self.model.center
-        covariance = self._estimator.covariance + self._errors.covariance
-        covariance += (1.0 - self.confidence.value) * FOUND_COVARIANCE
-        covariance = covariance_about(lever, covariance)
-        return 0.5 * (covariance + covariance.T)

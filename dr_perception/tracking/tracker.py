@@ -402,6 +402,8 @@ class Tracker:
 
     def _hiding(self, active: Mapping[str, ObjectTrack], margin_px: float) -> dict[str, list[PosedBody]]:
         """The other objects whose boxes, with a margin, overlap an object's, by name."""
+        if len(active) < 2:
+            return {name: [] for name in active}
         boxes = {name: track.box(margin_px) for name, track in active.items()}
         hiding = {
             name: [other for other, other_box in boxes.items() if other != name and _overlap(box, other_box)]

@@ -24,7 +24,7 @@ from dr_perception.measure.config import (
 )
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.tracking import Status, Tracker, TrackerConfig
-from dr_perception.tracking.attempts import FOUND_COVARIANCE
+from dr_perception.tracking.estimator import FOUND_COVARIANCE
 
 OFFSET = np.array([0.25, -0.1, 0.15])
 ALONE = TrackerConfig(
