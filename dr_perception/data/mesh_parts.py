@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.geometry.mesh import Mesh, drop_degenerate_faces, weld
+from dr_perception.geometry.mesh_winding import turn_outwards
 
 __all__ = ["MeshPart", "join_parts"]
 
@@ -50,6 +51,8 @@ class MeshPart:
 def join_parts(parts: Sequence[MeshPart], scale: float, name: str) -> Mesh:
     """Make one mesh: scaled, welded across the seams of materials and textures, without degenerate faces.
 
+    Faces that are turned unlike their neighbours, and closed parts that are inside out, are turned over.
+
     One texture is kept as it is. Several textures, or a texture beside plain materials, are packed into an
     atlas if no coordinate leaves its picture; where one does (a repeated texture), the parts become plain,
     each with the mean of its picture, and a warning says so. Several plain colours become a texture with a
@@ -75,7 +78,7 @@ def join_parts(parts: Sequence[MeshPart], scale: float, name: str) -> Mesh:
     try:
         vertices = np.concatenate([part.vertices for part in parts]) * scale
         mesh = Mesh(vertices, faces, colors, corner_uv, texture, _unseen_faces(parts))
-        return drop_degenerate_faces(weld(mesh))
+        return turn_outwards(drop_degenerate_faces(weld(mesh)))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

@@ -39,7 +39,7 @@ def load_model(
         symmetries: Symmetries; None: those of ``models_info.json``, otherwise none.
 
     Returns:
-        The model in metres, vertices welded, degenerate faces dropped.
+        The model in metres, vertices welded, degenerate faces dropped, closed parts turned outwards.
 
     Raises:
         FileNotFoundError: The file, or a texture that it names, does not exist.

@@ -70,6 +70,13 @@ class Mesh:
         validate_mesh(self)
         _store(self, "faces", _as_array(faces, np.int32))
 
+    @classmethod
+    def from_trimesh(cls, mesh: Any) -> Mesh:
+        """A ``trimesh.Trimesh`` in metres with its looks; see `dr_perception.geometry.mesh_trimesh`."""
+        from dr_perception.geometry.mesh_trimesh import mesh_from_trimesh
+
+        return mesh_from_trimesh(mesh)
+
     @property
     def has_texture(self) -> bool:
         """Whether a texture and its coordinates are there."""

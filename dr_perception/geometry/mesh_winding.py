@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["wrongly_turned"]
+from dr_perception.geometry.mesh import Mesh
+
+__all__ = ["turn_outwards", "wrongly_turned"]
+
+_NO_VOLUME = 1e-9
+"""Volume over area times size of a part below which it is rounding, of either sign."""
 
 Ints = NDArray[np.int32]
 Flags = NDArray[np.bool_]
@@ -30,13 +37,28 @@ def wrongly_turned(positions: NDArray[np.float64], faces: Ints) -> Flags:
     part, turned = _agree(faces, 0.5 * np.linalg.norm(normals, axis=1))
     center = positions.mean(axis=0)
     volumes = np.einsum("ij,ij->i", a - center, normals) * np.where(turned, -1.0, 1.0)
-    volume = np.bincount(part, weights=volumes)
-    inward = np.flatnonzero(_closed(faces, part, turned) & (volume < 0.0))
+    rounding = _NO_VOLUME * float(np.linalg.norm(np.ptp(positions, axis=0))) * np.linalg.norm(normals, axis=1)
+    negative = np.bincount(part, weights=volumes + rounding) < 0.0
+    closed = _closed(faces, part, turned)
+    inward = np.flatnonzero(closed & negative)
     if len(inward):
-        closed = np.flatnonzero(_closed(faces, part, turned))
-        hollow = [p for p in inward.tolist() if _depth(positions, faces, part, p, closed) % 2 == 1]
+        hollow = [
+            p for p in inward.tolist() if _depth(positions, faces, part, p, np.flatnonzero(closed)) % 2 == 1
+        ]
         turned ^= np.isin(part, np.setdiff1d(inward, hollow))
     return turned
+
+
+def turn_outwards(mesh: Mesh) -> Mesh:
+    """Turn over the faces of a welded mesh that `wrongly_turned` names; the mesh itself if there are none."""
+    turned = wrongly_turned(mesh.vertices, mesh.faces)
+    if not turned.any():
+        return mesh
+    faces = np.where(turned[:, None], mesh.faces[:, ::-1], mesh.faces)
+    uv = mesh.corner_uv
+    if uv is not None:
+        uv = np.where(turned[:, None, None], uv[:, ::-1], uv)
+    return replace(mesh, faces=faces, corner_uv=uv)
 
 
 def _halves(faces: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64], Flags]:

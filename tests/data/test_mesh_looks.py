@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dr_perception.data.gltf import srgb_from_linear
 from dr_perception.data.models import load_model
-from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh import Mesh, face_normals
 from dr_perception.geometry.mesh_topology import is_watertight
 
 from .conftest import CUBE_FACES, CUBE_VERTICES, write_obj, write_ply
@@ -251,6 +251,16 @@ def test_glb_is_in_metres_with_nodes_applied_and_its_texture_upright(tmp_path: P
     )
     assert color_at(mesh, (-0.05, 0, 1)) == RED
     assert color_at(mesh, (0.05, 0, 1)) == BLUE
+
+
+def test_a_mirrored_node_of_glb_is_not_inside_out(tmp_path: Path) -> None:
+    tree, blob = cube_gltf({"baseColorTexture": {"index": 0}}, two_halves())
+    tree["nodes"][0]["scale"] = [-0.1, 0.1, 0.1]
+    mesh = load_model(write_glb(tmp_path / "mirrored.glb", tree, blob)).mesh
+    middles = mesh.vertices[mesh.faces].mean(axis=1) - [0.0, 0.0, 1.0]
+    assert (np.einsum("ij,ij->i", face_normals(mesh), middles) > 0.04).all()
+    assert color_at(mesh, (0.05, 0, 1)) == RED
+    assert color_at(mesh, (-0.05, 0, 1)) == BLUE
 
 
 def test_glb_colour_factor_is_linear_light(tmp_path: Path) -> None:

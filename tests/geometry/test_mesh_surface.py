@@ -12,6 +12,7 @@ from render_cases import box, torus
 
 from dr_perception.geometry import Mesh, edges_of_faces, face_areas, mesh_surface
 from dr_perception.geometry.mesh_surface import MeshSurface
+from dr_perception.geometry.mesh_winding import turn_outwards, wrongly_turned
 
 MESHES = {"box": box(), "torus": torus(rows=9, columns=7)}
 
@@ -226,3 +227,24 @@ def test_sheets_that_meet_keep_what_finds_no_partner_open() -> None:
     found = edges_of_faces(faces, vertices)
     middle = (found.vertices == [0, 1]).all(axis=1)
     assert sorted(map(tuple, found.faces[middle].tolist())) == [(0, 1), (2, -1)]
+
+
+def test_models_are_turned_with_their_texture() -> None:
+    mesh = box()
+    uv = np.random.default_rng(0).random((12, 3, 2)).astype(np.float32)
+    texture = np.zeros((4, 4, 3), np.uint8)
+    whole = Mesh(mesh.vertices, mesh.faces, corner_uv=uv, texture=texture)
+    assert turn_outwards(whole) is whole
+    faces, wrong_uv = mesh.faces.copy(), uv.copy()
+    faces[[2, 5]], wrong_uv[[2, 5]] = faces[[2, 5], ::-1], uv[[2, 5], ::-1]
+    found = turn_outwards(Mesh(mesh.vertices, faces, corner_uv=wrong_uv, texture=texture))
+    assert found.corner_uv is not None
+    assert np.array_equal(found.faces, mesh.faces)
+    assert np.array_equal(found.corner_uv, uv)
+
+
+def test_faces_on_each_other_enclose_no_volume_to_turn_by() -> None:
+    vertices = np.random.default_rng(2).normal(size=(3, 3)) + 5.0
+    pair = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.int32)
+    for order in (pair, pair[::-1]):
+        assert not wrongly_turned(vertices, order).any()
