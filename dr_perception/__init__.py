@@ -17,12 +17,27 @@ if TYPE_CHECKING:
     from dr_perception.data.models import load_model, load_models
     from dr_perception.data.source import FrameSource, open_sequence
     from dr_perception.estimate.finding import Finding
+    from dr_perception.estimate.first_order import Block, adam, lbfgs
     from dr_perception.fitting.fit_pose import fit_pose
+    from dr_perception.fitting.image_fit import ImageFit
     from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, Symmetries
     from dr_perception.hypothesis.result import PoseEstimate
     from dr_perception.hypothesis.search_config import FitConfig
     from dr_perception.measure.config import SensorConfig
-    from dr_perception.render import Images, Renderer, Scene, render
+    from dr_perception.rays import EdgeSampler, RayCaster
+    from dr_perception.render import (
+        CapturedRender,
+        Images,
+        Instance,
+        Lights,
+        Material,
+        Renderer,
+        RenderOptions,
+        Scene,
+        SceneParameters,
+        render,
+    )
+    from dr_perception.render.torch_bridge import render_torch
     from dr_perception.tracking import ObjectState, Status, Tracker, TrackerConfig, TrackResult
     from dr_perception.tracking.multi_camera import MultiCameraTracker
 
@@ -36,42 +51,65 @@ _MODULE_OF = {
     "FrameSource": "dr_perception.data.source",
     "open_sequence": "dr_perception.data.source",
     "Finding": "dr_perception.estimate.finding",
+    "Block": "dr_perception.estimate.first_order",
+    "adam": "dr_perception.estimate.first_order",
+    "lbfgs": "dr_perception.estimate.first_order",
     "fit_pose": "dr_perception.fitting.fit_pose",
-    "PoseEstimate": "dr_perception.hypothesis.result",
-    "FitConfig": "dr_perception.hypothesis.search_config",
-    "SensorConfig": "dr_perception.measure.config",
+    "ImageFit": "dr_perception.fitting.image_fit",
     "Camera": "dr_perception.geometry",
     "Frame": "dr_perception.geometry",
     "Mesh": "dr_perception.geometry",
     "ObjectModel": "dr_perception.geometry",
     "Symmetries": "dr_perception.geometry",
+    "PoseEstimate": "dr_perception.hypothesis.result",
+    "FitConfig": "dr_perception.hypothesis.search_config",
+    "SensorConfig": "dr_perception.measure.config",
+    "EdgeSampler": "dr_perception.rays",
+    "RayCaster": "dr_perception.rays",
+    "CapturedRender": "dr_perception.render",
     "Images": "dr_perception.render",
+    "Instance": "dr_perception.render",
+    "Lights": "dr_perception.render",
+    "Material": "dr_perception.render",
+    "RenderOptions": "dr_perception.render",
     "Renderer": "dr_perception.render",
     "Scene": "dr_perception.render",
+    "SceneParameters": "dr_perception.render",
     "render": "dr_perception.render",
-    "MultiCameraTracker": "dr_perception.tracking.multi_camera",
+    "render_torch": "dr_perception.render.torch_bridge",
     "ObjectState": "dr_perception.tracking",
     "Status": "dr_perception.tracking",
+    "TrackResult": "dr_perception.tracking",
     "Tracker": "dr_perception.tracking",
     "TrackerConfig": "dr_perception.tracking",
-    "TrackResult": "dr_perception.tracking",
+    "MultiCameraTracker": "dr_perception.tracking.multi_camera",
 }
 
 __all__ = [
+    "Block",
     "Camera",
+    "CapturedRender",
     "Config",
+    "EdgeSampler",
     "Finding",
     "FitConfig",
     "Frame",
     "FrameSource",
+    "ImageFit",
     "Images",
+    "Instance",
+    "Lights",
+    "Material",
     "Mesh",
     "MultiCameraTracker",
     "ObjectModel",
     "ObjectState",
     "PoseEstimate",
+    "RayCaster",
+    "RenderOptions",
     "Renderer",
     "Scene",
+    "SceneParameters",
     "SensorConfig",
     "Status",
     "Symmetries",
@@ -79,12 +117,15 @@ __all__ = [
     "Tracker",
     "TrackerConfig",
     "__version__",
+    "adam",
     "fit_pose",
+    "lbfgs",
     "load_config",
     "load_model",
     "load_models",
     "open_sequence",
     "render",
+    "render_torch",
 ]
 
 

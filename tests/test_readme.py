@@ -54,10 +54,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_snippets(page: Path) -> dict[str, Any]:
     """Run all Python blocks of a page one after the other; returns the names they leave."""
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": page.stem}
     for number, snippet in enumerate(blocks(page, "python")):
-        exec(compile(snippet, f"{page.name}, block {number}", "exec"), names)
+        run_snippet(snippet, names, f"{page.stem}_{number}")
     return names
+
+
+def run_snippet(snippet: str, names: dict[str, Any], file: str) -> None:
+    """Run code as from a file in the working folder, where Warp finds the source of its kernels."""
+    path = Path(file + ".py").absolute()
+    path.write_text(snippet, encoding="utf-8")
+    exec(compile(snippet, path, "exec"), names)
 
 
 def test_the_snippets_of_the_readme_track_and_fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +82,26 @@ def test_the_snippet_of_the_tracking_page_runs(folder: Path, capsys: pytest.Capt
     assert "mug tracking" in capsys.readouterr().out
 
 
-def test_the_graph_of_the_architecture_runs() -> None:
+def test_the_tasks_of_the_renderer_run(folder: Path) -> None:
+    names = run_snippets(ROOT / "docs" / "renderer_tasks.md")
+    assert np.abs(names["T_mask"] - names["T_true"]).max() < 1e-4
+    np.testing.assert_allclose(names["lens"][:5], [150.0, 149.0, 59.0, 45.0, -0.2], atol=1e-3)
+    np.testing.assert_allclose(names["recovered"], names["true_texels"], atol=1e-3)
+    assert names["how_bent"] == pytest.approx(5.0, abs=1e-3)
+    assert names["shadowed"].shape == (1, 90, 120)
+    assert names["area_slope"][0, 0, 2] < 0.0  # farther away, less of it is seen
+
+
+def test_the_network_in_front_of_the_renderer_learns(folder: Path) -> None:
+    pytest.importorskip("torch")
+    page = ROOT / "docs" / "renderer_tasks.md"
+    names: dict[str, Any] = {"__name__": page.stem}
+    run_snippet(blocks(page, "python")[0], names, "first")
+    run_snippet(blocks(page, "python torch")[0], names, "network")
+    assert names["pictures"]["color"].grad_fn is not None
+
+
+def test_the_graph_of_the_architecture_runs(folder: Path) -> None:
     names = run_snippets(ROOT / "docs" / "architecture.md")
     assert names["solution"].converged
     assert abs(names["solution"].values.vector("elbow")[0]) < 1e-3

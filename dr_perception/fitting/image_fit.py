@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dr_perception.estimate.first_order import Block, Values
 from dr_perception.losses.objective import Objective, weighted_sum
 from dr_perception.render.renderer import Renderer
+from dr_perception.render.scene.checks import check_type
 from dr_perception.render.scene.images import Images, RenderOptions
 from dr_perception.render.scene.parameters import SceneParameters
 from dr_perception.render.scene.scene import Scene
@@ -20,6 +21,34 @@ from dr_perception.render.scene.scene import Scene
 Regularizer = Callable[[SceneParameters], wp.array]
 
 _BASES = {"pose": ("R_world_obj", "t_world_obj"), "camera_pose": ("R_world_cam", "t_world_cam")}
+
+
+def _options(objective: Objective, options: RenderOptions | None) -> RenderOptions:
+    """What to draw for an objective: what it looks at, unless that is said."""
+    looked_at = {term.image for term in objective.terms.values()}
+    if options is None:
+        if "soft_silhouette" in looked_at:
+            raise ValueError(
+                "the objective looks at the soft silhouette: pass options with soft_silhouette_px, its width"
+            )
+        return RenderOptions(channels=tuple(sorted(looked_at)))
+    check_type(options, RenderOptions, "options of an ImageFit")
+    drawn = {*options.channels, *(["soft_silhouette"] if options.soft_silhouette_px > 0.0 else [])}
+    if missing := sorted(looked_at - drawn):
+        raise ValueError(f"the objective looks at {missing}, but options draw only {sorted(drawn)}")
+    return options
+
+
+def _checked(
+    regularizers: Mapping[str, tuple[Regularizer, float]] | None,
+) -> dict[str, tuple[Regularizer, float]]:
+    found = dict(regularizers or {})
+    for name, entry in found.items():
+        if not isinstance(entry, tuple) or len(entry) != 2 or not callable(entry[0]):
+            raise TypeError(f"regularizer {name!r} must be a cost and its weight, got {entry!r}")
+        if not np.isfinite(entry[1]):
+            raise ValueError(f"the weight of regularizer {name!r} must be finite, got {entry[1]}")
+    return found
 
 
 class ImageFit:
@@ -38,6 +67,10 @@ class ImageFit:
         references: Images to compare with, by name; see `Objective`.
         options: What to draw; only what the objective looks at need be drawn.
         regularizers: Name -> (cost, weight), reported like the terms of the objective.
+
+    Raises:
+        TypeError: An argument is of another type.
+        ValueError: No parameter has a gradient, or the objective looks at an image that is not drawn.
     """
 
     def __init__(
@@ -51,11 +84,21 @@ class ImageFit:
         options: RenderOptions | None = None,
         regularizers: Mapping[str, tuple[Regularizer, float]] | None = None,
     ) -> None:
-        channels = {term.image for term in objective.terms.values()} - {"soft_silhouette"}
+        for name, value, kind in (
+            ("renderer", renderer, Renderer),
+            ("scene", scene, Scene),
+            ("parameters", parameters, SceneParameters),
+            ("objective", objective, Objective),
+        ):
+            check_type(value, kind, f"{name} of an ImageFit")
+        if not parameters.requires_grad:
+            raise ValueError(
+                "ImageFit needs parameters made with requires_grad, got none that have a gradient"
+            )
         self.renderer, self.parameters = renderer, parameters
-        self.options = options or RenderOptions(channels=tuple(sorted(channels)))
+        self.options = _options(objective, options)
         self._scene, self._objective, self._references = scene, objective, references
-        self._regularizers = dict(regularizers or {})
+        self._regularizers = _checked(regularizers)
         self._images: Images | None = None
         self.report: dict[str, float] = {}
 
@@ -71,9 +114,17 @@ class ImageFit:
         return Block(getattr(self.parameters, name).numpy().astype(np.float64), scale, low, high)
 
     def __call__(self, values: Values) -> tuple[float, dict[str, NDArray[np.float64]]]:
-        """Value and gradients at ``values``; blocks that are left out keep what they had."""
+        """Value and gradients at ``values``; blocks that are left out keep what they had.
+
+        Raises:
+            ValueError: A block that is not optimised, or is of another shape; or positions, poses or
+                intrinsics that are not finite.
+        """
         for name, value in values.items():
-            self._assign(name, value)
+            if name not in self.parameters.requires_grad:
+                known = sorted(self.parameters.requires_grad)
+                raise ValueError(f"block {name!r} is not optimised, expected names out of {known}")
+            self._assign(name, np.asarray(value))
         self.parameters.zero_grad()
         tape = wp.Tape()
         with tape:
@@ -94,12 +145,21 @@ class ImageFit:
         return loss, gradients
 
     def _assign(self, name: str, value: NDArray[np.float64]) -> None:
+        expected = self._shape(name)
+        if value.shape != expected:
+            raise ValueError(f"block {name!r} must have shape {expected}, got {value.shape}")
         if name in _BASES:
             R, t = (getattr(self.parameters, field) for field in _BASES[name])
             R.assign(np.ascontiguousarray(value[..., :3, :3], dtype=np.float32))
             t.assign(np.ascontiguousarray(value[..., :3, 3], dtype=np.float32))
             return
         getattr(self.parameters, name).assign(np.ascontiguousarray(value, dtype=np.float32))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        array = getattr(self.parameters, _BASES[name][1] if name in _BASES else name)
+        return (
+            (*array.shape, 4, 4) if name in _BASES else (*array.shape, *getattr(array.dtype, "_shape_", ()))
+        )
 
     def _transforms(self, name: str) -> NDArray[np.float64]:
         R, t = (getattr(self.parameters, field).numpy() for field in _BASES[name])

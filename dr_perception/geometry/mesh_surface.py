@@ -79,7 +79,7 @@ def mesh_surface(mesh: Mesh) -> MeshSurface:
     faces: Ints = places[kept]
     corner: Ints = (3 * kept[:, None] + np.arange(3)).astype(np.int32)
     if len(kept):
-        turned = wrongly_turned(mesh.vertices, faces)
+        turned = wrongly_turned(mesh.vertices, faces, mesh.faces[kept])
         faces[turned], corner[turned] = faces[turned][:, ::-1], corner[turned][:, ::-1]
         faces, corner = flip_slivers(mesh.vertices, faces, corner, _looks(mesh), resolution)
     if not len(faces):

@@ -14,6 +14,7 @@ import warp as wp
 from dr_perception.device.recording import capture
 from dr_perception.render import pipeline
 from dr_perception.render.backward import pull_back
+from dr_perception.render.scene.checks import check_finite
 from dr_perception.render.scene.images import Images
 
 Loss = Callable[[Images], wp.array]
@@ -64,7 +65,11 @@ class CapturedRender:
         self._capture()
 
     def draw(self) -> Images:
-        """Draw into `images`."""
+        """Draw into `images`.
+
+        Raises:
+            ValueError: Positions, poses or intrinsics are not finite, which a CPU alone tells.
+        """
         self._forward()
         self._settle(self._forward_eager)
         return self.images
@@ -84,6 +89,7 @@ class CapturedRender:
 
         Raises:
             RuntimeError: The render was captured without a loss, or the parameters have no gradients.
+            ValueError: As `draw`.
         """
         if self._step is None:
             raise RuntimeError("step needs capture(..., loss=...) and parameters made with requires_grad")
@@ -107,6 +113,8 @@ class CapturedRender:
 
         Only a CPU tells that for nothing.
         """
+        if self._chunk.work.is_astray():
+            check_finite(self._chunk.parameters)
         if (self._chunk.wants_outline and self._chunk.work.outgrown()) or self._outdated():
             again()
             self._capture()

@@ -183,7 +183,8 @@ def transform(c: Chunk) -> None:
     run(
         "vertices", vertex_stage.transform_vertices, size,
         [c.positions, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj, w.ideal_cameras,
-         w.viewports, c.options.near, int(c.bounded), span, w.p_cam, w.screen, w.grid, w.boxes],
+         w.viewports, c.options.near, int(c.bounded), span, w.p_cam, w.screen, w.grid, w.boxes,
+         w.astray],
     )  # fmt: skip
     if c.wants_normals:
         size, span = c.blocks(a.num_normals)

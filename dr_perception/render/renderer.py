@@ -22,6 +22,7 @@ from dr_perception.render import pipeline
 from dr_perception.render.backward import pull_back
 from dr_perception.render.captured import CapturedRender, Loss
 from dr_perception.render.scene import intrinsics, vertex_stage
+from dr_perception.render.scene.checks import check_finite, check_images, check_parameters, check_type
 from dr_perception.render.scene.images import Images, RenderOptions, crop_box
 from dr_perception.render.scene.parameters import SceneParameters, make_parameters
 from dr_perception.render.scene.scene import Scene
@@ -70,8 +71,10 @@ class Renderer:
             memory_budget_mb: Scratch memory [MB] that a chunk of views may take.
 
         Raises:
+            TypeError: A budget that is no number.
             ValueError: A budget that is not positive.
         """
+        check_type(memory_budget_mb, (int, float), "memory_budget_mb")
         if not memory_budget_mb > 0.0:
             raise ValueError(f"memory_budget_mb must be positive, got {memory_budget_mb}")
         separate_threads()
@@ -80,6 +83,7 @@ class Renderer:
         self.memory_budget_mb = float(memory_budget_mb)
         self._arrays: dict[tuple, SceneArrays] = {}
         self._workspaces: dict[tuple[SceneArrays, WorkspaceKey], tuple[Workspace, Launcher]] = {}
+        self._checked: WeakKeyDictionary[SceneParameters, SceneTopology] = WeakKeyDictionary()
         self._enlarged: WeakKeyDictionary[SceneParameters, dict[int, SceneParameters]] = WeakKeyDictionary()
 
     def parameters(
@@ -91,6 +95,7 @@ class Renderer:
         requires_grad: Collection[str] = (),
     ) -> SceneParameters:
         """Upload what makes the picture; see `dr_perception.render.scene.parameters.make_parameters`."""
+        check_type(scene, Scene, "scene", _SCENE_HINT)
         with self._lock:
             topology = self._scene_arrays(scene).topology
         return make_parameters(scene, topology, cameras, T_world_cam, poses, requires_grad, self.device)
@@ -116,8 +121,12 @@ class Renderer:
             images flow back to the parameters in ``tape.backward``.
 
         Raises:
-            ValueError: The parameters belong to another scene, or the crop leaves the image.
+            TypeError: An argument is of another type.
+            ValueError: The parameters belong to another scene or do not fit each other, positions, poses or
+                intrinsics are not finite (which a CPU alone tells), ``out`` has other images, or the crop
+                leaves the image.
         """
+        _check_types(scene, parameters, options)
         with self._lock:
             if isinstance(parameters, Camera):
                 parameters = self.parameters(scene, parameters)
@@ -128,12 +137,18 @@ class Renderer:
     ) -> Images:
         self._check(scene, parameters)
         _, _, width, height = crop_box(options, parameters.image_size)
+        if out is not None:
+            check_type(out, Images, "out")
+            shape = (parameters.num_views, height, width)
+            check_images(out, parameters, self._image_types(options), shape)
         images = out or self._new_images(parameters, options, width, height)
         request = _Request(scene, parameters, options, images)
         if width > 0 and height > 0:
             for first, count in self._chunks(request, width, height):
                 chunk = self._chunk(request, first, count)
                 pipeline.draw(chunk)
+                if chunk.work.is_astray():
+                    check_finite(parameters)
                 chunk.work.token = (images, first)
             self._record(request, width, height)
         return images
@@ -164,8 +179,13 @@ class Renderer:
                 `dr_perception.losses`.
 
         Raises:
-            ValueError: As `render`; or the views do not fit the memory budget, or the crop is empty.
+            TypeError, ValueError: As `render`; or the views do not fit the memory budget, or the crop is
+                empty.
         """
+        _check_types(scene, parameters, options)
+        check_type(parameters, SceneParameters, "parameters of a captured render")
+        if loss is not None and not callable(loss):
+            raise TypeError(f"loss must be a function of the images, got {type(loss).__name__}")
         with self._lock:
             return self._captured(scene, parameters, options or RenderOptions(), loss)
 
@@ -207,44 +227,37 @@ class Renderer:
         return found
 
     def _check(self, scene: Scene, parameters: SceneParameters) -> None:
-        count = len(scene.instances)
-        if parameters.pose.shape[1] != count:
-            raise ValueError(
-                f"the parameters have {parameters.pose.shape[1]} instances, the scene has {count}"
-            )
-        expected = self._scene_arrays(scene).topology.vertex_offset[-1]
-        if parameters.vertices.shape[0] != expected:
-            raise ValueError(
-                f"the parameters have {parameters.vertices.shape[0]} vertices, the scene has {expected}"
-            )
-        if parameters.vertices.device != self.device:
-            raise ValueError(
-                f"the parameters are on {parameters.vertices.device}, the renderer on {self.device}"
-            )
+        """Parameters are looked at once; what they hold may change, which arrays they are may not."""
+        topology = self._scene_arrays(scene).topology
+        if self._checked.get(parameters) is not topology:
+            check_parameters(parameters, topology, self.device)
+            self._checked[parameters] = topology
 
     def _new_images(
         self, p: SceneParameters, options: RenderOptions, width: int, height: int, views: int | None = None
     ) -> Images:
         shape = (p.num_views if views is None else views, height, width)
         differentiable = bool(p.requires_grad)
-        dtypes: dict[str, Any] = {
+        made = {
+            name: wp.empty(
+                shape, dtype=dtype, device=self.device, requires_grad=differentiable and dtype is not wp.int32
+            )
+            for name, dtype in self._image_types(options).items()
+        }
+        return Images(**made)
+
+    @staticmethod
+    def _image_types(options: RenderOptions) -> dict[str, Any]:
+        """Images that are drawn, with the types of their pixels."""
+        types = {
             "depth": wp.float32,
             "silhouette": wp.float32,
             "color": wp.vec3,
             "normal": wp.vec3,
+            "instance": wp.int32,
         }
-        made = {
-            name: wp.empty(shape, dtype=dtype, device=self.device, requires_grad=differentiable)
-            for name, dtype in dtypes.items()
-            if name in options.channels
-        }
-        if "instance" in options.channels:
-            made["instance"] = wp.empty(shape, dtype=wp.int32, device=self.device)
-        if options.soft_silhouette_px > 0.0:
-            made["soft_silhouette"] = wp.empty(
-                shape, dtype=wp.float32, device=self.device, requires_grad=differentiable
-            )
-        return Images(**made)
+        soft = {"soft_silhouette": wp.float32} if options.soft_silhouette_px > 0.0 else {}
+        return {name: dtype for name, dtype in types.items() if name in options.channels} | soft
 
     def _chunks(self, request: _Request, width: int, height: int) -> list[tuple[int, int]]:
         """First view and number of views of every chunk; all of one size but the last."""
@@ -367,6 +380,16 @@ class Renderer:
             pull_back(chunk, chunk.results, pipeline.slice_views(grads, first, count, total))
 
 
+_SCENE_HINT = ": Scene([Instance(model, T_cam_obj), ...])"
+
+
+def _check_types(scene: Scene, parameters: SceneParameters | Camera, options: RenderOptions | None) -> None:
+    check_type(scene, Scene, "scene", _SCENE_HINT)
+    check_type(parameters, (SceneParameters, Camera), "parameters")
+    if options is not None:
+        check_type(options, RenderOptions, "options")
+
+
 def _workspace_key(p: SceneParameters, box: tuple, views: int) -> WorkspaceKey:
     return WorkspaceKey(
         views, p.intrinsics.shape[0], box[2], box[3], *p.image_size, p.light_directions.shape[0]
@@ -405,8 +428,9 @@ def render(
         The images of all views.
 
     Raises:
-        ValueError: See `Renderer.parameters` and `Renderer.render`.
+        TypeError, ValueError: See `Renderer.parameters` and `Renderer.render`.
     """
+    check_type(scene, Scene, "scene", _SCENE_HINT)
     name = str(wp.get_device(device))
     with current_session() as session:
         renderer = session.scratch(session, "renderer", name, lambda: Renderer(name))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import warp as wp
 
 from dr_perception.render.renderer import Renderer
+from dr_perception.render.scene.checks import check_type
 from dr_perception.render.scene.images import RenderOptions
+from dr_perception.render.scene.parameters import SceneParameters
 from dr_perception.render.scene.scene import Scene
 
 if TYPE_CHECKING:
     import torch
-
-    from dr_perception.render.scene.parameters import SceneParameters
 
 _IMAGES = ("depth", "silhouette", "color", "normal", "soft_silhouette")
 
@@ -50,12 +50,22 @@ def render_torch(
 
     Raises:
         ModuleNotFoundError: When PyTorch is not installed.
-        ValueError: When a parameter has no gradient or a tensor has the wrong shape.
+        TypeError: When an argument is of another type.
+        ValueError: When there is no tensor, a parameter has no gradient or a tensor has the wrong shape.
     """
+    check_type(renderer, Renderer, "renderer")
+    check_type(scene, Scene, "scene")
+    check_type(parameters, SceneParameters, "parameters")
+    if not isinstance(tensors, Mapping) or not tensors:
+        got = "none" if isinstance(tensors, Mapping) else type(tensors).__name__
+        known = sorted(parameters.requires_grad)
+        raise ValueError(f"tensors must map at least one name out of {known} to a tensor, got {got}")
     for name, tensor in tensors.items():
         if name not in parameters.requires_grad:
             known = sorted(parameters.requires_grad)
             raise ValueError(f"parameter {name!r} was not asked for gradients, expected one of {known}")
+        if not hasattr(tensor, "detach"):
+            raise TypeError(f"tensor {name!r} must be a torch.Tensor, got {type(tensor).__name__}")
         expected = _shape(getattr(parameters, name))
         if tuple(tensor.shape) != expected:
             raise ValueError(f"tensor {name!r}: expected shape {expected}, got {tuple(tensor.shape)}")

@@ -116,6 +116,9 @@ class Workspace:
         """Where the places are, if they are not the vertices themselves [m]."""
         if arrays.num_places:
             self.places = wp.zeros(arrays.num_places, dtype=wp.vec3, device=device)
+        self.astray = wp.zeros(views, dtype=wp.int32, device=device)
+        """Vertices of each view that are nowhere: not finite; on the CPU only, where nobody waits for it."""
+        self._host_astray = self.astray.numpy() if device.is_cpu else np.zeros(views, np.int32)
         self.p_cam = wp.zeros((views, v), dtype=wp.vec3, device=device)
         self.screen = wp.zeros((views, v), dtype=wp.vec2, device=device)
         self.grid = wp.zeros((views, v), dtype=wp.vec2i, device=device)
@@ -161,6 +164,10 @@ class Workspace:
         """Candidates and pieces of the last render; on the CPU only, where nobody waits for it."""
         candidates, pieces = self._host_counts
         return int(candidates[0]), int(pieces[0])
+
+    def is_astray(self) -> bool:
+        """Whether a vertex of the last render was not finite; False where the host does not know."""
+        return bool(self._host_astray.any())
 
     def overflows(self) -> bool:
         """Whether the outline had more pieces than there was room for; False where the host does not know."""

@@ -164,8 +164,10 @@ def with_sliver(at: float = 0.3, height: float = 0.0, points: int = 1) -> Mesh:
 
 
 @pytest.mark.parametrize("points", [1, 2, 5])
-def test_slivers_leave_no_gap(points: int) -> None:
-    surface = mesh_surface(with_sliver(points=points))
+@pytest.mark.parametrize("order", [1, -1])
+def test_slivers_leave_no_gap(points: int, order: int) -> None:
+    mesh = with_sliver(points=points)
+    surface = mesh_surface(Mesh(mesh.vertices, mesh.faces[::order]))
     assert len(surface.faces) == 12 + 2 * points
     assert is_closed(surface)
     assert volume(surface) == pytest.approx(volume(mesh_surface(box())))
@@ -212,6 +214,21 @@ def test_bodies_that_touch_along_an_edge_keep_their_own_faces() -> None:
     assert is_closed(surface)
     body = surface.corner[:, 0] // 36
     assert np.array_equal(body[found.faces[:, 0]], body[found.faces[:, 1]])
+
+
+def test_bodies_that_stand_on_each_other_keep_their_own_faces() -> None:
+    """The faces between them lie on each other but are divided otherwise: there is no material between."""
+    cube = box((0.1, 0.1, 0.1))
+    turned = cube.vertices[:, [1, 0, 2]] * [-1, 1, -1]
+    above = moved(Mesh(turned, cube.faces[:, ::-1]), (0, 0, 0.1), turned=True)
+    rolled = [Mesh(above.vertices, np.roll(above.faces, k, axis=0)) for k in range(12)]
+    for bodies in ((above, cube), *((cube, body) for body in rolled)):
+        surface = mesh_surface(joined(*bodies))
+        found = edges_of_faces(surface.faces, surface.positions)
+        body = surface.corner[:, 0] // 36
+        assert len(surface.faces) == 24 and is_closed(surface)
+        assert volume(surface) == pytest.approx(2e-3)
+        assert np.array_equal(body[found.faces[:, 0]], body[found.faces[:, 1]])
 
 
 def test_edges_of_more_faces_are_open_without_positions() -> None:

@@ -174,13 +174,13 @@ def test_bad_input_is_named() -> None:
         Mesh(mesh.vertices, mesh.faces, texture=np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(ValueError, match="T_world_obj"):
         Scene.of(mesh, 2.0 * np.eye(4))
-    with pytest.raises(ValueError, match="unknown channels"):
+    with pytest.raises(ValueError, match=r"unknown names \[\'colour\'\]"):
         RenderOptions(channels=("colour",))
     with pytest.raises(ValueError, match="leaves the image"):
         render(Scene.of(mesh, pose()), CAMERA, options=RenderOptions(crop=(0, 0, 97, 10)))
     with pytest.raises(ValueError, match="roughness"):
         Material(roughness=1.5)
-    with pytest.raises(ValueError, match="unknown parameters"):
+    with pytest.raises(ValueError, match=r"unknown names \[\'poses\'\]"):
         Renderer("cpu").parameters(Scene.of(mesh, pose()), CAMERA, requires_grad=("poses",))
     with pytest.raises(ValueError, match="colour was not rendered"):
         Images().color_uint8()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
 from dr_perception.raster.types import DEFAULT_NEAR_M
+from dr_perception.render.scene.checks import check_names
 from dr_perception.render.shading.texture import linear_to_srgb
 
 CHANNELS = ("depth", "silhouette", "color", "normal", "instance")
@@ -21,6 +24,7 @@ class RenderOptions:
     """What to draw and how.
 
     Raises:
+        TypeError: Channels that are no collection of names.
         ValueError: Unknown channels or sizes that make no sense.
     """
 
@@ -54,19 +58,32 @@ class RenderOptions:
 
     def __post_init__(self) -> None:
         """Validate."""
-        unknown = set(self.channels) - set(CHANNELS)
-        if unknown:
-            raise ValueError(f"unknown channels {sorted(unknown)}, expected names out of {list(CHANNELS)}")
-        if self.crop is not None and (
-            len(self.crop) != 4 or min(self.crop[2:]) < 0 or min(self.crop[:2]) < 0
-        ):
-            raise ValueError(f"crop must be x0, y0, width, height with none negative, got {self.crop}")
-        if not self.near > 0.0:
-            raise ValueError(f"near must be a positive distance in metres, got {self.near}")
-        if self.supersampling < 1 or self.supersampling != int(self.supersampling):
+        check_names(self.channels, CHANNELS, "channels")
+        object.__setattr__(self, "channels", tuple(self.channels))
+        if self.crop is not None:
+            object.__setattr__(self, "crop", _crop(self.crop))
+        tiny = float(np.nextafter(0.0, 1.0))
+        self._check_number("near", tiny, "a positive distance in metres")
+        self._check_number("far_depth", -np.inf, "a distance in metres")
+        self._check_number("soft_silhouette_px", 0.0, "0 or more")
+        self._check_number("supersampling", 1.0, "a whole number from 1 on")
+        if self.supersampling != int(self.supersampling):
             raise ValueError(f"supersampling must be a whole number from 1 on, got {self.supersampling}")
-        if not self.soft_silhouette_px >= 0.0:
-            raise ValueError(f"soft_silhouette_px must be 0 or more, got {self.soft_silhouette_px}")
+
+    def _check_number(self, name: str, least: float, expected: str) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, Real) or not least <= float(value) < np.inf:
+            raise ValueError(f"{name} must be {expected}, got {value!r}")
+
+
+def _crop(crop: Sequence[int]) -> tuple[int, int, int, int]:
+    try:
+        x0, y0, width, height = (operator.index(n) for n in crop)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"crop must be x0, y0, width, height in whole pixels, got {crop!r}") from error
+    if min(x0, y0, width, height) < 0:
+        raise ValueError(f"crop must be x0, y0, width, height with none negative, got {crop}")
+    return x0, y0, width, height
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.camera_warp import camera_params
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.se3 import check_transform
+from dr_perception.render.scene.checks import check_cameras, check_names
 from dr_perception.render.scene.intrinsics import NUM_INTRINSICS
 from dr_perception.render.scene.scene import Scene
 from dr_perception.render.scene.topology import SceneTopology
@@ -89,6 +90,8 @@ class SceneParameters:
     """Width and height of the cameras' images [px]."""
     requires_grad: frozenset[str]
     """Names of the parameters that have gradients."""
+    topology: SceneTopology
+    """That of the scene that they were made for."""
 
     @property
     def num_views(self) -> int:
@@ -127,18 +130,13 @@ def make_parameters(
         device: Where to.
 
     Raises:
-        ValueError: Unknown names, shapes that do not fit, cameras of different size, poses that are not
-        rigid.
+        TypeError: Names or cameras of another type.
+        ValueError: Unknown names, shapes that do not fit, cameras of different size, a background of another
+            size, poses that are not rigid.
     """
-    unknown = set(requires_grad) - set(DIFFERENTIABLE)
-    if unknown:
-        raise ValueError(
-            f"unknown parameters {sorted(unknown)}, expected names out of {list(DIFFERENTIABLE)}"
-        )
-    cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
-    sizes = {(c.width, c.height) for c in cameras}
-    if len(sizes) != 1:
-        raise ValueError(f"cameras of one render need images of one size, got {sorted(sizes)}")
+    check_names(requires_grad, DIFFERENTIABLE, "requires_grad")
+    cameras = check_cameras(cameras)
+    width, height = cameras[0].width, cameras[0].height
     T_cam = _camera_poses(T_world_cam, len(cameras))
     T_obj = _instance_poses(scene, poses)
     texels, textures = _texels(topology)
@@ -147,6 +145,11 @@ def make_parameters(
     harmonics = np.zeros((0, 3)) if scene.lights.harmonics is None else scene.lights.harmonics
     count = len(materials)
     background = np.asarray(scene.background, dtype=np.float32)
+    if background.ndim == 3 and background.shape[:2] != (height, width):
+        raise ValueError(
+            f"the background must have shape (3,) or ({height}, {width}, 3), as the images have, "
+            f"got {background.shape}"
+        )
     arrays: dict[str, tuple[ArrayLike, object, tuple[int, ...]]] = {
         "vertices": (_rows([m.vertices for m in topology.meshes]), wp.vec3, (-1, 3)),
         "pose": (np.zeros((*T_obj.shape[:2], 6)), vec6, (*T_obj.shape[:2], 6)),
@@ -181,7 +184,8 @@ def make_parameters(
         **made,
         camera_models=wp.array([camera_params(c).model for c in cameras], dtype=int, device=device),
         textures=wp.array(textures, dtype=wp.vec3i, device=device),
-        image_size=sizes.pop(),
+        image_size=(width, height),
+        topology=topology,
         requires_grad=frozenset(requires_grad),
     )
 
@@ -198,7 +202,7 @@ def _camera_poses(T_world_cam: ArrayLike | None, count: int) -> NDArray[np.float
     if T_world_cam is None:
         return np.tile(np.eye(4), (count, 1, 1))
     T = np.asarray(T_world_cam, dtype=np.float64)
-    T = np.broadcast_to(T, (count, 4, 4)) if T.ndim == 2 else T
+    T = np.broadcast_to(T, (count, 4, 4)) if T.shape == (4, 4) else T
     if T.shape != (count, 4, 4):
         raise ValueError(f"T_world_cam must have shape (4, 4) or ({count}, 4, 4), got {T.shape}")
     return np.stack([check_transform(t, "T_world_cam") for t in T])
@@ -211,9 +215,8 @@ def _instance_poses(scene: Scene, poses: ArrayLike | None) -> NDArray[np.float64
     T = np.asarray(poses, dtype=np.float64)
     if T.ndim != 4 or T.shape[1:] != (count, 4, 4) or len(T) == 0:
         raise ValueError(f"poses must have shape (H, {count}, 4, 4), got {T.shape}")
-    if not np.isfinite(T).all():
-        raise ValueError("poses must be finite")
-    return T
+    rigid = [check_transform(T[h, i], f"poses[{h}, {i}]") for h in range(len(T)) for i in range(count)]
+    return np.array(rigid).reshape(T.shape)
 
 
 def _vertex_colors(mesh: Mesh) -> NDArray[np.float32]:

@@ -10,24 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dr_perception.geometry.mesh import Mesh, validate_mesh
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import check_transform
-
-
-def _vector(
-    values: ArrayLike, shape: tuple[int, ...], what: str, low: float | None = None
-) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
-    if array.shape != shape:
-        raise ValueError(f"{what} must have shape {shape}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} must be finite, got {array.tolist()}")
-    if low is not None and array.size and array.min() < low:
-        raise ValueError(f"{what} must be at least {low:g}, got {array.min():g}")
-    return array
+from dr_perception.render.scene.checks import check_type, check_vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +42,14 @@ class Material:
 
     def __post_init__(self) -> None:
         """Validate."""
-        object.__setattr__(self, "albedo", _vector(self.albedo, (3,), "albedo", 0.0))
+        object.__setattr__(self, "albedo", check_vector(self.albedo, (3,), "albedo", 0.0))
         for name, high in (
             ("roughness", 1.0),
             ("metallic", 1.0),
             ("specular", 1.0),
             ("crease_angle_rad", np.pi),
         ):
-            value = float(getattr(self, name))
+            value = float(check_vector(getattr(self, name), (), f"material {name}"))
             if not 0.0 <= value <= high:
                 raise ValueError(f"material {name} must lie between 0 and {high:g}, got {value}")
             object.__setattr__(self, name, value)
@@ -89,17 +77,16 @@ class Lights:
     def __post_init__(self) -> None:
         """Validate."""
         count = len(np.atleast_2d(np.asarray(self.directions))) if np.size(self.directions) else 0
-        directions = (
-            np.asarray(self.directions, dtype=np.float64).reshape(count, -1) if count else np.zeros((0, 3))
-        )
-        colors = np.asarray(self.colors, dtype=np.float64) if np.size(self.colors) else np.zeros((0, 3))
-        object.__setattr__(self, "ambient", _vector(self.ambient, (3,), "ambient light"))
-        object.__setattr__(self, "directions", _vector(directions, (count, 3), "light directions"))
-        object.__setattr__(self, "colors", _vector(colors, (count, 3), "light colors"))
+        given = np.asarray(self.directions).reshape(count, -1) if count else np.zeros((0, 3))
+        colors = np.atleast_2d(np.asarray(self.colors)) if np.size(self.colors) else np.zeros((0, 3))
+        directions = check_vector(given, (count, 3), "light directions")
+        object.__setattr__(self, "ambient", check_vector(self.ambient, (3,), "ambient light"))
+        object.__setattr__(self, "directions", directions)
+        object.__setattr__(self, "colors", check_vector(colors, (count, 3), "light colors"))
         if count and np.linalg.norm(directions, axis=1).min() < 1e-9:
             raise ValueError("a light direction has length zero")
         if self.harmonics is not None:
-            object.__setattr__(self, "harmonics", _vector(self.harmonics, (9, 3), "harmonics"))
+            object.__setattr__(self, "harmonics", check_vector(self.harmonics, (9, 3), "harmonics"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +107,8 @@ class Instance:
 
     def __post_init__(self) -> None:
         """Validate."""
-        if not isinstance(self.model, ObjectModel | Mesh):
-            raise TypeError(
-                f"the model of an instance must be ObjectModel or Mesh, got {type(self.model).__name__}"
-            )
+        check_type(self.model, (ObjectModel, Mesh), "the model of an instance")
+        check_type(self.material, Material, f"the material of {self.name}")
         validate_mesh(self.mesh, self.name)
         object.__setattr__(
             self, "T_world_obj", check_transform(self.T_world_obj, f"T_world_obj of {self.name}")
@@ -145,6 +130,7 @@ class Scene:
     """Instances, lights and background.
 
     Raises:
+        TypeError: Something that is no instance, or lights that are none.
         ValueError: A background of the wrong shape.
     """
 
@@ -157,11 +143,15 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Validate."""
+        check_type(self.instances, Sequence, "instances of a scene", ": Scene([Instance(model, T), ...])")
+        for k, instance in enumerate(self.instances):
+            check_type(instance, Instance, f"instances[{k}] of a scene")
+        check_type(self.lights, Lights, "lights of a scene")
         object.__setattr__(self, "instances", tuple(self.instances))
-        background = np.asarray(self.background, dtype=np.float64)
-        if background.shape != (3,) and not (background.ndim == 3 and background.shape[2] == 3):
-            raise ValueError(f"background must have shape (3,) or (H, W, 3), got {background.shape}")
-        object.__setattr__(self, "background", _vector(background, background.shape, "background"))
+        shape = np.shape(self.background)
+        if shape != (3,) and not (len(shape) == 3 and shape[2] == 3):
+            raise ValueError(f"background must have shape (3,) or (H, W, 3), got {shape}")
+        object.__setattr__(self, "background", check_vector(self.background, shape, "background"))
 
     @classmethod
     def of(cls, model: ObjectModel | Mesh, T_cam_obj: ArrayLike, **scene: Any) -> Scene:

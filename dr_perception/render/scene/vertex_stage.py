@@ -102,11 +102,13 @@ def transform_vertices(
     screen: wp.array2d[wp.vec2],
     grid: wp.array2d[wp.vec2i],
     boxes: wp.array[wp.vec4i],
+    astray: wp.array[int],
 ):
     """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread.
 
     ``boxes`` gets the pixels of each view (first column and row, last column and row) outside of which
-    nothing is seen: all of them unless ``bounded``, which takes a single thread a view.
+    nothing is seen: all of them unless ``bounded``, which takes a single thread a view. ``astray`` gets the
+    number of vertices that are not finite, of the first ``span``.
     """
     view, block = wp.tid()
     camera = cameras[view]
@@ -116,6 +118,7 @@ def transform_vertices(
     x1 = wp.int32(-(1 << 30))
     y1 = wp.int32(-(1 << 30))
     whole = bounded == 0
+    lost = wp.int32(0)
     current = wp.int32(-1)
     R = wp.mat33()
     t = wp.vec3()
@@ -138,11 +141,14 @@ def transform_vertices(
             y0 = wp.min(y0, g[1])
             x1 = wp.max(x1, g[0])
             y1 = wp.max(y1, g[1])
+            lost += wp.where(s[0] + s[1] == s[0] + s[1], 0, 1)
         else:
             grid[view, i] = hidden
             whole = True
+            lost += wp.where(p[2] <= near, 0, 1)
         i += 1
     if block == 0:
+        astray[view] = lost
         v = viewports[view]
         boxes[view] = wp.vec4i(0, 0, v.width - 1, v.height - 1)
         if not whole:
