@@ -225,9 +225,11 @@ def _color_adjoint(
     material = _material_gradients(c, g)
     if c.options.antialias:
         jumps = c.scratch("g_color_jumps", w.color_jumps, zero=False)
-        arguments = [w.pieces, w.piece_count, g_color, jumps]
+        changes = c.scratch("g_color_changes", w.color_changes, zero=False)
+        arguments = [w.pieces, w.piece_count, w.color_near, g_color, sampled, jumps, changes]
         c.launcher.run_list("blend_color_adjoint", antialias.blend_vectors_adjoint, c.room, arguments)
-        gradients = [None, None, g.cam, g.normals, None, None, *material, None, None, 0, sampled, jumps]
+        gradients = [None, None, g.cam, g.normals, None, None, *material, None, None, 0]
+        gradients += [sampled, jumps, changes]
         arguments = color_jump_arguments(c, color)
         c.launcher.run_list("color_jumps_adjoint", antialias.color_jumps, c.room, arguments, gradients)
     arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, marks, color]
@@ -249,7 +251,7 @@ def _color_to_poses(
             "jumps_to_poses", pose_gradient.pull_jumps_to_poses, c.room,
             [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, *material, w.R_cam_obj,
              w.t_cam_obj,
-             c.first_view, g_color, sampled, g.R, g.t],
+             c.first_view, w.color_near, g_color, sampled, g.R, g.t],
         )  # fmt: skip
     c.launcher.run(
         "color_to_poses", pose_gradient.pull_color_to_poses, c.strips,
@@ -266,9 +268,10 @@ def _normal_adjoint(
     c.launcher.copy(sampled, g_normal)
     if c.options.antialias:
         jumps = c.scratch("g_normal_jumps", w.normal_jumps, zero=False)
-        arguments = [w.pieces, w.piece_count, g_normal, jumps]
+        changes = c.scratch("g_normal_changes", w.normal_changes, zero=False)
+        arguments = [w.pieces, w.piece_count, None, g_normal, None, jumps, changes]
         c.launcher.run_list("blend_normal_adjoint", antialias.blend_vectors_adjoint, c.room, arguments)
-        gradients = [None, None, g.cam, g.normals, None, None, sampled, jumps]
+        gradients = [None, None, g.cam, g.normals, None, None, sampled, jumps, changes]
         arguments = normal_jump_arguments(c, normal)
         c.launcher.run_list("normal_jumps_adjoint", antialias.normal_jumps, c.room, arguments, gradients)
     arguments = [*pixel_inputs(c), c.first_view, marks, normal]

@@ -8,7 +8,7 @@ import warp as wp
 
 from dr_perception.device.launcher import STOP, Launcher
 from dr_perception.raster.types import EMPTY_KEY
-from dr_perception.render.outline import antialias, pieces, soft_silhouette, visibility
+from dr_perception.render.outline import antialias, pieces, shares, soft_silhouette, visibility
 from dr_perception.render.scene import intrinsics, raster, vertex_stage
 from dr_perception.render.scene.images import Images, RenderOptions
 from dr_perception.render.scene.parameters import SceneParameters
@@ -265,7 +265,11 @@ def _list_pieces(c: Chunk) -> None:
     c.launcher.run_list(
         "visible", visibility.select_visible, lambda: w.candidate_room(c.launcher.capturing),
         [w.heads, w.candidates, w.candidate_count, w.face_index, w.depth, p.intrinsics, int(outline_only),
-         c.first_view, w.pieces, w.piece_count],
+         c.first_view, w.first_piece, w.pieces, w.piece_count],
+    )  # fmt: skip
+    c.launcher.run_list(
+        "shares", shares.share_pixels, lambda: w.candidate_room(c.launcher.capturing),
+        [w.heads, w.candidates, w.candidate_count, w.face_index, w.first_piece, w.pieces],
     )  # fmt: skip
 
 
@@ -275,17 +279,17 @@ def blend(c: Chunk) -> None:
     silhouette = images.silhouette if c.options.antialias else None
     depth = images.depth if c.options.antialias_depth else None
     if silhouette is not None or depth is not None:
-        arguments = [w.pieces, w.piece_count, w.face_index, w.depth, c.options.far_depth, w.scalar_jumps]
-        run("scalar_jumps", antialias.scalar_jumps, room, arguments)
-        arguments = [w.pieces, w.piece_count, w.scalar_jumps, silhouette, depth]
-        run("blend", antialias.blend_scalars, room, arguments)
+        arguments = [w.pieces, w.piece_count, w.face_index, w.depth, c.options.far_depth]
+        run("blend", antialias.blend_scalars, room, [*arguments, w.scalar_jumps, silhouette, depth])
     if c.options.antialias and images.color is not None:
         run("color_jumps", antialias.color_jumps, room, color_jump_arguments(c, images.color))
-        arguments = [w.pieces, w.piece_count, w.color_jumps, images.color]
+        arguments = [w.pieces, w.piece_count, w.color_jumps, images.color, w.color_changes, w.color_near]
+        run("follow_slopes", antialias.follow_slopes, room, arguments)
+        arguments = [w.pieces, w.piece_count, w.color_changes, images.color]
         run("blend_color", antialias.blend_vectors, room, arguments)
     if c.options.antialias and images.normal is not None:
         run("normal_jumps", antialias.normal_jumps, room, normal_jump_arguments(c, images.normal))
-        arguments = [w.pieces, w.piece_count, w.normal_jumps, images.normal]
+        arguments = [w.pieces, w.piece_count, w.normal_changes, images.normal]
         run("blend_normal", antialias.blend_vectors, room, arguments)
     if images.soft_silhouette is not None:
         soften(c)
@@ -303,13 +307,15 @@ def color_jump_arguments(c: Chunk, color: wp.array) -> list:
         c.first_view,
         color,
         w.color_jumps,
+        w.color_changes,
     ]
 
 
 def normal_jump_arguments(c: Chunk, normal: wp.array) -> list:
     """Arguments of `antialias.normal_jumps`."""
     w, a = c.work, c.arrays
-    return [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, normal, w.normal_jumps]
+    leading = [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index]
+    return [*leading, normal, w.normal_jumps, w.normal_changes]
 
 
 def soften(c: Chunk) -> None:

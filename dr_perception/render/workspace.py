@@ -12,7 +12,7 @@ import warp as wp
 
 from dr_perception.raster.project import IdealCamera
 from dr_perception.raster.types import Viewport
-from dr_perception.render.outline.pieces import Candidate, Piece
+from dr_perception.render.outline.piece import Candidate, Piece
 from dr_perception.render.scene.images import Images
 from dr_perception.render.scene.topology import SceneTopology
 from dr_perception.render.scene.vertex_stage import vec6
@@ -80,7 +80,7 @@ def bytes_per_view(arrays: SceneArrays, width: int, height: int) -> int:
         + arrays.num_vertices * vertex
         + arrays.num_faces
         + arrays.num_normals * 24
-        + piece_room(width, height) * 280
+        + piece_room(width, height) * 352
     )
 
 
@@ -155,9 +155,16 @@ class Workspace:
     def _allocate_pieces(self, room: int) -> None:
         self.candidates = wp.zeros(room, dtype=Candidate, device=self.device)
         self.pieces = wp.zeros(room, dtype=Piece, device=self.device)
+        self.first_piece = wp.zeros(room, dtype=wp.int32, device=self.device)
+        """First piece of every candidate, or -1."""
         self.scalar_jumps = wp.zeros(room, dtype=wp.vec2, device=self.device)
         self.color_jumps = wp.zeros(room, dtype=wp.vec3, device=self.device)
         self.normal_jumps = wp.zeros(room, dtype=wp.vec3, device=self.device)
+        """What each piece's share of its pixel changes by: far side less near side."""
+        self.color_changes = wp.zeros(room, dtype=wp.vec3, device=self.device)
+        self.color_near = wp.zeros(room, dtype=wp.vec3, device=self.device)
+        """1 where the near side is that at the edge, 0 where it is what the centre of the pixel shows."""
+        self.normal_changes = wp.zeros(room, dtype=wp.vec3, device=self.device)
         self._lazy = {}
 
     def _counts(self) -> tuple[int, int]:

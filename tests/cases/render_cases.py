@@ -10,6 +10,33 @@ from dr_perception.geometry.se3 import exp_so3
 
 CAMERA = Camera(96, 72, 120.0, 118.0, 46.3, 36.9)
 
+LENSES = {
+    "pinhole": ((), "plumb_bob"),
+    "plumb_bob": ((-0.2, 0.05, 0.002, -0.001, 0.01), "plumb_bob"),
+    "rational_polynomial": ((0.2, 0.05, 0.002, -0.001, 0.01, 0.35, 0.06, 0.005), "rational_polynomial"),
+    "equidistant": ((-0.03, 0.01, -0.002, 0.0005), "equidistant"),
+}
+
+
+def lens(name: str) -> Camera:
+    """`CAMERA` with another lens."""
+    k, model = LENSES[name]
+    return Camera(CAMERA.width, CAMERA.height, CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy, k, model)
+
+
+def enlarged(camera: Camera, factor: int) -> Camera:
+    """The same camera with so many pixels for one along each axis."""
+    return Camera(
+        camera.width * factor,
+        camera.height * factor,
+        camera.fx * factor,
+        camera.fy * factor,
+        (camera.cx + 0.5) * factor - 0.5,
+        (camera.cy + 0.5) * factor - 0.5,
+        camera.distortion,
+        camera.distortion_model,
+    )
+
 
 def box(size: tuple[float, float, float] = (0.1, 0.07, 0.05)) -> Mesh:
     """A box of 12 faces about the origin."""

@@ -5,22 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from render_cases import CAMERA, box, pose, torus
+from render_cases import CAMERA, LENSES, box, lens, pose, torus
 
 from dr_perception.geometry import Camera, Mesh
 from dr_perception.render import Images, Instance, Lights, Material, Renderer, RenderOptions, Scene, render
-
-LENSES = {
-    "pinhole": ((), "plumb_bob"),
-    "plumb_bob": ((-0.2, 0.05, 0.002, -0.001, 0.01), "plumb_bob"),
-    "rational_polynomial": ((0.2, 0.05, 0.002, -0.001, 0.01, 0.35, 0.06, 0.005), "rational_polynomial"),
-    "equidistant": ((-0.03, 0.01, -0.002, 0.0005), "equidistant"),
-}
-
-
-def lens(name: str) -> Camera:
-    k, model = LENSES[name]
-    return Camera(CAMERA.width, CAMERA.height, CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy, k, model)
 
 
 def cast(mesh: Mesh, T: NDArray, camera: Camera, samples: int = 1) -> NDArray:

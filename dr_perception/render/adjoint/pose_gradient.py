@@ -16,7 +16,7 @@ import warp as wp
 
 from dr_perception.raster.types import Viewport
 from dr_perception.render.outline.antialias import _edge_weights
-from dr_perception.render.outline.pieces import Piece
+from dr_perception.render.outline.piece import Piece
 from dr_perception.render.shading.interpolation import (
     EDGE_ON,
     depth_on_ray,
@@ -295,15 +295,16 @@ def pull_jumps_to_poses(
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
     first_view: int,
+    near: wp.array[wp.vec3],
     g_color: wp.array3d[wp.vec3],
     # output
     g_sampled: wp.array3d[wp.vec3],
     R_grad: wp.array2d[wp.mat33],
     t_grad: wp.array2d[wp.vec3],
 ):
-    """Gradient of the colours at the edge, which moves with the surface.
+    """Gradient of the colours that pieces give to pixels; those at an edge move with the surface.
 
-    Adjoint of `antialias.color_jumps`.
+    Adjoint of `antialias.color_jumps`, `follow_slopes` and `blend_vectors`.
     """
     i = wp.tid()
     if i >= count[0]:
@@ -311,22 +312,28 @@ def pull_jumps_to_poses(
     piece = pieces[i]
     view = piece.view
     q = piece.area * g_color[view, piece.y, piece.x]
+    q_near = wp.vec3()
+    if piece.sloped != 0:
+        q_near = wp.cw_mul(near[i], q)
+        wp.atomic_add(g_sampled, view, piece.y, piece.x, 2.0 * (q_near - q))
+    else:
+        wp.atomic_add(g_sampled, view, piece.y, piece.x, -q)
     camera = (view + first_view) % light_cam.shape[0]
     for side in range(2):
         face = piece.face
-        weight = q
+        weight = wp.where(piece.inside != 0, -q_near, q)
         a = piece.a
         b = piece.b
         along = piece.t
         if side == 1:
-            face = piece.face_out
-            weight = -q
-            if piece.back_face >= 0:
+            face = wp.where(piece.inside != 0, piece.face_out, -1)
+            weight = q
+            if piece.inside != 0 and piece.back_face >= 0:
                 face = piece.back_face
                 a = piece.back_a
                 b = piece.back_b
                 along = piece.back_t
-        if face >= 0:
+        if face >= 0 and wp.length_sq(weight) > 0.0:
             k = face_instance[face]
             x = p_cam[view, a] + along * (p_cam[view, b] - p_cam[view, a])
             pull = _pull_color(
@@ -338,5 +345,5 @@ def pull_jumps_to_poses(
             row = _eye_force(pull.eye, x)
             moment = wp.outer(row, x - t_cam_obj[view, k]) + wp.outer(pull.normal, pull.mixed)
             _flush(view, k, moment, row, R_cam_obj, R_grad, t_grad)
-    if piece.face_out < 0 and piece.back_face < 0 and piece.out_x >= 0:
-        wp.atomic_add(g_sampled, view, piece.out_y, piece.out_x, -q)
+    if piece.inside != 0 and piece.face_out < 0 and piece.back_face < 0 and piece.out_x >= 0:
+        wp.atomic_add(g_sampled, view, piece.out_y, piece.out_x, q)

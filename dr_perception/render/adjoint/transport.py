@@ -18,7 +18,7 @@ import warp as wp
 from dr_perception.geometry.camera_warp import CameraParams, project_jacobian
 from dr_perception.raster.types import Viewport
 from dr_perception.render.adjoint.sheet_walk import SheetPoint, clamped_weights, walk_sheet
-from dr_perception.render.outline.pieces import Piece
+from dr_perception.render.outline.piece import Piece
 from dr_perception.render.outline.probe import touches
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
 from dr_perception.render.shading.interpolation import face_on_ray, mix, steeper_than

@@ -1,17 +1,18 @@
 """Blend the jumps of the outline into the images, and send image gradients back along the outline.
 
 See `pieces` for the construction. All kernels run over the list of pieces, so their cost follows the length
-of the outline. Blending adds ``area * (inner - outer)`` to a pixel; its adjoint needs three things of the
-same list: gradients of the inner and outer values (weighted by the area) and the motion of the boundary
-(weighted by the jump).
+of the outline. Blending puts the far side of a piece, as seen from the centre, in the place of the centre's
+value in the share of the pixel that `shares` gives to the piece. Its adjoint needs three things of
+the same list: gradients of the far values and of the centre (weighted by the shares) and the motion of the
+boundary (weighted by the jump, inner minus outer side).
 """
 
 import warp as wp
 
 from dr_perception.geometry.camera_warp import project_jacobian
 from dr_perception.raster.types import Viewport
-from dr_perception.render.outline.pieces import Piece
-from dr_perception.render.outline.probe import shows_background
+from dr_perception.render.outline.piece import Piece
+from dr_perception.render.outline.shares import against_background
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
 from dr_perception.render.shading.interpolation import mix
 from dr_perception.render.shading.surface import shading_normal, surface_color
@@ -97,8 +98,12 @@ def color_jumps(
     color: wp.array3d[wp.vec3],
     # output
     jumps: wp.array[wp.vec3],
+    changes: wp.array[wp.vec3],
 ):
-    """Colour on the inner minus the outer side of every piece; ``color`` is not blended yet."""
+    """Colours at every piece: inner minus outer side, and far side minus the pixel's centre.
+
+    ``color`` is not blended yet.
+    """
     i = wp.tid()
     if i >= count[0]:
         return
@@ -109,14 +114,15 @@ def color_jumps(
         face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic,
         specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
     )  # fmt: skip
+    outer = wp.vec3()
     if piece.face_out >= 0:
-        jumps[i] = inner - _side_color(
+        outer = _side_color(
             piece.face_out, piece.view, piece.a, piece.b, piece.t, camera, p_cam, n_cam, faces, normal_index,
             face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness,
             metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
         )  # fmt: skip
     elif piece.back_face >= 0:
-        jumps[i] = inner - _side_color(
+        outer = _side_color(
             piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, camera, p_cam, n_cam,
             faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels,
             albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
@@ -125,9 +131,11 @@ def color_jumps(
         v = viewports[piece.view]
         row = wp.min(piece.y + v.y0, background.shape[1] - 1)
         column = wp.min(piece.x + v.x0, background.shape[2] - 1)
-        jumps[i] = inner - background[wp.min(camera, background.shape[0] - 1), row, column]
+        outer = background[wp.min(camera, background.shape[0] - 1), row, column]
     else:
-        jumps[i] = inner - color[piece.view, piece.out_y, piece.out_x]
+        outer = color[piece.view, piece.out_y, piece.out_x]
+    jumps[i] = inner - outer
+    changes[i] = wp.where(piece.inside != 0, outer, inner) - color[piece.view, piece.y, piece.x]
 
 
 @wp.func
@@ -161,30 +169,32 @@ def normal_jumps(
     normal: wp.array3d[wp.vec3],
     # output
     jumps: wp.array[wp.vec3],
+    changes: wp.array[wp.vec3],
 ):
-    """Normal on the inner minus the outer side of every piece."""
+    """Normals at every piece: inner minus outer side, and far side minus the pixel's centre."""
     i = wp.tid()
     if i >= count[0]:
         return
     piece = pieces[i]
     inner = _side_normal(piece.face, piece.view, piece.a, piece.b, piece.t, p_cam, n_cam, faces, normal_index)
+    outer = wp.vec3()
     if piece.face_out >= 0:
-        jumps[i] = inner - _side_normal(
+        outer = _side_normal(
             piece.face_out, piece.view, piece.a, piece.b, piece.t, p_cam, n_cam, faces, normal_index
         )
     elif piece.back_face >= 0:
-        jumps[i] = inner - _side_normal(
+        outer = _side_normal(
             piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, p_cam, n_cam, faces,
             normal_index,
         )  # fmt: skip
-    elif piece.out_x < 0:
-        jumps[i] = inner
-    else:
-        jumps[i] = inner - normal[piece.view, piece.out_y, piece.out_x]
+    elif piece.out_x >= 0:
+        outer = normal[piece.view, piece.out_y, piece.out_x]
+    jumps[i] = inner - outer
+    changes[i] = wp.where(piece.inside != 0, outer, inner) - normal[piece.view, piece.y, piece.x]
 
 
 @wp.kernel(enable_backward=False)
-def scalar_jumps(
+def blend_scalars(
     pieces: wp.array[Piece],
     count: wp.array[int],
     face_index: wp.array3d[int],
@@ -192,74 +202,110 @@ def scalar_jumps(
     far_depth: float,
     # output
     jumps: wp.array[wp.vec2],
+    silhouette: wp.array3d[float],
+    depth_image: wp.array3d[float],
 ):
-    """Silhouette and depth jump of every piece, in this order."""
+    """Give each piece its share of silhouette and depth, and keep their jumps, in this order.
+
+    Empty images are skipped; ``depth`` is that of the centres. Depth changes as `follow_slopes` lets colour.
+    """
     i = wp.tid()
     if i >= count[0]:
         return
     piece = pieces[i]
-    jump = wp.vec2(0.0, 0.0)
+    outer = piece.z
     if piece.back_face >= 0:
-        jump[1] = piece.z - piece.back_z
+        outer = piece.back_z
     elif piece.face_out < 0:
-        if shows_background(face_index, piece.view, piece.out_x, piece.out_y):
-            jump[0] = 1.0
-        jump[1] = piece.z - far_depth
+        outer = far_depth
         if piece.out_x >= 0:
-            jump[1] = piece.z - depth[piece.view, piece.out_y, piece.out_x]
+            outer = depth[piece.view, piece.out_y, piece.out_x]
+    jump = wp.vec2(0.0, piece.z - outer)
+    if against_background(piece, face_index):
+        jump[0] = 1.0
     jumps[i] = jump
+    if silhouette.shape[0] > 0 and jump[0] > 0.0:
+        far = wp.where(piece.inside != 0, 0.0, 1.0)
+        covered = wp.where(face_index[piece.view, piece.y, piece.x] >= 0, 1.0, 0.0)
+        wp.atomic_add(silhouette, piece.view, piece.y, piece.x, piece.cover * (far - covered))
+    if depth_image.shape[0] > 0:
+        far = wp.where(piece.inside != 0, outer, piece.z)
+        near = piece.z
+        if piece.sloped == 0:
+            near = depth[piece.view, piece.y, piece.x]
+        wp.atomic_add(depth_image, piece.view, piece.y, piece.x, piece.area * (far - near))
 
 
 @wp.kernel(enable_backward=False)
-def blend_scalars(
+def follow_slopes(
     pieces: wp.array[Piece],
     count: wp.array[int],
-    jumps: wp.array[wp.vec2],
+    jumps: wp.array[wp.vec3],
+    color: wp.array3d[wp.vec3],
     # output
-    silhouette: wp.array3d[float],
-    depth: wp.array3d[float],
+    changes: wp.array[wp.vec3],
+    near: wp.array[wp.vec3],
 ):
-    """Add the jumps to silhouette and depth; empty images are skipped."""
+    """Let pieces take the near side as it is at the edge, where ``near`` is 1, not as at the centre.
+
+    What is left of the pixel has its middle on the other side of the centre: with the colour c at the centre,
+    n at the edge and f beyond, ``c + area (f - n)`` is right for colours that change evenly, and
+    ``c + area (f - c)`` not. Pieces are `sloped` only if they hide no more than half the pixel, so that the
+    near side keeps a colour that is not negative as long as n is taken for 2 c at most.
+    """
     i = wp.tid()
     if i >= count[0]:
         return
     piece = pieces[i]
-    if silhouette.shape[0] > 0:
-        wp.atomic_add(silhouette, piece.view, piece.y, piece.x, piece.area * jumps[i][0])
-    if depth.shape[0] > 0:
-        wp.atomic_add(depth, piece.view, piece.y, piece.x, piece.area * jumps[i][1])
+    followed = wp.vec3()
+    if piece.sloped != 0:
+        center = color[piece.view, piece.y, piece.x]
+        slope = jumps[i] + changes[i]
+        changes[i] = changes[i] - wp.min(slope, center)
+        for k in range(3):
+            followed[k] = wp.where(slope[k] <= center[k], 1.0, 0.0)
+    near[i] = followed
 
 
 @wp.kernel(enable_backward=False)
 def blend_vectors(
     pieces: wp.array[Piece],
     count: wp.array[int],
-    jumps: wp.array[wp.vec3],
+    changes: wp.array[wp.vec3],
     # output
     image: wp.array3d[wp.vec3],
 ):
-    """Add the jumps to an image of vectors."""
+    """Give each piece its share of an image of vectors."""
     i = wp.tid()
     if i >= count[0]:
         return
     piece = pieces[i]
-    wp.atomic_add(image, piece.view, piece.y, piece.x, piece.area * jumps[i])
+    wp.atomic_add(image, piece.view, piece.y, piece.x, piece.area * changes[i])
 
 
 @wp.kernel(enable_backward=False)
 def blend_vectors_adjoint(
     pieces: wp.array[Piece],
     count: wp.array[int],
+    near: wp.array[wp.vec3],
     g_image: wp.array3d[wp.vec3],
     # output
+    g_sampled: wp.array3d[wp.vec3],
     g_jumps: wp.array[wp.vec3],
+    g_changes: wp.array[wp.vec3],
 ):
-    """Gradient with respect to the jumps."""
+    """Gradient with respect to what `color_jumps` found, with `follow_slopes` if there is ``near``."""
     i = wp.tid()
     if i >= count[0]:
         return
     piece = pieces[i]
-    g_jumps[i] = piece.area * g_image[piece.view, piece.y, piece.x]
+    g = piece.area * g_image[piece.view, piece.y, piece.x]
+    g_near = wp.vec3()
+    if piece.sloped != 0 and near.shape[0] > 0:
+        g_near = wp.cw_mul(near[i], g)
+        wp.atomic_add(g_sampled, piece.view, piece.y, piece.x, g_near - g)
+    g_jumps[i] = -g_near
+    g_changes[i] = g - g_near
 
 
 @wp.func
@@ -308,13 +354,18 @@ def boundary_adjoint(
     if g_depth.shape[0] > 0:
         g = g_depth[piece.view, piece.y, piece.x]
         gain += scalar_jump[i][1] * g
-        if piece.face_out < 0:
-            g_point = wp.vec3(0.0, 0.0, piece.area * g)
-            if piece.back_face >= 0:
-                g_back = wp.vec3(0.0, 0.0, -piece.area * g)
-                add_edge_gradient(g_back, piece.view, piece.back_a, piece.back_b, piece.back_t, g_cam)
-            elif piece.out_x >= 0:
-                wp.atomic_add(g_depth_sample, piece.view, piece.out_y, piece.out_x, -piece.area * g)
+        far = piece.area * g
+        if piece.sloped != 0:
+            g_point = wp.vec3(0.0, 0.0, -far)
+        else:
+            wp.atomic_add(g_depth_sample, piece.view, piece.y, piece.x, -far)
+        if piece.inside == 0 or piece.face_out >= 0:
+            g_point += wp.vec3(0.0, 0.0, far)
+        elif piece.back_face >= 0:
+            g_back = wp.vec3(0.0, 0.0, far)
+            add_edge_gradient(g_back, piece.view, piece.back_a, piece.back_b, piece.back_t, g_cam)
+        elif piece.out_x >= 0:
+            wp.atomic_add(g_depth_sample, piece.view, piece.out_y, piece.out_x, far)
     a = p_cam[piece.view, piece.a]
     p = a + piece.t * (p_cam[piece.view, piece.b] - a)
     camera = (piece.view + first_view) % intrinsics.shape[0]

@@ -1,13 +1,17 @@
 """The visible outline as a list of pieces, one for every pixel that a visible edge passes through.
 
 A pixel's true value is the integral of the scene over its square, and what differs between that and the
-sample at its centre lies behind the edges as seen from the centre. With ``J`` the jump across an edge (inner
-minus outer side), each piece of edge inside the pixel contributes ``J`` times the area of its *shadow*: the
-part of the square that the piece hides from the centre. Summed over all pieces this is exact for piecewise
-constant images, also where several edges cross a pixel or an object is thinner than one. The derivative is
-the boundary integral ``J * int (velocity . normal) dl`` over the piece (Reynolds' transport theorem, as used
-by Li et al. 2018 for edge sampling), here in closed form. The idea to correct only the pixels at detected
-silhouette edges is that of Laine et al. 2020, section 3.4; area and visibility are decided differently.
+sample at its centre lies behind the edges as seen from the centre. What a piece of edge inside the pixel
+hides from the centre, as far as the next piece behind it, shows the far side of the piece (`shares`). This is
+exact for piecewise constant images, also where several edges cross a pixel or an object is thinner than one,
+and a convex combination whatever the pieces are. With ``J`` the jump across an edge (inner minus outer
+side), the derivative is the boundary integral ``J * int (velocity . normal) dl`` over the piece (Reynolds'
+transport theorem, as used by Li et al. 2018 for edge sampling), here in closed form. The idea to correct only
+the pixels at detected silhouette edges is that of Laine et al. 2020, section 3.4; area and visibility are
+decided differently.
+
+On which side of an edge a pixel's centre lies is what the rasteriser decided: the same test of the same ray,
+and closer than its grid resolves, what it drew.
 
 Edges are those between a face towards and a face away from the camera, open ones, and those at which an
 attribute jumps (creases, texture seams). Whether an edge is seen is decided per piece from the faces at the
@@ -23,6 +27,8 @@ import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project
 from dr_perception.raster.types import Viewport
+from dr_perception.render.outline.bent import ideal_line, seen_in, straight_step
+from dr_perception.render.outline.piece import Candidate, Piece
 from dr_perception.render.outline.probe import (
     SceneView,
     buffer_pixel,
@@ -45,68 +51,10 @@ _INNER = wp.constant(wp.vec3(0.37, 0.93, 0.011))
 It says which, so that the order of vertices does not; edges seldom run across it.
 """
 _SNAP_MARGIN = wp.constant(0.006)
-_SEGMENT_PX = wp.constant(8.0)
+"""Distance from an edge [px] below which the rasteriser's grid may put a pixel's centre on its other side."""
+_CLEAR_PX = wp.constant(1.0e-3)
+"""Least distance of a piece from the pixel's centre: what single precision tells apart in large images."""
 _MAX_SEGMENTS = wp.constant(256)
-
-
-@wp.struct
-class Piece:
-    """A straight piece of a visible edge inside one pixel of one view."""
-
-    view: int
-    x: int
-    y: int
-    out_x: int
-    """Pixel whose centre shows what lies beyond the edge; -1: outside the view, taken as background."""
-    out_y: int
-    back_face: int
-    """Where no pixel centre shows what lies beyond: the face that does, at its edge; else -1."""
-    back_a: int
-    """That edge, and where on it, as `a`, `b`, `t` and `z` are of the piece's own."""
-    back_b: int
-    back_t: float
-    back_z: float
-    a: int
-    """End of the edge: index of a vertex."""
-    b: int
-    face: int
-    """Face on the inner, nearer side."""
-    face_out: int
-    """Face on the outer side of a crease, -1 of an outline."""
-    t: float
-    """Where the piece's middle lies between a (0) and b (1), in space."""
-    z: float
-    """Depth there [m]."""
-    area: float
-    """Signed share of the pixel by which the jump changes it."""
-    outward: wp.vec2
-    """Normal of the piece on the image, pointing outwards, times its length [px]."""
-    middle: wp.vec2
-    """Middle of the piece [px], in pixels of the view."""
-
-
-@wp.struct
-class Candidate:
-    """A piece before it is known whether it is seen."""
-
-    piece: Piece
-    start: wp.vec2
-    end: wp.vec2
-    inside: int
-    """1 if the pixel's centre lies on the inner side."""
-    at_inside: int
-    """What the pixel centre on the inner side shows.
-
-    0 the edge's own sheet of surface, 1 one in front of it, 2 the sheet has ended before the centre.
-    """
-    hidden_out: int
-    """1 if the surface at the pixel centre on the outer side lies in front of the edge."""
-    concave: int
-    """1 for edges that are no outline but at which layers of surface begin."""
-    in_x: int
-    in_y: int
-    next: int
-    """Another candidate in the same pixel, or -1."""
 
 
 @wp.func
@@ -118,21 +66,41 @@ def _step_out(outward: wp.vec2) -> wp.vec2i:
 
 
 @wp.func
+def _has_corner(face: int, a: int, b: int, faces: wp.array[wp.vec3i]) -> bool:
+    """Whether one of two vertices is a corner of a face."""
+    f = faces[face]
+    return f[0] == a or f[1] == a or f[2] == a or f[0] == b or f[1] == b or f[2] == b
+
+
+@wp.func
 def _center_inside(
-    s: SceneView, distance: float, here: int, beyond: wp.vec2i, face_index: wp.array3d[int]
+    s: SceneView,
+    distance: float,
+    z_edge: float,
+    x: int,
+    y: int,
+    face_index: wp.array3d[int],
+    depth: wp.array3d[float],
+    faces: wp.array[wp.vec3i],
 ) -> bool:
     """Whether a pixel's centre, ``distance`` px to the inner side of an edge, is inside of it.
 
-    Closer than the rasteriser resolves, what it drew there (``here``) and ``beyond`` the edge decides.
+    Closer than the rasteriser resolves, what it drew there decides: the inner face or, at an outline, one of
+    those around the edge's ends; on the outer side there is nothing or something farther away.
     """
     inside = distance > 0.0
     if wp.abs(distance) < _SNAP_MARGIN:
-        if here == s.face:
+        here = face_index[s.view, y, x]
+        if here < 0:
+            inside = False
+        elif here == s.face:
             inside = True
-        else:
-            inside = here >= 0
-            if beyond[0] >= 0:
-                inside = here >= 0 and here != face_index[s.view, beyond[1], beyond[0]]
+        elif s.crease != 0:
+            inside = inside and here != s.other
+        elif _has_corner(here, s.a, s.b, faces):
+            inside = True
+        elif depth[s.view, y, x] > z_edge:
+            inside = False
     return inside
 
 
@@ -185,9 +153,20 @@ def _add_piece(
     along = end - start
     outward = s.side * wp.vec2(along[1], -along[0])
     step = _step_out(outward)
-    distance = wp.dot(outward, start - wp.vec2(float(x), float(y))) / wp.length(along)
+    length = wp.length(along)
+    distance = wp.dot(outward, start - wp.vec2(float(x), float(y))) / length
+    tested = distance
+    if s.bent != 0:
+        q = rays[s.camera, y + s.y0, x + s.x0]
+        d = wp.vec3(q[0], q[1], 1.0)
+        if not seen_in(s, p, d, x, y, rays):
+            return
+        tested = wp.dot(s.line, d)
+    inside = _center_inside(s, tested, p[2], x, y, face_index, depth, faces)
+    # The piece is moved to the side of the centre on which the rasteriser has it.
+    clear = wp.where(inside, wp.max(distance, _CLEAR_PX), wp.min(distance, -_CLEAR_PX))
+    move = ((clear - distance) / length) * outward
     beyond = buffer_pixel(s, x + step[0], y + step[1])
-    inside = _center_inside(s, distance, face_index[s.view, y, x], beyond, face_index)
     within = wp.vec2i(x, y)
     out = beyond
     if not inside:
@@ -212,10 +191,10 @@ def _add_piece(
     slot = wp.atomic_add(count, 0, 1)
     if slot >= candidates.shape[0]:
         return
-    c = _candidate(s, start, end, x, y, t, p[2], outward)
+    c = _candidate(s, start + move, end + move, x, y, t, p[2], outward)
     c.piece.out_x = out[0]
     c.piece.out_y = out[1]
-    c.inside = wp.where(inside, 1, 0)
+    c.piece.inside = wp.where(inside, 1, 0)
     c.at_inside = at_inside
     c.hidden_out = wp.where(hidden_out, 1, 0)
     c.in_x = within[0]
@@ -312,19 +291,29 @@ def _trace(
     if pb[2] < near:
         last = (near - pa[2]) / (pb[2] - pa[2])
     origin = wp.vec2(float(s.x0), float(s.y0))
-    n = wp.int32(1)
+    e = pb - pa
     if cam.model != 0:
-        length = wp.length(project(cam, pa + last * (pb - pa)) - project(cam, pa + first * (pb - pa)))
-        n = wp.clamp(wp.int32(length / _SEGMENT_PX) + 1, 1, _MAX_SEGMENTS)
-    for i in range(n):
-        t0 = first + (last - first) * float(i) / float(n)
-        t1 = first + (last - first) * float(i + 1) / float(n)
-        p0 = pa + t0 * (pb - pa)
-        p1 = pa + t1 * (pb - pa)
+        s.bent = 1
+        s.line = ideal_line(cam, s.side, pa + first * e, pa + last * e)
+    start = project(cam, pa + first * e) - origin
+    step = last - first
+    walked = wp.int32(0)
+    while first < last and walked < _MAX_SEGMENTS:
+        walked += 1
+        step = wp.min(step, last - first)
+        if s.bent != 0:
+            step = straight_step(cam, pa, e, first, step)
+        then = first + step
+        if walked == _MAX_SEGMENTS:
+            then = last
+        end = project(cam, pa + then * e) - origin
         _walk(
-            s, project(cam, p0) - origin, project(cam, p1) - origin, t0, t1, p0[2], p1[2], pa, pb,
+            s, start, end, first, then, pa[2] + first * e[2], pa[2] + then * e[2], pa, pb,
             face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count,
         )  # fmt: skip
+        first = then
+        start = end
+        step *= 1.5
 
 
 @wp.func

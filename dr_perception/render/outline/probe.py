@@ -29,31 +29,10 @@ class SceneView:
     crease: int
     side: float
     concave: int
-
-
-@wp.func
-def _perimeter(p: wp.vec2) -> float:
-    """Where a direction leaves a unit square, measured along its perimeter from 0 to 4, counter-clockwise."""
-    if wp.abs(p[0]) >= wp.abs(p[1]):
-        if p[0] == 0.0:
-            return 0.0
-        return wp.where(p[0] > 0.0, 0.5, 2.5) + 0.5 * p[1] / p[0]
-    return wp.where(p[1] > 0.0, 1.5, 3.5) - 0.5 * p[0] / p[1]
-
-
-@wp.func
-def shadow_area(a: wp.vec2, b: wp.vec2) -> float:
-    """Area of the unit square around the origin that the segment a-b inside it hides from the origin."""
-    cross = a[0] * b[1] - a[1] * b[0]
-    turn = _perimeter(b) - _perimeter(a)
-    if cross > 0.0 and turn < 0.0:
-        turn += 4.0
-    if cross < 0.0 and turn > 0.0:
-        turn -= 4.0
-    turn = wp.abs(turn)
-    if turn > 2.5:
-        turn = 4.0 - turn
-    return wp.max(0.25 * turn - 0.5 * wp.abs(cross), 0.0)
+    bent: int
+    """1 if the lens bends edges; then the next is set."""
+    line: wp.vec3
+    """The edge in the ideal plane: its product with a ray (x, y, 1) is the distance inwards [px]."""
 
 
 @wp.func

@@ -18,8 +18,8 @@ import warp as wp
 
 from dr_perception.geometry.camera_warp import project_jacobian
 from dr_perception.render.outline.antialias import add_edge_gradient
-from dr_perception.render.outline.pieces import Piece
-from dr_perception.render.outline.probe import shows_background
+from dr_perception.render.outline.piece import Piece
+from dr_perception.render.outline.shares import against_background
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
 
 
@@ -45,8 +45,7 @@ def seed(
     if i >= count[0]:
         return
     piece = pieces[i]
-    covered = piece.face_out >= 0 or piece.back_face >= 0
-    if not covered and shows_background(face_index, piece.view, piece.out_x, piece.out_y):
+    if against_background(piece, face_index):
         wp.atomic_max(nearest, piece.view, piece.y, piece.x, i)
 
 

@@ -13,8 +13,9 @@ edge itself.
 
 import warp as wp
 
-from dr_perception.render.outline.pieces import Candidate, Piece
-from dr_perception.render.outline.probe import shadow_area, shows_background
+from dr_perception.render.outline.piece import Candidate, Piece
+from dr_perception.render.outline.probe import shows_background
+from dr_perception.render.outline.shares import shadow_area, wedge_of
 
 _MAX_CUTS = wp.constant(6)
 _LAYER_PX = wp.constant(3.0)
@@ -83,9 +84,9 @@ def _layers(
     count = wp.int32(0)
     if p.face_out >= 0:
         count = c.hidden_out
-        if c.inside != 0:
+        if p.inside != 0:
             count = wp.where(c.at_inside == 1, 1, 0)
-    elif c.inside != 0:
+    elif p.inside != 0:
         # The layer that ends at the edge itself does not count; unless it covers the centre, one too many was
         # taken off.
         count = wp.where(c.at_inside == 1, 1, 0)
@@ -99,7 +100,7 @@ def _layers(
         o = candidates[j]
         if j != i and o.piece.face_out < 0 and o.piece.z <= limit:
             if _crossing(center, m, o.start, o.end) >= 0.0:
-                count += wp.where(o.inside != 0, -1, 1)
+                count += wp.where(o.piece.inside != 0, -1, 1)
         j = o.next
     return count
 
@@ -191,22 +192,24 @@ def _beyond(
 
 @wp.func
 def _emit(
+    i: int,
     c: Candidate,
     start: wp.vec2,
     end: wp.vec2,
     share: float,
     out: Beyond,
+    sloped: bool,
     candidates: wp.array[Candidate],
+    first_piece: wp.array[int],
     pieces: wp.array[Piece],
     count: wp.array[int],
 ):
+    """Append a part of candidate i, as large as if it were alone in its pixel."""
     slot = wp.atomic_add(count, 0, 1)
     if slot >= pieces.shape[0]:
         return
     p = c.piece
     center = wp.vec2(float(p.x), float(p.y))
-    area = shadow_area(start - center, end - center)
-    p.area = wp.where(c.inside != 0, -area, area)
     p.outward = share * p.outward
     p.middle = 0.5 * (start + end)
     p.out_x = out.x
@@ -218,6 +221,15 @@ def _emit(
         p.back_b = back.b
         p.back_t = back.t
         p.back_z = back.z
+    wedge = wedge_of(start - center, end - center)
+    p.direction = wedge.first
+    p.width = wedge.width
+    p.area = shadow_area(wedge)
+    p.cover = p.area
+    p.sloped = wp.where(sloped, 1, 0)
+    p.candidate = i
+    p.next = first_piece[i]
+    first_piece[i] = slot
     pieces[slot] = p
 
 
@@ -228,7 +240,7 @@ def _alone_visible(c: Candidate, opened: int) -> bool:
     A layer in front of it that ended between it and the centre would have an edge here, so only the side on
     which the centre lies can tell.
     """
-    if c.inside == 0:
+    if c.piece.inside == 0:
         return c.hidden_out == 0
     return c.at_inside != 1 and (c.hidden_out == 0 or opened != 0)
 
@@ -244,16 +256,18 @@ def select_visible(
     outline_only: int,
     first_view: int,
     # output
+    first_piece: wp.array[int],
     pieces: wp.array[Piece],
     count: wp.array[int],
 ):
-    """Append the parts of the candidates that are seen.
+    """Append the parts of the candidates that are seen, and chain those of each candidate.
 
     ``outline_only`` leaves out what is not against the background.
     """
     i = wp.tid()
     if i >= candidate_count[0] or i >= candidates.shape[0]:
         return
+    first_piece[i] = -1
     c = candidates[i]
     if c.concave != 0:
         return
@@ -277,7 +291,7 @@ def select_visible(
         out.y = p.out_y
         out.candidate = -1
         visible = last > first
-        if visible and p.face_out < 0 and (c.inside != 0 or not alone):
+        if visible and p.face_out < 0 and (p.inside != 0 or not alone):
             out = _beyond(i, c, m, same_layer, heads, candidates, face_index, depth)
         if alone:
             visible = _alone_visible(c, out.opened)
@@ -288,5 +302,9 @@ def select_visible(
         if visible:
             start = c.start + first * (c.end - c.start)
             end = c.start + last * (c.end - c.start)
-            _emit(c, start, end, last - first, out, candidates, pieces, count)
+            # An edge twice as far as the surface at the centre tells nothing of what is between.
+            sloped = p.inside != 0 and c.at_inside == 0 and p.z <= 2.0 * depth[p.view, p.y, p.x]
+            _emit(
+                i, c, start, end, last - first, out, sloped, candidates, first_piece, pieces, count
+            )  # fmt: skip
         first = last
