@@ -217,7 +217,7 @@ def rasterize(c: Chunk) -> None:
     c.launcher.run(
         "raster", raster.rasterize_scene, size,
         [w.p_cam, w.screen, w.grid, a.faces, w.ideal_cameras, w.viewports, c.options.near, cull, span, w.keys,
-         w.facing],
+         w.facing if c.wants_outline else None],
     )  # fmt: skip
 
 

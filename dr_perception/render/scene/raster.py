@@ -33,14 +33,12 @@ _SMALL = wp.constant(8 << SUBPIXEL_BITS)
 
 @wp.func
 def _rounding(ax: int, ay: int, bx: int, by: int) -> wp.int64:
-    """By how much snapping may change the cross product of two sides: each coordinate of them by one."""
-    return (
-        wp.int64(wp.abs(ax))
-        + wp.int64(wp.abs(ay))
-        + wp.int64(wp.abs(bx))
-        + wp.int64(wp.abs(by))
-        + wp.int64(2)
-    )
+    """By how much snapping may change the cross product of two sides of a triangle.
+
+    A corner moves by half a step along each axis, so the product by half of the way around along the axes.
+    """
+    way = wp.abs(ax) + wp.abs(ay) + wp.abs(bx) + wp.abs(by) + wp.abs(ax - bx) + wp.abs(ay - by)
+    return wp.int64((way >> 1) + 2)
 
 
 @wp.func
@@ -174,6 +172,15 @@ def _draw_snapped(
         _fill_mask(t, mask, face, view, x0, y0, width, viewport, keys)
 
 
+@wp.func
+def _turned(area2: wp.int64, rounding: wp.int64) -> wp.int8:
+    if area2 < -rounding:
+        return wp.int8(1)
+    if area2 > rounding:
+        return wp.int8(-1)
+    return wp.int8(0)
+
+
 @wp.kernel(enable_backward=False)
 def rasterize_scene(
     p_cam: wp.array2d[wp.vec3],
@@ -192,11 +199,12 @@ def rasterize_scene(
     """Draw every face into every view's z-buffer, ``span`` faces a thread, and note how it is turned.
 
     ``facing`` is 1 for faces turned to the camera, -1 for those turned away, and 0 where that is uncertain:
-    cut by the near plane, or seen edge-on.
+    cut by the near plane, or no larger than snapping may make it. Without room for it nothing is noted.
     """
     view, block = wp.tid()
     viewport = viewports[view]
     last = wp.min(block * span + span, faces.shape[0])
+    noted = facing.shape[0] > 0
     i = block * span
     while i < last:
         f = faces[i]
@@ -206,21 +214,18 @@ def rasterize_scene(
         turned = wp.int8(0)
         if a[0] != _BEHIND and b[0] != _BEHIND and c[0] != _BEHIND:
             area2 = _cross(b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1])
-            surely = _rounding(b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1])
             if area2 < wp.int64(0):
                 _draw_snapped(view, i, f, a, c, b, f[2], f[1], p_cam, screen, viewport, keys)
-                if area2 < -surely:
-                    turned = wp.int8(1)
-            else:
-                if cull == 0 and area2 > wp.int64(0):
-                    _draw_snapped(view, i, f, a, b, c, f[1], f[2], p_cam, screen, viewport, keys)
-                if area2 > surely:
-                    turned = wp.int8(-1)
+            elif cull == 0 and area2 > wp.int64(0):
+                _draw_snapped(view, i, f, a, b, c, f[1], f[2], p_cam, screen, viewport, keys)
+            if noted:
+                turned = _turned(area2, _rounding(b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]))
         else:
             p = p_cam[view, f[0]]
             q = p_cam[view, f[1]]
             r = p_cam[view, f[2]]
             if p[2] > near or q[2] > near or r[2] > near:
                 fill_clipped(corners_of(p, q, r), i, view, cameras[view], viewport, near, cull, keys)
-        facing[view, i] = turned
+        if noted:
+            facing[view, i] = turned
         i += 1

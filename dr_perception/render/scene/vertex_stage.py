@@ -18,6 +18,8 @@ vec6 = wp.types.vector(length=6, dtype=wp.float32)
 _BITS = wp.constant(wp.int32(SUBPIXEL_BITS))
 _MARGIN = wp.constant(4)
 """Pixels around what is drawn that outlines and their neighbours may reach."""
+_NOWHERE = wp.constant(1.0e30)
+"""Depth [m] that only what is not finite has."""
 _BLOCK = wp.constant(64)
 VERTEX_BLOCK = 64
 """Vertices that one thread of the reductions sums before it touches shared memory."""
@@ -108,7 +110,7 @@ def transform_vertices(
 
     ``boxes`` gets the pixels of each view (first column and row, last column and row) outside of which
     nothing is seen: all of them unless ``bounded``, which takes a single thread a view. ``astray`` gets the
-    number of vertices that are not finite, of the first ``span``.
+    number of vertices that are not finite, of the first ``span``, and one more if intrinsics are not.
     """
     view, block = wp.tid()
     camera = cameras[view]
@@ -132,7 +134,7 @@ def transform_vertices(
             t = t_cam_obj[view, k]
         p = R * vertices[vertex_source[i]] + t
         p_cam[view, i] = p
-        if p[2] > near:
+        if p[2] > near and p[2] < _NOWHERE:
             s = project_ideal(camera, p)
             g = snap(s)
             screen[view, i] = s
@@ -141,14 +143,14 @@ def transform_vertices(
             y0 = wp.min(y0, g[1])
             x1 = wp.max(x1, g[0])
             y1 = wp.max(y1, g[1])
-            lost += wp.where(s[0] + s[1] == s[0] + s[1], 0, 1)
         else:
             grid[view, i] = hidden
             whole = True
             lost += wp.where(p[2] <= near, 0, 1)
         i += 1
     if block == 0:
-        astray[view] = lost
+        scale = camera.fx * camera.fy * camera.cx * camera.cy
+        astray[view] = lost + wp.where(scale == scale, 0, 1)
         v = viewports[view]
         boxes[view] = wp.vec4i(0, 0, v.width - 1, v.height - 1)
         if not whole:
