@@ -26,8 +26,11 @@ class CapturedRender:
 
     Owns its buffers, so that other renders may come in between. Poses, materials, lights and whatever else
     the parameters hold are read at every replay: write new values into the same arrays
-    (``parameters.pose.assign``). What is fixed are the arrays, their sizes and the options, and with them the
-    kind of lens and, unless they are in ``requires_grad``, vertices and intrinsics.
+    (``parameters.pose.assign``). What is fixed are the arrays, their sizes and the options.
+
+    On a CPU the graph leaves out what is made of vertices, intrinsics and the kind of lens: before every
+    replay their bytes are compared with those of the last one, and what has changed is made again. Elsewhere
+    the graph makes it every time, and the kind of lens stays as it was.
 
     Attributes:
         images: The images that are drawn into; gradients of the loss go to their ``grad``.
@@ -37,8 +40,7 @@ class CapturedRender:
     def __init__(
         self,
         chunk: pipeline.Chunk,
-        refresh: Callable[[], None],
-        outdated: Callable[[], bool],
+        refresh: Callable[[], bool],
         loss: Loss | None,
         differentiable: bool,
     ) -> None:
@@ -46,14 +48,14 @@ class CapturedRender:
 
         Args:
             chunk: All views, with a workspace and a launcher of its own.
-            refresh: Launches what depends on parameters that change, before anything is drawn.
-            outdated: Whether what was captured does not hold for the poses as they are now.
+            refresh: Makes what is made of parameters before anything is drawn, unless they are as they were;
+                returns whether other kernels must be captured.
             loss: What runs between the two passes of `step`.
             differentiable: Whether there is a backward pass.
         """
         self.images = chunk.results
         self.loss: wp.array | None = None
-        self._chunk, self._refresh, self._outdated, self._evaluate = chunk, refresh, outdated, loss
+        self._chunk, self._refresh, self._evaluate = chunk, refresh, loss
         self._differentiable = differentiable
         self._grads = Images(**{f.name: _grad(getattr(chunk.results, f.name)) for f in fields(Images)})
         self._tape: wp.Tape | None = None
@@ -70,6 +72,7 @@ class CapturedRender:
         Raises:
             ValueError: Positions, poses or intrinsics are not finite, which a CPU alone tells.
         """
+        self._look(self._forward_eager)
         self._forward()
         self._settle(self._forward_eager)
         return self.images
@@ -93,6 +96,7 @@ class CapturedRender:
         """
         if self._step is None:
             raise RuntimeError("step needs capture(..., loss=...) and parameters made with requires_grad")
+        self._look(self._step_eager)
         self._step()
         self._settle(self._step_eager)
         return self.images
@@ -108,19 +112,23 @@ class CapturedRender:
         self._backward = capture([self._backward_eager], device) if self._differentiable else None
         self._step = capture([self._step_eager], device) if self._has_step else None
 
-    def _settle(self, again: Callable[[], None]) -> None:
-        """Run again and capture anew if the outline outgrew its room, or the object moved to the near plane.
+    def _look(self, again: Callable[[], None]) -> None:
+        """Bring up to date what the graph does not make; only a CPU looks at parameters for nothing."""
+        if self._chunk.work.device.is_cpu and self._refresh():
+            again()
+            self._capture()
 
-        Only a CPU tells that for nothing.
-        """
+    def _settle(self, again: Callable[[], None]) -> None:
+        """Run again and capture anew if the outline outgrew its room, which only a CPU tells for nothing."""
         if self._chunk.work.is_astray():
             check_finite(self._chunk.parameters)
-        if (self._chunk.wants_outline and self._chunk.work.outgrown()) or self._outdated():
+        if self._chunk.wants_outline and self._chunk.work.outgrown():
             again()
             self._capture()
 
     def _forward_eager(self) -> None:
-        self._refresh()
+        if not (self._chunk.work.device.is_cpu and self._chunk.launcher.capturing):
+            self._refresh()
         pipeline.draw(self._chunk)
 
     def _backward_eager(self) -> None:

@@ -131,7 +131,7 @@ def material_inputs(c: Chunk) -> list:
 
 def draw(c: Chunk) -> None:
     """Run all stages; the same launches as last time are replayed if they were for the same arrays."""
-    key = (c.parameters, c.options, c.images, c.results, c.work.cull)
+    key = (c.parameters, c.options, c.images, c.results)
     if c.launcher.replay("draw", key):
         return
     with c.launcher.remember("draw", key):
@@ -170,6 +170,13 @@ def join_vertices(c: Chunk) -> None:
         c.launcher.run("join", vertex_stage.join_vertices, (a.num_places,), arguments)
 
 
+def smooth_normals(c: Chunk) -> None:
+    """Normals of the surfaces where they are shaded smoothly."""
+    a = c.arrays
+    arguments = [c.positions, a.mesh_faces, a.group_start, a.group_faces, c.work.normals]
+    c.launcher.run("smooth", vertex_stage.smooth_normals, (a.num_mesh_normals,), arguments)
+
+
 def transform(c: Chunk) -> None:
     """Poses, vertices and normals to camera coordinates."""
     w, a, p, run = c.work, c.arrays, c.parameters, c.launcher.run
@@ -178,13 +185,14 @@ def transform(c: Chunk) -> None:
         [p.R_world_obj, p.t_world_obj, p.pose, p.R_world_cam, p.t_world_cam, p.camera_pose, c.first_view,
          w.R_cam_obj, w.t_cam_obj],
     )  # fmt: skip
+    c.launcher.fill(w.cull, int(a.topology.closed))
     run("cameras", intrinsics.fill_ideal_cameras, (c.views,), [p.intrinsics, w.ideal_cameras])
     size, span = c.blocks(a.num_vertices)
     run(
         "vertices", vertex_stage.transform_vertices, size,
         [c.positions, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj, w.ideal_cameras,
          w.viewports, c.options.near, int(c.bounded), span, w.p_cam, w.screen, w.grid, w.boxes,
-         w.astray],
+         w.astray, w.cull],
     )  # fmt: skip
     if c.wants_normals:
         size, span = c.blocks(a.num_normals)
@@ -201,7 +209,6 @@ def transform(c: Chunk) -> None:
 def rasterize(c: Chunk) -> None:
     """Z-buffer of the views."""
     w, a = c.work, c.arrays
-    cull = int(w.cull)
     if c.distorted:
         c.launcher.fill(w.facing, 0)
         from dr_perception.render.scene.raster_distorted import rasterize_distorted
@@ -210,14 +217,14 @@ def rasterize(c: Chunk) -> None:
             "raster_distorted", rasterize_distorted, (c.views, a.num_faces),
             [w.p_cam, a.faces, w.ideal_cameras, c.parameters.intrinsics, c.parameters.camera_models,
              w.viewports,
-             w.ideal_positions, c.options.near, cull, c.first_view, w.keys],
+             w.ideal_positions, c.options.near, w.cull, c.first_view, w.keys],
         )  # fmt: skip
         return
     size, span = c.blocks(a.num_faces)
     c.launcher.run(
         "raster", raster.rasterize_scene, size,
-        [w.p_cam, w.screen, w.grid, a.faces, w.ideal_cameras, w.viewports, c.options.near, cull, span, w.keys,
-         w.facing if c.wants_outline else None],
+        [w.p_cam, w.screen, w.grid, a.faces, w.ideal_cameras, w.viewports, c.options.near, w.cull, span,
+         w.keys, w.facing if c.wants_outline else None],
     )  # fmt: skip
 
 

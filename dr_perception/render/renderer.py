@@ -21,7 +21,7 @@ from dr_perception.raster.types import viewport
 from dr_perception.render import pipeline
 from dr_perception.render.backward import pull_back
 from dr_perception.render.captured import CapturedRender, Loss
-from dr_perception.render.scene import intrinsics, vertex_stage
+from dr_perception.render.scene import intrinsics
 from dr_perception.render.scene.checks import check_finite, check_images, check_parameters, check_type
 from dr_perception.render.scene.images import Images, RenderOptions, crop_box
 from dr_perception.render.scene.parameters import SceneParameters, make_parameters
@@ -207,12 +207,10 @@ class Renderer:
         fine, drawn = self._drawn(request)
         box = crop_box(drawn, fine.image_size)
         work = Workspace(arrays, _workspace_key(fine, box, views), self.device)
-        work.may_cull = self.device.is_cpu  # elsewhere nobody looks at poses between replays
         chunk = self._assemble(request, work, Launcher(self.device), 0, views)
         return CapturedRender(
             chunk,
             lambda: self._prepare(chunk, box),
-            lambda: work.cull and not self._may_cull(chunk),
             loss,
             bool(parameters.requires_grad),
         )
@@ -316,44 +314,35 @@ class Renderer:
             self._workspaces[arrays, key] = found
         return found
 
-    def _prepare(self, c: pipeline.Chunk, box: tuple[int, int, int, int]) -> None:
-        """Rays, viewports and normals, unless they are still those of the same parameters."""
-        w, a, p = c.work, c.arrays, c.parameters
-        w.token = None
-        same = w.prepared_for is not None and w.prepared_for[0] is p and w.prepared_for[1] == box
-        live = "intrinsics" in p.requires_grad
-        if not same:
-            w.viewports.assign([viewport(*box)] * c.views)
-            distorted = bool(np.any(p.camera_models.numpy() != 0))
-            shape = w.rays.shape if distorted else (0, 0, 0)
-            w.ideal_positions = wp.zeros(shape, dtype=wp.vec2, device=self.device) if distorted else None
-        if not c.launcher.capturing:
-            w.cull = self._may_cull(c)
-        if c.target is not None and (not same or live):
-            enlarge(c.launcher, c.target, p)
-        if not same or live:
-            c.launcher.run(
-                "rays",
-                intrinsics.cast_rays,
-                w.rays.shape,
-                [p.intrinsics, p.camera_models, w.rays, w.ideal_positions],
-            )
-        if not same or "vertices" in p.requires_grad:
-            pipeline.join_vertices(c)
-            c.launcher.run(
-                "smooth", vertex_stage.smooth_normals, (a.num_mesh_normals,),
-                [c.positions, a.mesh_faces, a.group_start, a.group_faces, w.normals],
-            )  # fmt: skip
-        w.prepared_for = (p, box)
+    def _prepare(self, c: pipeline.Chunk, box: tuple[int, int, int, int]) -> bool:
+        """Rays, viewports, places and normals, unless they were made of what the parameters hold now.
 
-    def _may_cull(self, c: pipeline.Chunk) -> bool:
-        """Whether no back face is seen at the poses as they are; near the near plane it may be."""
-        topology = c.arrays.topology
-        return (
-            c.work.may_cull
-            and topology.closed
-            and _all_in_front(c.parameters, topology.radius, c.options.near)
-        )
+        Returns:
+            Whether the kind of lens is another one, so that other kernels draw.
+        """
+        w, p = c.work, c.parameters
+        w.token = None
+        if w.box != box:
+            w.viewports.assign([viewport(*box)] * c.views)
+            w.box = box
+        bent_before = w.ideal_positions is not None
+        if c.launcher.capturing:
+            w.contents.distrust()
+        elif w.contents.changed("camera_models", p.camera_models):
+            bent = bool(np.any(p.camera_models.numpy() != 0))
+            if bent != bent_before:
+                shape = w.rays.shape if bent else (0, 0, 0)
+                w.ideal_positions = wp.zeros(shape, dtype=wp.vec2, device=self.device) if bent else None
+            w.contents.forget("intrinsics")
+        if c.target is not None:
+            enlarge(c.launcher, c.target, p)
+        if w.contents.changed("intrinsics", p.intrinsics):
+            arguments = [p.intrinsics, p.camera_models, w.rays, w.ideal_positions]
+            c.launcher.run("rays", intrinsics.cast_rays, w.rays.shape, arguments)
+        if w.contents.changed("vertices", p.vertices):
+            pipeline.join_vertices(c)
+            pipeline.smooth_normals(c)
+        return bent_before != (w.ideal_positions is not None)
 
     def _record(self, request: _Request, width: int, height: int) -> None:
         tape = active_tape()
@@ -373,7 +362,9 @@ class Renderer:
         grads = Images(**{name: a.grad for name, a in _float_images(images).items()})
         for first, count in self._chunks(request, width, height):
             chunk = self._held_chunk(request, first, count)
-            if chunk.work.token != (images, first):
+            # A graph that somebody else replays writes into the buffers, unseen.
+            unseen = not chunk.work.contents.trusted and not chunk.launcher.capturing
+            if chunk.work.token != (images, first) or unseen:
                 chunk = self._chunk(request, first, count)
                 pipeline.draw(chunk)
                 chunk.work.token = (images, first)
@@ -394,13 +385,6 @@ def _workspace_key(p: SceneParameters, box: tuple, views: int) -> WorkspaceKey:
     return WorkspaceKey(
         views, p.intrinsics.shape[0], box[2], box[3], *p.image_size, p.light_directions.shape[0]
     )
-
-
-def _all_in_front(p: SceneParameters, radius: tuple[float, ...], near: float) -> bool:
-    """Whether no instance can reach the near plane, also if moved: nobody looks into a closed mesh."""
-    R, t = p.R_world_cam.numpy(), p.t_world_cam.numpy()
-    z = np.einsum("cj,chij->chi", R[:, :, 2], p.t_world_obj.numpy()[None] - t[:, None, None])
-    return bool(np.all(z - 1.5 * np.asarray(radius) > near))
 
 
 def _float_images(images: Images) -> dict[str, wp.array]:

@@ -12,6 +12,7 @@ import warp as wp
 
 from dr_perception.raster.project import IdealCamera
 from dr_perception.raster.types import Viewport
+from dr_perception.render.contents import Contents
 from dr_perception.render.outline.piece import Candidate, Piece
 from dr_perception.render.scene.images import Images
 from dr_perception.render.scene.topology import SceneTopology
@@ -98,11 +99,10 @@ class Workspace:
         shape = (views, key.height, key.width)
         self.key = key
         self.device = device
-        self.prepared_for: tuple | None = None
-        self.cull = False
-        """Whether back faces are left out."""
-        self.may_cull = True
-        """Whether they may be at all: a graph that nobody looks after draws them."""
+        self.box: tuple[int, int, int, int] | None = None
+        """Part of the image that `viewports` have."""
+        self.contents = Contents()
+        """What the arrays held that rays, places and normals were made of."""
         self.samples: tuple[object, Images] | None = None
         """Images of the samples of a supersampled render, and what they were made for."""
         self.token: object = None
@@ -119,6 +119,8 @@ class Workspace:
         self.astray = wp.zeros(views, dtype=wp.int32, device=device)
         """Vertices of each view that are nowhere: not finite; on the CPU only, where nobody waits for it."""
         self._host_astray = self.astray.numpy() if device.is_cpu else np.zeros(views, np.int32)
+        self.cull = wp.zeros(views, dtype=wp.int32, device=device)
+        """1 in views that leave back faces out."""
         self.p_cam = wp.zeros((views, v), dtype=wp.vec3, device=device)
         self.screen = wp.zeros((views, v), dtype=wp.vec2, device=device)
         self.grid = wp.zeros((views, v), dtype=wp.vec2i, device=device)

@@ -190,7 +190,7 @@ def rasterize_scene(
     cameras: wp.array[IdealCamera],
     viewports: wp.array[Viewport],
     near: float,
-    cull: int,
+    cull: wp.array[int],
     span: int,
     # output
     keys: wp.array3d[wp.uint64],
@@ -203,6 +203,7 @@ def rasterize_scene(
     """
     view, block = wp.tid()
     viewport = viewports[view]
+    culled = cull[view]
     last = wp.min(block * span + span, faces.shape[0])
     noted = facing.shape[0] > 0
     i = block * span
@@ -216,7 +217,7 @@ def rasterize_scene(
             area2 = _cross(b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1])
             if area2 < wp.int64(0):
                 _draw_snapped(view, i, f, a, c, b, f[2], f[1], p_cam, screen, viewport, keys)
-            elif cull == 0 and area2 > wp.int64(0):
+            elif culled == 0 and area2 > wp.int64(0):
                 _draw_snapped(view, i, f, a, b, c, f[1], f[2], p_cam, screen, viewport, keys)
             if noted:
                 turned = _turned(area2, _rounding(b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]))
@@ -225,7 +226,7 @@ def rasterize_scene(
             q = p_cam[view, f[1]]
             r = p_cam[view, f[2]]
             if p[2] > near or q[2] > near or r[2] > near:
-                fill_clipped(corners_of(p, q, r), i, view, cameras[view], viewport, near, cull, keys)
+                fill_clipped(corners_of(p, q, r), i, view, cameras[view], viewport, near, culled, keys)
         if noted:
             facing[view, i] = turned
         i += 1

@@ -100,7 +100,7 @@ def rasterize_distorted(
     viewports: wp.array[Viewport],
     ideal_positions: wp.array3d[wp.vec2],
     near: float,
-    cull: int,
+    cull: wp.array[int],
     first_view: int,
     # output
     keys: wp.array3d[wp.uint64],
@@ -126,7 +126,7 @@ def rasterize_distorted(
     v = viewports[view]
     ideal = ideal_positions[k]
     if n == 3:
-        _draw(a, b, c, f, view, camera, cam, v, cull, ideal, keys)
+        _draw(a, b, c, f, view, camera, cam, v, cull[view], ideal, keys)
         return
     # Turn the corners until the odd one out is first; the winding stays.
     p = a
@@ -141,8 +141,8 @@ def rasterize_distorted(
         q = a
         r = b
     if n == 1:
-        _draw(p, _cut(p, q, near), _cut(p, r, near), f, view, camera, cam, v, cull, ideal, keys)
+        _draw(p, _cut(p, q, near), _cut(p, r, near), f, view, camera, cam, v, cull[view], ideal, keys)
     else:
         pq = _cut(q, p, near)
-        _draw(pq, q, r, f, view, camera, cam, v, cull, ideal, keys)
-        _draw(pq, r, _cut(r, p, near), f, view, camera, cam, v, cull, ideal, keys)
+        _draw(pq, q, r, f, view, camera, cam, v, cull[view], ideal, keys)
+        _draw(pq, r, _cut(r, p, near), f, view, camera, cam, v, cull[view], ideal, keys)

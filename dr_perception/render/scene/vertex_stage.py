@@ -105,12 +105,15 @@ def transform_vertices(
     grid: wp.array2d[wp.vec2i],
     boxes: wp.array[wp.vec4i],
     astray: wp.array[int],
+    cull: wp.array[int],
 ):
     """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread.
 
     ``boxes`` gets the pixels of each view (first column and row, last column and row) outside of which
     nothing is seen: all of them unless ``bounded``, which takes a single thread a view. ``astray`` gets the
     number of vertices that are not finite, of the first ``span``, and one more if intrinsics are not.
+    ``cull`` is set to 0 in views in which a vertex is not in front of the near plane: inside a mesh, or
+    where it is cut, back faces are seen.
     """
     view, block = wp.tid()
     camera = cameras[view]
@@ -120,6 +123,7 @@ def transform_vertices(
     x1 = wp.int32(-(1 << 30))
     y1 = wp.int32(-(1 << 30))
     whole = bounded == 0
+    cut = bool(False)
     lost = wp.int32(0)
     current = wp.int32(-1)
     R = wp.mat33()
@@ -146,8 +150,11 @@ def transform_vertices(
         else:
             grid[view, i] = hidden
             whole = True
+            cut = True
             lost += wp.where(p[2] <= near, 0, 1)
         i += 1
+    if cut:
+        cull[view] = 0
     if block == 0:
         scale = camera.fx * camera.fy * camera.cx * camera.cy
         astray[view] = lost + wp.where(scale == scale, 0, 1)

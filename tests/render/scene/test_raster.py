@@ -42,7 +42,7 @@ def test_faces_and_depths_are_those_of_the_plain_rasteriser(
     wp.launch(clear_keys, keys.shape, outputs=[keys], device="cpu")
     renders = Renders()
     renders.cameras, renders.viewports, renders.keys = w.ideal_cameras, w.viewports, keys
-    inputs = [w.p_cam, w.screen, arrays.faces, options.near, int(w.cull), 0]
+    inputs = [w.p_cam, w.screen, arrays.faces, options.near, int(w.cull.numpy()[0]), 0]
     wp.launch(rasterize_pinhole, (1, arrays.num_faces), inputs=inputs, outputs=[renders], device="cpu")
     np.testing.assert_array_equal(w.keys.numpy(), keys.numpy())
     seen = keys.numpy() != np.iinfo(np.uint64).max
