@@ -23,11 +23,11 @@ from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis import judge_kernels, looks_kernels, pair_kernels
 from dr_perception.hypothesis.alternatives import twins
 from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch
-from dr_perception.hypothesis.instances import different_instances, explained_pixels
+from dr_perception.hypothesis.instances import Ranked, different_instances, explained_pixels
 from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
 from dr_perception.hypothesis.posterior import COVERED, IN_FRAME, SHARPNESS
-from dr_perception.hypothesis.rank import Shares, odds_of, rank
+from dr_perception.hypothesis.rank import SEED_WEIGHTS, Shares, odds_of, rank
 from dr_perception.hypothesis.region import Prior, Where, check_region, region_of
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.scene import Region, SearchScene, prepare_scene
@@ -65,7 +65,7 @@ def search_poses(
         device: Warp device.
 
     Returns:
-        Poses of different instances, the most probable first; empty if nothing fits at all.
+        Poses of different instances, what explains the images best first; empty if nothing fits at all.
 
     Raises:
         ValueError: The region is empty, outside the image, of another size, or without depth where depth is
@@ -80,16 +80,15 @@ def search_poses(
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
     first = _narrow(job, _seeds(job, where.prior), job.config.finalists)
     found = _estimates(job, _refined(job, first), max_instances)
-    if where.prior is not None or region.is_mask:
-        return found
-    found, job = _more(job, found, max_instances)
-    if len(_sure(job, found)) < max_instances:
-        others = _estimates(job, _refined(job, _everywhere(job, first)), max_instances)
-        found = different_instances(model, [*found, *others], max_instances)
-    return found
+    if where.prior is None and not region.is_mask:
+        found, job = _more(job, found, max_instances)
+        if len(_sure(job, found)) < max_instances:
+            others = _estimates(job, _refined(job, _everywhere(job, first)), max_instances)
+            found = different_instances(model, [*found, *others], max_instances)
+    return [one.estimate for one in found]
 
 
-def _more(job: _Job, found: list[PoseEstimate], max_instances: int) -> tuple[list[PoseEstimate], _Job]:
+def _more(job: _Job, found: list[Ranked], max_instances: int) -> tuple[list[Ranked], _Job]:
     """Search again and again among the pixels that what is surely found does not explain.
 
     Every answer of a search competes with all others for its finalists, and many of them show the same few
@@ -109,18 +108,18 @@ def _more(job: _Job, found: list[PoseEstimate], max_instances: int) -> tuple[lis
     return found, job
 
 
-def _without(job: _Job, found: Sequence[PoseEstimate]) -> _Job:
+def _without(job: _Job, found: Sequence[Ranked]) -> _Job:
     """The job with the pixels that poses explain taken from where it may look."""
-    poses = np.stack([one.T_cam_obj for one in found])
+    poses = np.stack([one.estimate.T_cam_obj for one in found])
     tolerance_m = job.config.fine_tolerance * job.model.diameter_m
     taken = explained_pixels(job.search, job.model, job.scene.depth, job.frame.camera, poses, tolerance_m)
     allowed = ~taken if job.region.allowed is None else job.region.allowed & ~taken
     return _prepared(job.model, job.frame, replace(job.region, allowed=allowed), job.config, job.device)
 
 
-def _sure(job: _Job, found: Sequence[PoseEstimate]) -> list[PoseEstimate]:
+def _sure(job: _Job, found: Sequence[Ranked]) -> list[Ranked]:
     """Estimates whose probability is enough."""
-    return [one for one in found if one.score >= job.config.enough]
+    return [one for one in found if one.estimate.score >= job.config.enough]
 
 
 def finalists(
@@ -249,11 +248,11 @@ def _narrow(
         return T
     d, c = job.model.diameter_m, job.config
     coarse = c.coarse_tolerance * d
-    values = rank(odds_of(job.judge.judge(T, coarse, samples=24, edges=0, points=32)))
+    values = rank(odds_of(job.judge.judge(T, coarse, samples=24, edges=0, points=32)), SEED_WEIGHTS)
     T = T[best(values, c.coarse_kept) if places is None else best_by_group(values, places, c.place_kept)]
     if job.frame.depth is not None:
         T = job.judge.align(T, 1.5 * coarse, 0.5 * coarse, steps=5, samples=48)
-    values = rank(_shares(job, T, with_color=False))
+    values = rank(_shares(job, T, with_color=True))
     T = T[thin_out(T, values, c.fine_kept, _ALIKE * d, _ALIKE_RAD)]
     if job.frame.depth is not None:
         T = job.judge.align(T, 0.7 * coarse, 0.6 * c.fine_tolerance * d, steps=5, samples=128)
@@ -281,13 +280,14 @@ def _refined(job: _Job, T: NDArray[np.float64]) -> Refined | None:
     return refine_batch(job.model, job.frame, T, job.config, job.device) if len(T) else None
 
 
-def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[PoseEstimate]:
+def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[Ranked]:
     """Rank refined poses by their log posterior and keep one of each instance."""
     if refined is None:
         return []
     prior = _log_prior(job, refined)
-    order = np.argsort(-(refined.ranking + SHARPNESS * prior + _covered(job, refined)), kind="stable")
-    found = [refined.estimate(int(i), float(prior[i])) for i in order]
+    values = refined.ranking + SHARPNESS * prior + _covered(job, refined)
+    order = np.argsort(-values, kind="stable")
+    found = [Ranked(float(values[i]), refined.estimate(int(i), float(prior[i]))) for i in order]
     return different_instances(job.model, found, max_instances)
 
 

@@ -11,7 +11,12 @@ import pytest
 import warp as wp
 
 from dr_perception.geometry import Frame
-from dr_perception.hypothesis.instances import different_instances, explained_pixels, is_other_instance
+from dr_perception.hypothesis.instances import (
+    Ranked,
+    different_instances,
+    explained_pixels,
+    is_other_instance,
+)
 from dr_perception.hypothesis.pool import best, thin_out
 from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.result import PoseEstimate
@@ -192,17 +197,16 @@ def test_what_stands_in_the_same_place_is_the_same_instance():
     assert not is_other_instance(BRICK, TRUTH, turned)
 
 
-def test_the_preferred_pose_of_an_instance_is_kept_and_the_most_probable_instance_comes_first():
+def test_of_every_instance_the_preferred_pose_is_kept_and_preferred_instances_come_first():
     turned = TRUTH @ scenes.pose(*np.zeros(3), (0.0, 0.0, 0.3))
     far = TRUTH.copy()
     far[:3, 3] += [0.3, 0.0, 0.0]
     tried = [
-        PoseEstimate(T, np.eye(6), score, True, 1, 0.0)
-        for T, score in ((TRUTH, 0.90), (turned, 0.95), (far, 0.92))
+        Ranked(value, PoseEstimate(T, np.eye(6), score, True, 1, 0.0))
+        for T, value, score in ((turned, 8.0, 0.95), (far, 7.0, 0.99), (TRUTH, 9.0, 0.90))
     ]
-    kept = different_instances(MODEL, tried, 2)
-    assert [one.score for one in kept] == [0.92, 0.90]
-    assert [one.score for one in different_instances(MODEL, tried[:2], 1)] == [0.90]
+    assert [one.value for one in different_instances(MODEL, tried, 3)] == [9.0, 7.0]
+    assert [one.estimate.score for one in different_instances(MODEL, tried, 1)] == [0.90]
 
 
 @pytest.mark.parametrize("where", ["prior", "frame"])
