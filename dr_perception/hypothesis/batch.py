@@ -155,6 +155,11 @@ class Refined:
         return self.refinement.ranking[: self.count]
 
     @property
+    def ranking_of_places(self) -> NDArray[np.float64]:
+        """The same (P,) for poses at different places of the frame."""
+        return self.refinement.ranking_of_places[: self.count]
+
+    @property
     def explained(self) -> NDArray[np.float64]:
         """Share of measured depths that agree with each pose (P,); 1 where none was measured."""
         sums = self.refinement.evidence[: self.count, int(DEPTH)].astype(np.float64)

@@ -28,6 +28,7 @@ from dr_perception.hypothesis.looks_kernels import judge_looks
 from dr_perception.hypothesis.posterior import (
     CERTAINTY,
     EXPLAINS,
+    EXPLAINS_ELSEWHERE,
     LEAST_GAIN,
     LOG_ODDS,
     SHARPNESS,
@@ -105,9 +106,17 @@ class Refinement:
 
     @property
     def ranking(self) -> NDArray[np.float64]:
-        """Log likelihood (P,) but for a constant: what poses in one frame are compared by."""
+        """Log likelihood (P,) but for a constant: what poses at one place of a frame are compared by."""
+        return self._weighed(EXPLAINS)
+
+    @property
+    def ranking_of_places(self) -> NDArray[np.float64]:
+        """The same for poses at different places."""
+        return self._weighed(EXPLAINS_ELSEWHERE)
+
+    def _weighed(self, explains: float) -> NDArray[np.float64]:
         gain = 0.5 * self.evidence[:, :, int(GAIN)].sum(axis=1, dtype=np.float64)
-        return np.asarray(SHARPNESS * self.log_odds + EXPLAINS * np.log(np.maximum(gain, LEAST_GAIN)))
+        return np.asarray(SHARPNESS * self.log_odds + explains * np.log(np.maximum(gain, LEAST_GAIN)))
 
     @property
     def score(self) -> NDArray[np.float64]:

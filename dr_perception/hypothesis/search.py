@@ -65,7 +65,7 @@ def search_poses(
         device: Warp device.
 
     Returns:
-        Poses of different instances, what explains the images best first; empty if nothing fits at all.
+        Poses of different instances, the preferred place first; empty if nothing fits at all.
 
     Raises:
         ValueError: The region is empty, outside the image, of another size, or without depth where depth is
@@ -285,9 +285,12 @@ def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[R
     if refined is None:
         return []
     prior = _log_prior(job, refined)
-    values = refined.ranking + SHARPNESS * prior + _covered(job, refined)
+    also = SHARPNESS * prior + _covered(job, refined)
+    values, places = refined.ranking + also, refined.ranking_of_places + also
     order = np.argsort(-values, kind="stable")
-    found = [Ranked(float(values[i]), refined.estimate(int(i), float(prior[i]))) for i in order]
+    found = [
+        Ranked(float(values[i]), float(places[i]), refined.estimate(int(i), float(prior[i]))) for i in order
+    ]
     return different_instances(job.model, found, max_instances)
 
 

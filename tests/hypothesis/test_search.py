@@ -197,16 +197,19 @@ def test_what_stands_in_the_same_place_is_the_same_instance():
     assert not is_other_instance(BRICK, TRUTH, turned)
 
 
-def test_of_every_instance_the_preferred_pose_is_kept_and_preferred_instances_come_first():
+def test_of_every_instance_the_preferred_pose_is_kept_and_the_preferred_place_comes_first():
     turned = TRUTH @ scenes.pose(*np.zeros(3), (0.0, 0.0, 0.3))
     far = TRUTH.copy()
     far[:3, 3] += [0.3, 0.0, 0.0]
     tried = [
-        Ranked(value, PoseEstimate(T, np.eye(6), score, True, 1, 0.0))
-        for T, value, score in ((turned, 8.0, 0.95), (far, 7.0, 0.99), (TRUTH, 9.0, 0.90))
-    ]
-    assert [one.value for one in different_instances(MODEL, tried, 3)] == [9.0, 7.0]
-    assert [one.estimate.score for one in different_instances(MODEL, tried, 1)] == [0.90]
+        Ranked(value, value_of_place, PoseEstimate(T, np.eye(6), score, True, 1, 0.0))
+        for T, value, value_of_place, score in (
+            (turned, 8.0, 9.0, 0.95), (TRUTH, 9.0, 5.0, 0.99), (far, 7.0, 6.0, 0.90),
+        )
+    ]  # fmt: skip
+    assert [one.value for one in different_instances(MODEL, tried, 3)] == [7.0, 9.0]
+    assert [one.value for one in different_instances(MODEL, tried, 1)] == [7.0]
+    assert [one.value for one in different_instances(MODEL, tried[:2], 3)] == [9.0]
 
 
 @pytest.mark.parametrize("where", ["prior", "frame"])
