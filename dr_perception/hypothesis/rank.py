@@ -32,11 +32,11 @@ WEIGHTS = {
 """The same for poses that are aligned.
 
 Fitted in the same way to poses of 159 searches in frames of five sensors (YCB-V, ViSP, DexYCB, PoseCNN,
-MoreFusion), every set and kind of search with the same weight, none below 0, then rounded: in 47 of 53
-searches of whole frames a right pose is among the 16 that are refined. With weights fitted to the other four
-sensors alone it is in 44 to 45, with those before (agreement in distance and normal together, and ends in
-depth at the outline three times as heavy, the pattern a third) in 40. Weights fitted to searches that leave
-out the table lose the ends in depth, and then the right poses of what stands on it.
+MoreFusion), every set and kind of search with the same weight, none below 0, then rounded between the fits to
+both stages of alignment: in 47 of 53 searches of whole frames a right pose is among the 16 that are refined.
+Fitted without the sensor in question it is in 44 to 45. With the weights before (agreement in distance and
+normal together, ends in depth at the outline three times as heavy, the pattern a third) it was in 40. Fitted
+to searches that leave out the table, ends in depth get nothing, and what stands on it is lost.
 """
 _OUTLIERS = 0.01
 
