@@ -14,10 +14,18 @@ import warp as wp
 from dr_perception.device.poses import Poses, place, pose_of
 from dr_perception.geometry.camera_warp import CameraParams, project
 from dr_perception.hypothesis.judge_kernels import ViewTable, nearest_view
+from dr_perception.hypothesis.palette import Palette, add_patch, palette_evidence
 from dr_perception.measure.images import Images
 
 # Unrolled, the patches would take as long to compile as all other kernels of this room.
 wp.set_module_options({"max_unroll": 1})
+
+Looks = wp.types.vector(length=2, dtype=wp.float32)
+"""Log likelihood ratios of what a pose shows: `PATTERN` and `COLORS`."""
+PATTERN = wp.constant(0)
+"""Of how colours change within patches."""
+COLORS = wp.constant(1)
+"""Of what colours they are, see `dr_perception.hypothesis.palette`."""
 
 PATCHES = 4
 """Patches along each side of a view: of 2 to 6, what ranked poses of six real sets best."""
@@ -85,17 +93,18 @@ def judge_looks(
     hidden_m: float,
     has_color: wp.array[int],
     # output
-    looks: wp.array[float],
+    looks: wp.array[Looks],
 ):
-    """Log likelihood ratio of every pose's pattern (P,); 0 where there is none, or no colour image."""
+    """What the pattern and colours of every pose say (P,); 0 where there are none, or no colour image."""
     problem = wp.tid()
-    looks[problem] = 0.0
+    looks[problem] = Looks()
     if has_color[0] == 0 or views.colors.shape[0] == 0:
         return
     camera = images.lens[0]
     pose = pose_of(poses, problem)
     view = nearest_view(views, wp.normalize(-(wp.transpose(pose.R) * pose.t)))
     total = float(0.0)
+    palette = Palette()
     for patch in range(_PATCHES):
         n = float(0.0)
         m1 = wp.vec3()
@@ -121,10 +130,11 @@ def judge_looks(
         if n >= _FEWEST:
             m1 = m1 / n
             v1 = v1 / n
+            palette = add_patch(palette, m1, v1)
             total += patch_evidence(
                 n,
                 (mm / n - wp.dot(m1, m1)) / 3.0,
                 (vv / n - wp.dot(v1, v1)) / 3.0,
                 (mv / n - wp.dot(m1, v1)) / 3.0,
             )
-    looks[problem] = wp.clamp(total, -0.5 * _MOST, _MOST)
+    looks[problem] = Looks(wp.clamp(total, -0.5 * _MOST, _MOST), palette_evidence(palette))

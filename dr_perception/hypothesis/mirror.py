@@ -9,7 +9,7 @@ from dr_perception.device.device_array import SharedArray
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.device.recording import record
 from dr_perception.hypothesis.judge_kernels import ViewTable
-from dr_perception.hypothesis.looks_kernels import judge_looks
+from dr_perception.hypothesis.looks_kernels import PATTERN, Looks, judge_looks
 from dr_perception.measure.frame_buffers import FrameBuffers
 
 _MIRRORS = np.stack([np.diag([-1.0, 1.0, 1.0]), np.diag([1.0, -1.0, 1.0]), np.diag([1.0, 1.0, -1.0])])
@@ -27,7 +27,7 @@ class MirroredLooks:
         """Allocate and record; ``hidden_m`` in front of a point something hides it."""
         self._frame, self._poses = frame, PoseArrays(len(_MIRRORS), frame.device)
         self._has_color = SharedArray(1, int, frame.device)
-        self._looks = SharedArray(len(_MIRRORS), float, frame.device)
+        self._looks = SharedArray(len(_MIRRORS), Looks, frame.device)
         inputs = [self._poses.struct, views, frame.images, hidden_m, self._has_color.array]
         self._judge = record(judge_looks, len(_MIRRORS), inputs, [self._looks.array], frame.device)
 
@@ -43,4 +43,4 @@ class MirroredLooks:
         self._has_color.push()
         self._judge()
         self._looks.pull()
-        return float(self._looks.host.max())
+        return float(self._looks.host[:, int(PATTERN)].max())

@@ -17,7 +17,7 @@ from dr_perception.hypothesis.judge_kernels import (
     align_poses,
     judge_poses,
 )
-from dr_perception.hypothesis.looks_kernels import judge_looks
+from dr_perception.hypothesis.looks_kernels import COLORS, PATTERN, Looks, judge_looks
 from dr_perception.hypothesis.rank import Shares
 from dr_perception.hypothesis.tables import SearchModel
 
@@ -31,7 +31,7 @@ class _Slot:
     def __init__(self, count: int, device: wp.Device) -> None:
         self.poses = PoseArrays(count, device)
         self.features = SharedArray(count, Features, device)
-        self.looks = SharedArray(count, float, device)
+        self.looks = SharedArray(count, Looks, device)
         self.launches: dict[tuple[str | float, ...], Launch] = {}
 
 
@@ -67,7 +67,7 @@ class Judge:
         return slot.features.host.copy()
 
     def judge_looks(self, T: NDArray[np.float64], tau_m: float) -> Shares:
-        """Feature ``looks`` of poses (P, 4, 4); none where model or frame has no colours."""
+        """Features ``looks`` and ``palette`` of poses (P, 4, 4); none where model or frame has no colours."""
         if not self._search.has_colors or self._images.seen.color.size == 0:
             return {}
         slot = self._slot(T)
@@ -78,7 +78,8 @@ class Judge:
             slot.launches[key] = record(judge_looks, len(T), inputs, [slot.looks.array], self._device)
         slot.launches[key]()
         slot.looks.pull()
-        return {"looks": slot.looks.host.astype(np.float64)}
+        found = slot.looks.host.astype(np.float64)
+        return {"looks": found[:, int(PATTERN)], "palette": found[:, int(COLORS)]}
 
     def align(
         self, T: NDArray[np.float64], tau_first_m: float, tau_last_m: float, steps: int = 6, samples: int = 64

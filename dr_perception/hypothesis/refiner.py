@@ -24,13 +24,15 @@ from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis.config import BodyConfig, RefinerConfig
 from dr_perception.hypothesis.judge_kernels import ViewTable
-from dr_perception.hypothesis.looks_kernels import judge_looks
+from dr_perception.hypothesis.looks_kernels import Looks, judge_looks
 from dr_perception.hypothesis.posterior import (
     CERTAINTY,
+    COLORS_TELL,
     EXPLAINS,
     EXPLAINS_ELSEWHERE,
     LEAST_GAIN,
     LOG_ODDS,
+    PALETTE,
     SHARPNESS,
     Figures,
     judge_refined,
@@ -116,7 +118,8 @@ class Refinement:
 
     def _weighed(self, explains: float) -> NDArray[np.float64]:
         gain = 0.5 * self.evidence[:, :, int(GAIN)].sum(axis=1, dtype=np.float64)
-        return np.asarray(SHARPNESS * self.log_odds + explains * np.log(np.maximum(gain, LEAST_GAIN)))
+        told = SHARPNESS * self.log_odds + COLORS_TELL * self.figures[:, int(PALETTE)]
+        return np.asarray(told + explains * np.log(np.maximum(gain, LEAST_GAIN)))
 
     @property
     def score(self) -> NDArray[np.float64]:
@@ -230,7 +233,7 @@ class PoseRefiner:
         inputs = [reporter, self.poses.struct, self.solver.best.array]
         report = record(report_poses, num_problems, inputs, [self._reports.array], frame.device)
         self._has_color = SharedArray(1, int, frame.device)
-        self.looks = SharedArray(num_problems, float, frame.device)
+        self.looks = SharedArray(num_problems, Looks, frame.device)
         self._judge_looks: Launch | None = None
         if views is not None and views.colors.size > 0:
             inputs = [self.poses.struct, views, frame.images, occlusion_m, self._has_color.array]

@@ -23,7 +23,7 @@ from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis import judge_kernels, looks_kernels, pair_kernels
 from dr_perception.hypothesis.alternatives import twins
 from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch
-from dr_perception.hypothesis.instances import Ranked, different_instances, explained_pixels
+from dr_perception.hypothesis.instances import Ranked, answers, different_instances, explained_pixels
 from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
 from dr_perception.hypothesis.posterior import COVERED, IN_FRAME, SHARPNESS
@@ -79,13 +79,13 @@ def search_poses(
     region = region_of(model, frame, where)
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
     first = _narrow(job, _seeds(job, where.prior), job.config.finalists)
-    found = _estimates(job, _refined(job, first), max_instances)
+    found = _estimates(job, _refined(job, first))
     if where.prior is None and not region.is_mask:
         found, job = _more(job, found, max_instances)
         if len(_sure(job, found)) < max_instances:
-            others = _estimates(job, _refined(job, _everywhere(job, first)), max_instances)
-            found = different_instances(model, [*found, *others], max_instances)
-    return [one.estimate for one in found]
+            others = _estimates(job, _refined(job, _everywhere(job, first)))
+            found = different_instances(model, [*found, *others])
+    return answers(found, max_instances)
 
 
 def _more(job: _Job, found: list[Ranked], max_instances: int) -> tuple[list[Ranked], _Job]:
@@ -103,8 +103,8 @@ def _more(job: _Job, found: list[Ranked], max_instances: int) -> tuple[list[Rank
         known = len(_sure(job, found))
         job = _without(job, _sure(job, found))
         seeds = _seeds(job, None)
-        others = _estimates(job, _refined(job, _narrow(job, seeds, job.config.finalists)), max_instances)
-        found = different_instances(job.model, [*found, *others], max_instances)
+        others = _estimates(job, _refined(job, _narrow(job, seeds, job.config.finalists)))
+        found = different_instances(job.model, [*found, *others])
     return found, job
 
 
@@ -138,19 +138,18 @@ def finalists(
     region = region_of(model, frame, Where(mask=mask))
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
     T = _narrow(job, _seeds(job, None), job.config.finalists)
-    T = T if region.is_mask else _everywhere(job, T)
+    T = T if region.is_mask else np.concatenate([T, _everywhere(job, T)])
     return _refined(job, np.concatenate([T, *(move_origin(one[None], model.center) for one in also)]))
 
 
 def _everywhere(job: _Job, first: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best of some poses of the centre frame (P, 4, 4) and of those at all places of the frame.
+    """The best poses of the centre frame (P, 4, 4) at all places of the frame that differ from the ``first``.
 
     Without them 15 instead of 14 of 59 searches in whole real frames were wrong (`benchmarks/real.py`).
     """
     count = job.config.finalists
     seeds, places = from_places(job.search, job.scene, np.random.default_rng(job.config.seed))
-    T = np.concatenate([first, _narrow(job, seeds, count, places)])
-    return _fewer(job, T, count) if len(T) else T
+    return _others(job, _narrow(job, seeds, count, places), first, count)
 
 
 def prepare_search(
@@ -258,14 +257,19 @@ def _narrow(
         T = job.judge.align(T, 0.7 * coarse, 0.6 * c.fine_tolerance * d, steps=5, samples=128)
     values = rank(_shares(job, T, with_color=True))
     T = T[thin_out(T, values, count, 0.08 * d, np.radians(20.0))]
+    sure = count // 2
     T = np.concatenate([T, twins(job.search, T[: c.twinned])])
-    return _fewer(job, T, count)
+    return np.concatenate([T[:sure], _others(job, T[sure:], T[:sure], count - sure)])
 
 
-def _fewer(job: _Job, T: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """The best of poses of the centre frame (P, 4, 4) that differ."""
-    d = job.model.diameter_m
-    return T[thin_out(T, rank(_shares(job, T, with_color=True)), count, 0.08 * d, np.radians(12.0))]
+def _others(job: _Job, T: NDArray[np.float64], known: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The best of poses of the centre frame (P, 4, 4) that differ from each other and from known ones."""
+    if len(T) == 0:
+        return T
+    values = np.concatenate([np.full(len(known), np.inf), rank(_shares(job, T, with_color=True))])
+    both = np.concatenate([known, T])
+    kept = thin_out(both, values, len(known) + count, 0.08 * job.model.diameter_m, np.radians(12.0))
+    return both[kept[kept >= len(known)][:count]]
 
 
 def _shares(job: _Job, T: NDArray[np.float64], with_color: bool) -> Shares:
@@ -280,7 +284,7 @@ def _refined(job: _Job, T: NDArray[np.float64]) -> Refined | None:
     return refine_batch(job.model, job.frame, T, job.config, job.device) if len(T) else None
 
 
-def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[Ranked]:
+def _estimates(job: _Job, refined: Refined | None) -> list[Ranked]:
     """Rank refined poses by their log posterior and keep one of each instance."""
     if refined is None:
         return []
@@ -291,7 +295,7 @@ def _estimates(job: _Job, refined: Refined | None, max_instances: int) -> list[R
     found = [
         Ranked(float(values[i]), float(places[i]), refined.estimate(int(i), float(prior[i]))) for i in order
     ]
-    return different_instances(job.model, found, max_instances)
+    return different_instances(job.model, found)
 
 
 def _log_prior(job: _Job, refined: Refined) -> NDArray[np.float64]:

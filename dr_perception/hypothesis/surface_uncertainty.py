@@ -17,6 +17,7 @@ from dr_perception.hypothesis.posterior import (
     LINE_SHARE,
     LOOKS,
     OUTLINE_ONLY,
+    PALETTE,
     Posterior,
     Weights,
 )
@@ -88,7 +89,7 @@ def posterior_of(model: ObjectModel, max_lines: int) -> Posterior:
 
 
 def features_of(figures: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Features (4,) that the weights of the posterior belong to, from the figures (K,) of a pose.
+    """Features (5,) that the weights of the posterior belong to, from the figures (K,) of a pose.
 
     For those who fit the weights.
     """
@@ -97,4 +98,5 @@ def features_of(figures: NDArray[np.float64]) -> NDArray[np.float64]:
         return math.log(share / (1.0 - share)) if share >= 0.0 else 0.0
 
     depth = odds(figures[int(DEPTH_SHARE)])
-    return np.array([depth, odds(figures[int(LINE_SHARE)]), figures[int(LOOKS)], min(depth, 0.0)])
+    looks, palette = figures[int(LOOKS)], figures[int(PALETTE)]
+    return np.array([depth, odds(figures[int(LINE_SHARE)]), looks, min(depth, 0.0), palette])

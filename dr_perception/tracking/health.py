@@ -37,6 +37,8 @@ class Agreement:
     """Surface samples in view."""
     shift_m: float
     """How far the surface lies from the prediction."""
+    palette: float
+    """Log likelihood ratio of the colours; 0 if there are none."""
 
     def describe(self) -> str:
         """Half a sentence that says what agrees."""

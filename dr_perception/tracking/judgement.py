@@ -9,6 +9,7 @@ from dr_perception.device.evidence import joint_sums
 from dr_perception.device.spd import inverse_spd
 from dr_perception.estimate.information import credible, orthonormal, unpacked
 from dr_perception.estimate.levenberg_marquardt import PosePrior
+from dr_perception.hypothesis.looks_kernels import Looks
 from dr_perception.hypothesis.posterior import (
     CERTAINTY,
     SHIFT_M,
@@ -67,8 +68,8 @@ class Outcome:
     """What a refinement of one pose ended with, in the memory of the host.
 
     R_cam_obj, t_cam_obj: the pose (1, 1) of the centre. priors: what was believed of it before (1,).
-    evidence: (1, M, `NUM_SUMS`). counts: of surface, contour and covered samples (3, 1). looks: log
-    likelihood ratio of the pattern (1,).
+    evidence: (1, M, `NUM_SUMS`). counts: of surface, contour and covered samples (3, 1). looks: what
+    pattern and colours say (1,).
     """
 
     R_cam_obj: wp.array2d[wp.mat33]
@@ -76,7 +77,7 @@ class Outcome:
     priors: wp.array[PosePrior]
     evidence: wp.array3d[float]
     counts: wp.array2d[int]
-    looks: wp.array[float]
+    looks: wp.array[Looks]
 
 
 @wp.kernel(enable_backward=False)

@@ -8,6 +8,7 @@ from dr_perception.device.evidence import CONTRADICTED
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.hypothesis.errors import Displacement
 from dr_perception.hypothesis.judge_kernels import ViewTable
+from dr_perception.hypothesis.looks_kernels import PATTERN
 from dr_perception.hypothesis.mirror import MirroredLooks
 from dr_perception.hypothesis.refiner import PoseRefiner
 from dr_perception.hypothesis.surface_uncertainty import SurfaceUncertainty
@@ -91,7 +92,7 @@ class SharedErrors:
         """Let the frame tell whether the pattern of a mirrored model shows better than that of the model."""
         if self._mirrored is None:
             return
-        looks = float(self._refiner.looks.host[0])
+        looks = float(self._refiner.looks.host[0, int(PATTERN)])
         if looks < _PLAIN:
             T_cam_center = self._refiner.poses.get()[0]
             self._diagnosis.compare_mirrored(self._name, self._mirrored.best(T_cam_center) - looks)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import warp as wp
+from scipy.stats import multivariate_normal
 
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, exp_so3, make_transform
-from dr_perception.hypothesis.looks_kernels import judge_looks
+from dr_perception.hypothesis.looks_kernels import COLORS, PATTERN, Looks, judge_looks
 from dr_perception.hypothesis.mirror import MirroredLooks
 from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.frame_buffers import FrameBuffers
@@ -68,7 +69,14 @@ def looks(
     pose: np.ndarray, color: np.ndarray, depth: np.ndarray | None = None, model: ObjectModel = MODEL
 ) -> float:
     """What the pattern says of a pose (4, 4)."""
-    out = wp.zeros(1, dtype=float, device=CPU)
+    return float(judged(pose, color, depth, model)[int(PATTERN)])
+
+
+def judged(
+    pose: np.ndarray, color: np.ndarray, depth: np.ndarray | None = None, model: ObjectModel = MODEL
+) -> np.ndarray:
+    """What pattern and colours say of a pose (4, 4): (2,)."""
+    out = wp.zeros(1, dtype=Looks, device=CPU)
     poses = PoseArrays(1, CPU)
     poses.set(pose[None])
     depth = np.zeros((160, 200), np.float32) if depth is None else depth
@@ -78,7 +86,7 @@ def looks(
     views = search_model(model, 1e-3, CPU).views
     inputs = [poses.struct, views, frame.images, 0.02, wp.full(1, 1, dtype=int, device=CPU)]
     wp.launch(judge_looks, 1, inputs=inputs, outputs=[out], device=CPU)
-    return float(out.numpy()[0])
+    return np.asarray(out.numpy()[0])
 
 
 BLOCKS = plate(blocks)
@@ -131,3 +139,58 @@ def test_what_something_nearer_hides_says_nothing() -> None:
 
 def test_a_pattern_where_none_is_seen_counts_against_but_not_far() -> None:
     assert -10.0 <= looks(T, np.full((160, 200, 3), 120.0)) < -2.0
+
+
+def halves(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) of a plate that is blue on one side and yellow on the other."""
+    return np.where(x[:, None] < 0.0, [60.0, 80.0, 200.0], [210.0, 190.0, 60.0])
+
+
+HALVES = plate(halves)
+
+
+def colors(color: np.ndarray, pose: np.ndarray = T, model: ObjectModel = HALVES) -> float:
+    """What the colours say of a pose (4, 4)."""
+    return float(judged(pose, color, model=model)[int(COLORS)])
+
+
+def test_colors_tell_a_thing_from_one_of_other_colors() -> None:
+    """In dim, reddish light that leaves them half as saturated as well."""
+    shown = image(shown=halves)
+    dim = np.clip(
+        0.5 * (0.5 * shown + 0.5 * shown.mean(axis=-1, keepdims=True)) * [1.2, 1.0, 0.9], 0.0, 255.0
+    )
+    for seen in (shown, dim):
+        assert colors(seen) > 3.0
+        assert colors(seen, TURNED) < -3.0
+    white = np.full((160, 200, 3), 230.0)
+    assert colors(white) < -3.0
+    assert colors(white, model=plate(lambda x, y: np.full((len(x), 3), 200.0))) > 0.0
+
+
+def test_colors_that_cannot_be_seen_say_nothing() -> None:
+    assert colors(np.full((160, 200, 3), 255.0)) == 0.0
+    depth = np.full((160, 200), 0.3, np.float32)
+    assert judged(T, image(shown=halves), depth, HALVES)[int(COLORS)] == 0.0
+
+
+def test_colors_are_as_likely_as_their_gaussians_say() -> None:
+    """Against dense covariances over all patches and both ratios."""
+    seen = np.full((160, 200, 3), [90.0, 110.0, 140.0])
+    model = plate(lambda x, y: np.full((len(x), 3), [150.0, 120.0, 100.0]))
+    views = search_model(model, 1e-3, CPU).views
+    facing = int(np.argmax(views.directions.numpy() @ [0.0, 0.0, -1.0]))
+    n = int((np.diff(views.patches.numpy()[facing]) >= 4).sum())
+    m, s = ratios([150.0, 120.0, 100.0]), ratios([90.0, 110.0, 140.0])
+    m, s = np.repeat(m, n), np.repeat(s, n)
+    channel = np.kron(np.eye(2), np.ones((n, n)))
+    own = 0.15**2 * np.eye(2 * n) + 0.3**2 * np.outer(m, m) + 0.2**2 * channel
+    other = 0.18**2 * np.eye(2 * n) + 0.28**2 * channel
+    expected = multivariate_normal.logpdf(s, 0.65 * m, own) - multivariate_normal.logpdf(s, 0.0 * m, other)
+    assert colors(seen, model=model) == pytest.approx(expected, abs=0.05)
+
+
+def ratios(color: list[float]) -> np.ndarray:
+    """Logarithms of red and of blue over green."""
+    red, green, blue = (channel + 20.0 for channel in color)
+    return np.log([red / green, blue / green])

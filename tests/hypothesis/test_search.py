@@ -13,6 +13,7 @@ import warp as wp
 from dr_perception.geometry import Frame
 from dr_perception.hypothesis.instances import (
     Ranked,
+    answers,
     different_instances,
     explained_pixels,
     is_other_instance,
@@ -207,9 +208,21 @@ def test_of_every_instance_the_preferred_pose_is_kept_and_the_preferred_place_co
             (turned, 8.0, 9.0, 0.95), (TRUTH, 9.0, 5.0, 0.99), (far, 7.0, 6.0, 0.90),
         )
     ]  # fmt: skip
-    assert [one.value for one in different_instances(MODEL, tried, 3)] == [7.0, 9.0]
-    assert [one.value for one in different_instances(MODEL, tried, 1)] == [7.0]
-    assert [one.value for one in different_instances(MODEL, tried[:2], 3)] == [9.0]
+    assert [one.value for one in different_instances(MODEL, tried)] == [7.0, 9.0]
+    assert [one.value for one in different_instances(MODEL, tried[:2])] == [9.0]
+
+
+def test_an_answer_shares_its_probability_with_the_places_left_out() -> None:
+    """With one answer two places alike are as probable; with two, both may be there."""
+    places = [
+        Ranked(0.0, value, PoseEstimate(TRUTH, np.eye(6), 0.8, True, 1, 0.0)) for value in (5.0, 5.0, 2.0)
+    ]
+    only = 1.0 / (2.0 + np.exp(-3.0))
+    assert [one.score for one in answers(places, 1)] == pytest.approx([0.8 * only])
+    two = 0.8 / (1.0 + np.exp(-3.0))
+    assert [one.score for one in answers(places, 2)] == pytest.approx([two, two])
+    assert [one.score for one in answers(places[:1], 3)] == pytest.approx([0.8])
+    assert answers([], 1) == []
 
 
 @pytest.mark.parametrize("where", ["prior", "frame"])
