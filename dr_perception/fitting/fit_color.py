@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.fitting.fit_job import FitJob, box_around
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
+from dr_perception.geometry.se3 import local
 from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, settle
 from dr_perception.hypothesis.result import PoseEstimate
 from dr_perception.hypothesis.search_config import FitConfig
@@ -24,10 +27,30 @@ def fit_color(job: FitJob) -> PoseEstimate:
     either side ended 18 mm off in the median, those that looked one pixel far 5 mm. So a fit goes no farther
     than the images make worth while, with the guess believed as a refinement with depth is held
     (`FitJob.hold`).
+
+    Its covariance is that of all of them, each as probable as the images and the guess make it: an outline is
+    found in clutter wherever it is looked for, so that every start is confirmed by its own lines. That of the
+    best alone claims turns to 0.3 degrees that are off by 2 to 3, as they were at the guess: in frames of six
+    real sensors from 5 mm and 3 degrees off, normalised errors were 4.6 a degree of freedom where the
+    reference is ground truth (median of 13), with the others 1.0.
     """
     found = refined_by_color(job.model, job.frame, job.guess, job.config)
-    values = [one.log_odds[0] + job.log_hold(one.T_cam_obj)[0] for one in found]
-    return found[int(np.argmax(values))].estimate(0)
+    values = np.array([one.log_odds[0] + job.log_hold(one.T_cam_obj)[0] for one in found])
+    estimates = [one.estimate(0) for one in found]
+    best = estimates[int(np.argmax(values))]
+    weights = np.exp(values - values.max())
+    return replace(best, covariance=spread_about(best, estimates, weights / weights.sum()))
+
+
+def spread_about(
+    best: PoseEstimate, estimates: list[PoseEstimate], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Second moment (6, 6) about one estimate of a mixture with weights (N,) that add up to 1."""
+    total = np.zeros((6, 6))
+    for one, weight in zip(estimates, weights, strict=True):
+        away = local(best.T_cam_obj, one.T_cam_obj)
+        total += weight * (one.covariance + np.outer(away, away))
+    return total
 
 
 def refined_by_color(

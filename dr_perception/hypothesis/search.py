@@ -24,6 +24,7 @@ from dr_perception.hypothesis import judge_kernels, looks_kernels, pair_kernels
 from dr_perception.hypothesis.alternatives import twins
 from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch
 from dr_perception.hypothesis.instances import Ranked, answers, different_instances, explained_pixels
+from dr_perception.hypothesis.lookalikes import Lookalikes
 from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
 from dr_perception.hypothesis.posterior import COVERED, IN_FRAME, SHARPNESS
@@ -83,9 +84,8 @@ def search_poses(
     if where.prior is None and not region.is_mask:
         found, job = _more(job, found, max_instances)
         if len(_sure(job, found)) < max_instances:
-            others = _estimates(job, _refined(job, _everywhere(job, first)))
-            found = different_instances(model, [*found, *others])
-    return answers(found, max_instances)
+            found += _estimates(job, _refined(job, _everywhere(job, first)))
+    return answers(model, Lookalikes.of(model, job.search), found, max_instances)
 
 
 def _more(job: _Job, found: list[Ranked], max_instances: int) -> tuple[list[Ranked], _Job]:
@@ -96,15 +96,14 @@ def _more(job: _Job, found: list[Ranked], max_instances: int) -> tuple[list[Rank
     nothing new is sure, or enough is.
 
     Returns:
-        All instances, and the job that is left.
+        All that was found, and the job that is left.
     """
     known = 0
     while known < len(_sure(job, found)) < max_instances:
         known = len(_sure(job, found))
         job = _without(job, _sure(job, found))
         seeds = _seeds(job, None)
-        others = _estimates(job, _refined(job, _narrow(job, seeds, job.config.finalists)))
-        found = different_instances(job.model, [*found, *others])
+        found = found + _estimates(job, _refined(job, _narrow(job, seeds, job.config.finalists)))
     return found, job
 
 
@@ -118,8 +117,8 @@ def _without(job: _Job, found: Sequence[Ranked]) -> _Job:
 
 
 def _sure(job: _Job, found: Sequence[Ranked]) -> list[Ranked]:
-    """Estimates whose probability is enough."""
-    return [one for one in found if one.estimate.score >= job.config.enough]
+    """Estimates of different instances whose probability is enough."""
+    return [one for one in different_instances(job.model, found) if one.estimate.score >= job.config.enough]
 
 
 def finalists(
@@ -285,17 +284,16 @@ def _refined(job: _Job, T: NDArray[np.float64]) -> Refined | None:
 
 
 def _estimates(job: _Job, refined: Refined | None) -> list[Ranked]:
-    """Rank refined poses by their log posterior and keep one of each instance."""
+    """Refined poses with their log posterior."""
     if refined is None:
         return []
     prior = _log_prior(job, refined)
     also = SHARPNESS * prior + _covered(job, refined)
     values, places = refined.ranking + also, refined.ranking_of_places + also
-    order = np.argsort(-values, kind="stable")
-    found = [
-        Ranked(float(values[i]), float(places[i]), refined.estimate(int(i), float(prior[i]))) for i in order
+    return [
+        Ranked(float(values[i]), float(places[i]), refined.estimate(i, float(prior[i])))
+        for i in range(refined.count)
     ]
-    return different_instances(job.model, found)
 
 
 def _log_prior(job: _Job, refined: Refined) -> NDArray[np.float64]:

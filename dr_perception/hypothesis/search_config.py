@@ -41,7 +41,7 @@ class SearchConfig(JobConfig):
         12, ge=1, description="Seeds of each place that are aligned when the whole frame is looked through."
     )
     enough: float = Field(
-        0.95, ge=0.0, le=1.0, description="Probability of what was found that makes that unnecessary."
+        0.9, ge=0.0, le=1.0, description="Probability of what was found that makes that unnecessary."
     )
     fine_kept: int = Field(160, ge=1, description="Poses that are aligned again and judged by colour.")
     twinned: int = Field(5, ge=0, description="Poses that are also tried turned about near-symmetries.")
@@ -68,7 +68,7 @@ class FitConfig(JobConfig):
     aligned: int = Field(24, ge=1, description="Poses of these that are aligned.")
     finalists: int = Field(4, ge=1, description="Poses of these that are refined.")
     enough: float = Field(
-        0.95, ge=0.0, description="Probability of a refined pose above which no other is tried."
+        0.9, ge=0.0, description="Probability of a refined pose above which no other is tried."
     )
     tolerance_m: float = Field(0.006, gt=0.0, description="Distance within which an aligned pose agrees.")
     search: SearchConfig = Field(SearchConfig(), exclude=True)

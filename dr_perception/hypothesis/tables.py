@@ -44,7 +44,8 @@ _COLOR_SPREAD = 0.012
 _AXIS_POINTS = 30_000
 _TWIN_POINTS = 3000
 _TWIN_STEPS = 24
-_TWIN_DISTANCE = 0.035
+TWIN_DISTANCE = 0.035
+"""Distance from the surface, of the diameter, within which nine points in ten of a twin lie."""
 _TWIN_KNOWN = 0.5
 """Share of what was seen that a turn must take to where somebody looked: less is too little to compare."""
 
@@ -306,7 +307,7 @@ def _twins(
         known = map_coordinates(tables["known"], node, order=1, mode="nearest").reshape(len(S), -1) > 0.5
     told = known.mean(axis=1) >= _TWIN_KNOWN
     distance = np.where(known | ~told[:, None], distance, np.nan)
-    alike = told & (np.nanpercentile(distance, 90.0, axis=1) < _TWIN_DISTANCE * model.diameter_m)
+    alike = told & (np.nanpercentile(distance, 90.0, axis=1) < TWIN_DISTANCE * model.diameter_m)
     if model.symmetries.is_symmetric:
         closest = np.stack([model.symmetries.closest(one, np.eye(4)) for one in S])
         alike &= angle_between(closest[:, :3, :3], S[:, :3, :3]) > 0.05

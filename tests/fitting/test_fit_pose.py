@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from dr_perception.device.session import Session
+from dr_perception.fitting.fit_color import refined_by_color
+from dr_perception.fitting.fit_job import FitJob
 from dr_perception.fitting.fit_pose import fit_pose
 from dr_perception.geometry import Frame, Mesh, ObjectModel
-from dr_perception.geometry.se3 import perturb
+from dr_perception.geometry.se3 import log_so3, perturb
+from dr_perception.hypothesis.search_config import FitConfig
 
 _spec = importlib.util.spec_from_file_location(
     "search_scenes", Path(__file__).parents[1] / "hypothesis" / "search_scenes.py"
@@ -84,6 +87,25 @@ def test_colour_alone_stays_near_a_guess_where_the_images_say_little():
         guess = perturb(TRUTH, 0.005, 0.05, rng)
         fit = fit_pose(MODEL, Frame(noise, None, FRAME.camera), guess)
         assert scenes.distance(MODEL, fit.T_cam_obj, guess)[0] < 15.0 and fit.score < 0.5
+
+
+def test_colour_alone_may_be_at_any_pose_that_its_stages_end_at():
+    """Its covariance is the second moment about it of them all, as probable as images and guess say."""
+    frame = Frame(FRAME.color, None, FRAME.camera)
+    guess = perturb(TRUTH, 0.006, 0.05, np.random.default_rng(1))
+    with Session():
+        fit = fit_pose(MODEL, frame, guess)
+        found = refined_by_color(MODEL, frame, guess, FitConfig())
+    job = FitJob(MODEL, frame, guess, None, FitConfig())
+    odds = np.exp([one.log_odds[0] + job.log_hold(one.T_cam_obj)[0] for one in found])
+    expected = np.zeros((6, 6))
+    for one, weight in zip([one.estimate(0) for one in found], odds / odds.sum(), strict=True):
+        turn = one.T_cam_obj[:3, :3] @ fit.T_cam_obj[:3, :3].T
+        away = np.concatenate([one.T_cam_obj[:3, 3] - fit.T_cam_obj[:3, 3], log_so3(turn)])
+        expected += weight * (one.covariance + np.outer(away, away))
+    np.testing.assert_allclose(fit.covariance, expected, rtol=1e-6, atol=1e-12)
+    best = found[int(np.argmax(odds))].estimate(0)
+    assert np.trace(fit.covariance - best.covariance) > 1e-6, "or nothing was told apart"
 
 
 def test_the_same_call_gives_the_same_answer():

@@ -12,12 +12,14 @@ import warp as wp
 
 from dr_perception.geometry import Frame
 from dr_perception.hypothesis.instances import (
+    AT_ONE_PLACE,
     Ranked,
     answers,
     different_instances,
     explained_pixels,
     is_other_instance,
 )
+from dr_perception.hypothesis.lookalikes import Lookalikes
 from dr_perception.hypothesis.pool import best, thin_out
 from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.result import PoseEstimate
@@ -212,17 +214,44 @@ def test_of_every_instance_the_preferred_pose_is_kept_and_the_preferred_place_co
     assert [one.value for one in different_instances(MODEL, tried[:2])] == [9.0]
 
 
+ALIKE = Lookalikes.of(MODEL, search_model(MODEL, 1e-3, wp.get_device("cpu")))
+
+
+def ranked(T: np.ndarray, value: float, value_of_place: float) -> Ranked:
+    """What a search found, with a score of 0.8."""
+    return Ranked(value, value_of_place, PoseEstimate(T, np.eye(6), 0.8, True, 1, 0.0))
+
+
 def test_an_answer_shares_its_probability_with_the_places_left_out() -> None:
     """With one answer two places alike are as probable; with two, both may be there."""
-    places = [
-        Ranked(0.0, value, PoseEstimate(TRUTH, np.eye(6), 0.8, True, 1, 0.0)) for value in (5.0, 5.0, 2.0)
-    ]
-    only = 1.0 / (2.0 + np.exp(-3.0))
-    assert [one.score for one in answers(places, 1)] == pytest.approx([0.8 * only])
+    places = [TRUTH.copy() for _ in range(3)]
+    for k, T in enumerate(places):
+        T[0, 3] += 0.3 * k
+    found = [ranked(T, 0.0, value) for T, value in zip(places, (5.0, 5.0, 2.0), strict=True)]
+    only = 0.8 / (2.0 + np.exp(-3.0))
+    assert [one.score for one in answers(MODEL, ALIKE, found, 1)] == pytest.approx([only])
     two = 0.8 / (1.0 + np.exp(-3.0))
-    assert [one.score for one in answers(places, 2)] == pytest.approx([two, two])
-    assert [one.score for one in answers(places[:1], 3)] == pytest.approx([0.8])
-    assert answers([], 1) == []
+    assert [one.score for one in answers(MODEL, ALIKE, found, 2)] == pytest.approx([two, two])
+    assert [one.score for one in answers(MODEL, ALIKE, found[:1], 3)] == pytest.approx([0.8])
+    assert answers(MODEL, ALIKE, [], 1) == []
+
+
+def test_an_answer_shares_its_probability_with_other_poses_at_its_place_that_do_not_look_alike() -> None:
+    """A half turn counts, whichever of two nearly equal poses it is found at; a degree does not."""
+    half = scenes.pose(*np.zeros(3), (0.0, 0.0, np.pi))
+    little = scenes.pose(*np.zeros(3), (0.0, 0.0, 0.02))
+    for model, factor in ((MODEL, 1.0 / (1.0 + np.exp(-AT_ONE_PLACE))), (BRICK, 1.0)):
+        looks = Lookalikes.of(model, search_model(model, 1e-3, wp.get_device("cpu")))
+        poses = (TRUTH, TRUTH @ little, about_center(model, half), about_center(model, half @ little))
+        found = [ranked(T, value, 0.0) for T, value in zip(poses, (5.0, 4.9, 4.0, 3.9), strict=True)]
+        assert [one.score for one in answers(model, looks, found, 1)] == pytest.approx([0.8 * factor])
+
+
+def about_center(model, turn: np.ndarray) -> np.ndarray:
+    """The truth after a turn (4, 4) about the centre of a model."""
+    shift = np.eye(4)
+    shift[:3, 3] = model.center
+    return TRUTH @ shift @ turn @ np.linalg.inv(shift)
 
 
 @pytest.mark.parametrize("where", ["prior", "frame"])
