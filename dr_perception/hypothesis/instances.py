@@ -34,25 +34,16 @@ class Ranked:
     estimate: PoseEstimate
 
 
-def different_instances(model: ObjectModel, found: Sequence[Ranked]) -> list[Ranked]:
-    """One estimate of every instance, the preferred place first.
-
-    Neither order is that of their probabilities. A mug with its handle out of sight agrees as well as the
-    right pose does, which explains the handle besides; and the little that is seen of a pose that is mostly
-    hidden may all agree.
-    """
-    return [one for one, *_ in _by_place(model, found)]
-
-
 def answers(model: ObjectModel, looks: Lookalikes, found: Sequence[Ranked], most: int) -> list[PoseEstimate]:
-    """The first of different instances, at most so many, each as probable as what else was found makes it.
+    """The best of every instance, at most so many, the preferred place first.
 
-    No more than ``most`` are there, so that an answer and what stands at a place left out cannot both be, nor
-    can it and another pose at its own place, unless they look alike. The score of an answer, for which these
-    were not thought of, is shared with them in the ratio of their likelihoods. A wrong answer has mostly
-    another nearly as good beside it. Of 59 searches in whole frames of six real sets and 24 of simulated
-    scenes the likelihood of right and wrong is the largest with differences between places as they are, or
-    with half of them where the sensor of many equal cups is left out.
+    Each is as probable as what else was found makes it. No more than ``most`` are there, so that an answer
+    and what stands at a place left out cannot both be, nor can it and another pose at its own place, unless
+    they look alike. The score of an answer, for which these were not thought of, is shared with them in the
+    ratio of their likelihoods. A wrong answer has mostly another nearly as good beside it. Of 59 searches in
+    whole frames of six real sets and 24 of simulated scenes the likelihood of right and wrong is the largest
+    with differences between places as they are, or with half of them where the sensor of many equal cups is
+    left out.
     """
     places = _by_place(model, found)
     left_out = np.array([place[0].value_of_place for place in places[most:]])
@@ -79,7 +70,12 @@ def _different(looks: Lookalikes, first: Ranked, others: Sequence[Ranked]) -> ND
 
 
 def _by_place(model: ObjectModel, found: Sequence[Ranked]) -> list[list[Ranked]]:
-    """What was found at every place, the best first; the preferred place first."""
+    """What was found at every place, the best first; the preferred place first.
+
+    Neither order is that of their probabilities. A mug with its handle out of sight agrees as well as the
+    right pose does, which explains the handle besides; and the little that is seen of a pose that is mostly
+    hidden may all agree.
+    """
     apart_m = _apart(model)
     places: list[list[Ranked]] = []
     centers: list[NDArray[np.float64]] = []

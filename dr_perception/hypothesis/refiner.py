@@ -109,7 +109,7 @@ class Refinement:
     @property
     def ranking(self) -> NDArray[np.float64]:
         """Log likelihood (P,) but for a constant: what poses at one place of a frame are compared by."""
-        return self._weighed(EXPLAINS) + COLORS_TELL * self.figures[:, int(PALETTE)]
+        return self._weighed(EXPLAINS)
 
     @property
     def ranking_of_places(self) -> NDArray[np.float64]:
@@ -118,7 +118,8 @@ class Refinement:
 
     def _weighed(self, explains: float) -> NDArray[np.float64]:
         gain = 0.5 * self.evidence[:, :, int(GAIN)].sum(axis=1, dtype=np.float64)
-        return np.asarray(SHARPNESS * self.log_odds + explains * np.log(np.maximum(gain, LEAST_GAIN)))
+        told = SHARPNESS * self.log_odds + COLORS_TELL * self.figures[:, int(PALETTE)]
+        return np.asarray(told + explains * np.log(np.maximum(gain, LEAST_GAIN)))
 
     @property
     def score(self) -> NDArray[np.float64]:

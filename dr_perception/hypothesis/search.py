@@ -23,7 +23,7 @@ from dr_perception.geometry.se3 import move_origin
 from dr_perception.hypothesis import judge_kernels, looks_kernels, pair_kernels
 from dr_perception.hypothesis.alternatives import twins
 from dr_perception.hypothesis.batch import BatchSettings, Refined, batch_refiner, refine_batch
-from dr_perception.hypothesis.instances import Ranked, answers, different_instances, explained_pixels
+from dr_perception.hypothesis.instances import Ranked, answers, explained_pixels
 from dr_perception.hypothesis.lookalikes import Lookalikes
 from dr_perception.hypothesis.pairs import pair_model, provide_pair_model
 from dr_perception.hypothesis.pool import Judge, best, best_by_group, thin_out
@@ -83,7 +83,7 @@ def search_poses(
     found = _estimates(job, _refined(job, first))
     if where.prior is None and not region.is_mask:
         found, job = _more(job, found, max_instances)
-        if len(_sure(job, found)) < max_instances:
+        if len(_sure(job, found, max_instances)) < max_instances:
             found += _estimates(job, _refined(job, _everywhere(job, first)))
     return answers(model, Lookalikes.of(model, job.search), found, max_instances)
 
@@ -107,18 +107,20 @@ def _more(job: _Job, found: list[Ranked], max_instances: int) -> tuple[list[Rank
     return found, job
 
 
-def _without(job: _Job, found: Sequence[Ranked]) -> _Job:
+def _without(job: _Job, found: Sequence[PoseEstimate]) -> _Job:
     """The job with the pixels that poses explain taken from where it may look."""
-    poses = np.stack([one.estimate.T_cam_obj for one in found])
+    poses = np.stack([one.T_cam_obj for one in found])
     tolerance_m = job.config.fine_tolerance * job.model.diameter_m
     taken = explained_pixels(job.search, job.model, job.scene.depth, job.frame.camera, poses, tolerance_m)
     allowed = ~taken if job.region.allowed is None else job.region.allowed & ~taken
     return _prepared(job.model, job.frame, replace(job.region, allowed=allowed), job.config, job.device)
 
 
-def _sure(job: _Job, found: Sequence[Ranked]) -> list[Ranked]:
-    """Estimates of different instances whose probability is enough."""
-    return [one for one in different_instances(job.model, found) if one.estimate.score >= job.config.enough]
+def _sure(job: _Job, found: Sequence[Ranked], most: int | None = None) -> list[PoseEstimate]:
+    """Estimates of different instances whose probability is enough, were there at most so many."""
+    looks = Lookalikes.of(job.model, job.search)
+    answered = answers(job.model, looks, found, len(found) if most is None else most)
+    return [one for one in answered if one.score >= job.config.enough]
 
 
 def finalists(

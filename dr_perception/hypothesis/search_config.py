@@ -68,7 +68,7 @@ class FitConfig(JobConfig):
     aligned: int = Field(24, ge=1, description="Poses of these that are aligned.")
     finalists: int = Field(4, ge=1, description="Poses of these that are refined.")
     enough: float = Field(
-        0.9, ge=0.0, description="Probability of a refined pose above which no other is tried."
+        0.95, ge=0.0, description="Probability of a refined pose above which no other is tried."
     )
     tolerance_m: float = Field(0.006, gt=0.0, description="Distance within which an aligned pose agrees.")
     search: SearchConfig = Field(SearchConfig(), exclude=True)
