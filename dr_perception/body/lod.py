@@ -9,6 +9,7 @@ from dr_perception.body.collapse import collapse_edges
 from dr_perception.body.nearest import Surface
 from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.mesh_measure import sample_surface
+from dr_perception.geometry.mesh_winding import weld_outwards
 
 _SURFACE_SAMPLES = 4000
 _LEAST_STEP = 0.8
@@ -21,8 +22,8 @@ def simplify(mesh: Mesh, max_error_m: float) -> Mesh:
 
     Quadric edge collapse halves the number of faces until the two-sided distance
     between the surfaces, measured at area-uniform samples (99.5th percentile), would exceed ``max_error_m``.
-    Colours and textures are left out: the result serves visibility and geometry only. Faces that come from
-    unseen ones are unseen.
+    Colours and textures are left out: the result serves visibility and geometry only, and is welded and
+    turned outwards whatever the mesh is. Faces that come from unseen ones are unseen.
 
     Args:
         mesh: Mesh in metres.
@@ -33,9 +34,9 @@ def simplify(mesh: Mesh, max_error_m: float) -> Mesh:
     """
     if not max_error_m > 0.0:
         raise ValueError(f"max_error_m must be positive, got {max_error_m}")
-    best = Mesh(vertices=mesh.vertices, faces=mesh.faces, unseen_faces=mesh.unseen_faces)
+    best = weld_outwards(Mesh(vertices=mesh.vertices, faces=mesh.faces, unseen_faces=mesh.unseen_faces))
     original = Surface(mesh)
-    target = len(mesh.faces) // 2
+    target = len(best.faces) // 2
     while target >= _MIN_FACES:
         candidate = collapse_edges(best, target)
         if (

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.geometry.mesh import Mesh, drop_degenerate_faces, weld
-from dr_perception.geometry.mesh_winding import turn_outwards
+from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh_winding import weld_outwards
 
 __all__ = ["MeshPart", "join_parts"]
 
@@ -78,7 +78,7 @@ def join_parts(parts: Sequence[MeshPart], scale: float, name: str) -> Mesh:
     try:
         vertices = np.concatenate([part.vertices for part in parts]) * scale
         mesh = Mesh(vertices, faces, colors, corner_uv, texture, _unseen_faces(parts))
-        return turn_outwards(drop_degenerate_faces(weld(mesh)))
+        return weld_outwards(mesh)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

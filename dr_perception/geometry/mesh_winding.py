@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.geometry.mesh import Mesh
+from dr_perception.geometry.mesh import Mesh, drop_degenerate_faces, weld
 
-__all__ = ["turn_outwards", "wrongly_turned"]
+__all__ = ["turn_outwards", "weld_outwards", "wrongly_turned"]
 
 _NO_VOLUME = 1e-9
 """Volume over area times size of a part below which it is rounding, of either sign."""
@@ -53,6 +53,15 @@ def wrongly_turned(positions: NDArray[np.float64], faces: Ints, written: Ints | 
         hollow = [p for p in inward.tolist() if _depth(positions, faces, part, p, around) % 2 == 1]
         turned ^= np.isin(part, np.setdiff1d(inward, hollow))
     return turned
+
+
+def weld_outwards(mesh: Mesh) -> Mesh:
+    """Weld a mesh, drop its degenerate faces and turn the rest outwards: so edges have both of their faces.
+
+    Raises:
+        ValueError: Nothing is left.
+    """
+    return turn_outwards(drop_degenerate_faces(weld(mesh)))
 
 
 def turn_outwards(mesh: Mesh) -> Mesh:

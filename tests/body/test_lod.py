@@ -7,7 +7,7 @@ import pytest
 from render_cases import box, torus
 
 from dr_perception.body.lod import simplify, surface_distance
-from dr_perception.geometry import sample_surface
+from dr_perception.geometry import is_watertight, sample_surface
 
 
 def distances(source, target):
@@ -42,6 +42,19 @@ def test_a_mesh_that_is_small_already_is_left_alone() -> None:
     small = simplify(mesh, 1e-3)
     np.testing.assert_array_equal(small.faces, mesh.faces)
     np.testing.assert_array_equal(small.vertices, mesh.vertices)
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+@pytest.mark.parametrize("error_m", [1e-6, 5e-4])
+def test_what_comes_of_a_mesh_does_not_depend_on_how_it_is_written(turned: int, error_m: float) -> None:
+    """A soup of triangles and a mesh that is inside out have the outlines of the closed surface."""
+    mesh = torus(rows=24, columns=16)
+    corners = np.arange(3 * len(mesh.faces)).reshape(-1, 3)[:, ::turned]
+    small = simplify(type(mesh)(mesh.vertices[mesh.faces].reshape(-1, 3), corners), error_m)
+    assert is_watertight(small)
+    assert len(small.faces) == len(simplify(mesh, error_m).faces)
+    a, b, c = (small.vertices[small.faces[:, i]] for i in range(3))
+    assert np.einsum("ij,ij->", a, np.cross(b, c)) > 0.0
 
 
 def test_scale_does_not_matter() -> None:
