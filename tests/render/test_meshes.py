@@ -217,3 +217,37 @@ def test_faces_that_lose_their_area_leave_gradients_finite(names: tuple[str, ...
         assert np.isfinite(images.numpy()[name]).all(), name
     for name, gradient in parameters.gradients().items():
         assert np.isfinite(gradient).all(), name
+
+
+def test_a_captured_render_follows_vertices_that_share_places() -> None:
+    scene, renderer = Scene([Instance(soup(box()), pose())]), Renderer()
+    parameters = renderer.parameters(scene, CAMERA, requires_grad=("vertices",))
+    captured = renderer.capture(scene, parameters, OPTIONS)
+    parameters.vertices.assign((1.1 * soup(box()).vertices).astype(np.float32))
+    images = captured.draw().numpy()
+    expected = Renderer().render(scene, parameters, OPTIONS).numpy()
+    for name in CHANNELS:
+        np.testing.assert_array_equal(images[name], expected[name], err_msg=name)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10_000), rounded=st.booleans(), flat=st.booleans())
+def test_whatever_faces_there_are_images_and_gradients_are_finite(
+    seed: int, rounded: bool, flat: bool
+) -> None:
+    """Faces at random: through each other, three and more at an edge, lines, points and repetitions."""
+    rng = np.random.default_rng(seed)
+    vertices = 0.04 * rng.normal(size=(int(rng.integers(4, 40)), 3))
+    vertices = np.round(vertices, 2) if rounded else vertices
+    vertices[:, 2] *= 1e-7 if flat else 1.0
+    faces = rng.integers(0, len(vertices), (int(rng.integers(2, 80)), 3))
+    T = pose(w=tuple(rng.normal(size=3)), z=float(rng.uniform(0.05, 0.5)))
+    try:
+        images, gradients = drawn(Mesh(vertices, faces), T, ("pose", "vertices"))
+    except ValueError as error:
+        assert "degenerate" in str(error)
+        return
+    assert all(np.isfinite(image).all() for image in images.values())
+    assert all(np.isfinite(gradient).all() for gradient in gradients.values())
+    assert images["silhouette"].min() >= -1e-5
+    assert images["silhouette"].max() <= 1.0 + 1e-5
