@@ -96,7 +96,7 @@ def follow(take: Take, told: Told, error: Error, seed: int) -> Run:
     run = Run(take.name, error.name, seed, changed, [name for name in models if name not in changed])
     points = {name: evaluation_points(model) for name, model in take.models.items()}
     try:
-        tracker = drp.Tracker(models, drp.TrackerConfig(threads=1))
+        tracker = drp.Tracker(models, drp.TrackerConfig(threads=1, sensor=take.sensor))
         tracker.start(frames[0], dict(take.truth[0]))
         for k in range(1, len(frames)):
             result = tracker.track(frames[k])

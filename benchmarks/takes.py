@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from kinds import Film, load
@@ -16,6 +16,7 @@ from dr_perception.geometry.mesh import Mesh, drop_degenerate_faces, weld
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import exp_so3, make_transform, transform_points
 from dr_perception.geometry.symmetry import Symmetries
+from dr_perception.measure.config import SensorConfig
 
 Array = NDArray[np.float64]
 SCENES = ("000001", "000002", "000003", "000004", "000005", "000006")
@@ -39,6 +40,8 @@ class Take:
     """Poses of the objects in the camera, by frame."""
     masks: Callable[[int], dict[str, NDArray[np.bool_]]]
     """Visible pixels of the objects in a frame."""
+    sensor: SensorConfig = field(default_factory=SensorConfig)
+    """What is known of the noise: the defaults, or what was simulated."""
 
 
 def load_take(name: str, limit: int | None) -> Take:
@@ -57,7 +60,8 @@ def simulated(name: str, count: int) -> Take:
     film = Film(model, 0.0, 3)
     poses = turning(count, *FLANGES[name]) if name in FLANGES else film.poses(count)
     frames = [replace(film.frame(T)[0], stamp_ns=round(k * 1e9 / _RATE_HZ)) for k, T in enumerate(poses)]
-    return Take(name, {name: model}, frames, [{name: T} for T in poses], lambda _: {})
+    sensor = film.noise.fit_config().sensor
+    return Take(name, {name: model}, frames, [{name: T} for T in poses], lambda _: {}, sensor)
 
 
 def turning(count: int, deg_s: float, reversed_after: int | None) -> list[Array]:

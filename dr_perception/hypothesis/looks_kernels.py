@@ -20,12 +20,16 @@ from dr_perception.measure.images import Images
 # Unrolled, the patches would take as long to compile as all other kernels of this room.
 wp.set_module_options({"max_unroll": 1})
 
-Looks = wp.types.vector(length=2, dtype=wp.float32)
-"""Log likelihood ratios of what a pose shows: `PATTERN` and `COLORS`."""
+Looks = wp.types.vector(length=4, dtype=wp.float32)
+"""What a pose shows: log likelihood ratios `PATTERN` and `COLORS`, and how plainly, `POSSIBLE` and `SHOWN`."""
 PATTERN = wp.constant(0)
 """Of how colours change within patches."""
 COLORS = wp.constant(1)
 """Of what colours they are, see `dr_perception.hypothesis.palette`."""
+POSSIBLE = wp.constant(2)
+"""What that of the pattern would be if the image showed just that: how much of a pattern the view has."""
+SHOWN = wp.constant(3)
+"""Share of that which shows."""
 
 PATCHES = 4
 """Patches along each side of a view: of 2 to 6, what ranked poses of six real sets best."""
@@ -104,6 +108,7 @@ def judge_looks(
     pose = pose_of(poses, problem)
     view = nearest_view(views, wp.normalize(-(wp.transpose(pose.R) * pose.t)))
     total = float(0.0)
+    possible = float(0.0)
     palette = Palette()
     for patch in range(_PATCHES):
         n = float(0.0)
@@ -131,10 +136,10 @@ def judge_looks(
             m1 = m1 / n
             v1 = v1 / n
             palette = add_patch(palette, m1, v1)
-            total += patch_evidence(
-                n,
-                (mm / n - wp.dot(m1, m1)) / 3.0,
-                (vv / n - wp.dot(v1, v1)) / 3.0,
-                (mv / n - wp.dot(m1, v1)) / 3.0,
-            )
-    looks[problem] = Looks(wp.clamp(total, -0.5 * _MOST, _MOST), palette_evidence(palette))
+            mm = (mm / n - wp.dot(m1, m1)) / 3.0
+            vv = (vv / n - wp.dot(v1, v1)) / 3.0
+            mv = (mv / n - wp.dot(m1, v1)) / 3.0
+            total += patch_evidence(n, mm, vv, mv)
+            possible += patch_evidence(n, mm, mm, mm)
+    bounded = wp.clamp(total, -0.5 * _MOST, _MOST)
+    looks[problem] = Looks(bounded, palette_evidence(palette), possible, total / wp.max(possible, 1.0))

@@ -16,7 +16,7 @@ import warp as wp
 from dr_perception.device.evidence import CONTRADICTED, HIDDEN, INLIERS, ROWS
 from dr_perception.estimate.information import about_origin
 from dr_perception.estimate.report import PoseReport
-from dr_perception.hypothesis.looks_kernels import COLORS, PATTERN, Looks
+from dr_perception.hypothesis.looks_kernels import COLORS, PATTERN, POSSIBLE, SHOWN, Looks
 from dr_perception.measure.modalities import DEPTH, OUTLINE
 
 wp.set_module_options({"max_unroll": 1})
@@ -43,7 +43,11 @@ SHIFT_M = wp.constant(9)
 """How far the surface moved from a prediction, where there is one."""
 PALETTE = wp.constant(10)
 """Log likelihood ratio of the colours, 0 where there are none, see `palette`."""
-Figures = wp.types.vector(length=11, dtype=wp.float64)
+POSSIBLE_LOOKS = wp.constant(11)
+"""What the log likelihood ratio of the pattern would be if the image showed just that."""
+SHOWN_LOOKS = wp.constant(12)
+"""Share of that which shows."""
+Figures = wp.types.vector(length=13, dtype=wp.float64)
 Weights = wp.types.vector(length=6, dtype=wp.float64)
 
 BOTH = (0.4, 0.42, 1.25, 0.15, 2.4, 0.13)
@@ -192,6 +196,8 @@ def figures_of(
         f[LINE_SHARE] = smoothed_share(line_inliers, wp.max(unhidden - line_inliers, wp.float64(0.0)))
     f[LOOKS] = wp.float64(looks[problem][PATTERN])
     f[PALETTE] = wp.float64(looks[problem][COLORS])
+    f[POSSIBLE_LOOKS] = wp.float64(looks[problem][POSSIBLE])
+    f[SHOWN_LOOKS] = wp.float64(looks[problem][SHOWN])
     f[SUPPORT] = inliers + line_inliers
     f[SAMPLES] = wp.float64(counts[0, problem])
     weights = posterior.both

@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.se3 import angle_between
+from dr_perception.tracking.pattern_memory import PatternMemory
 
 _REGAINED = 0.5
 """Probability of a pose that a refinement reached from a place where the object was not expected any more."""
 _FOUND = 0.9
 """Share of the searches in which an object that is there is found (`benchmarks/fit.py search`: 97 %)."""
+_FOUND_LATER = 0.5
+"""The same where another search has missed it: what hid it, as a model without the side seen, may stay.
+
+Assumed: `benchmarks/track.py --recovery` has no such case.
+"""
 _SAFE = 0.9
 _ALIKE = 0.05
 
@@ -28,13 +34,25 @@ Proposal = tuple[NDArray[np.float64], float]
 class Confidence:
     """Probability that no other optimum than the one being tracked is right.
 
-    A pose regained after the object was lost starts with even odds. Each search that looks for a better one
-    and brings none raises the odds by how seldom a search misses an object that is there (Bayes' rule).
+    A pose regained after the object was lost starts with even odds. A search that looks for a better one and
+    brings none raises the odds by how seldom a search misses an object that is there (Bayes' rule); by less
+    where a search found the pose itself, and further ones tell no more. How the pattern shows at the pose,
+    beside how it showed while the pose was certain, tells as well.
     """
 
     def __init__(self) -> None:
         """A pose that was given is not doubted."""
-        self.value = 1.0
+        self._before, self._misses = 1.0, 1.0
+        self._is_found = False
+        self._pattern, self._pattern_odds = PatternMemory(), 1.0
+
+    @property
+    def value(self) -> float:
+        """The probability: what searches say, and how the pattern shows beside how it did before."""
+        if self._before >= 1.0:
+            return 1.0
+        odds = self._pattern_odds * self._before / ((1.0 - self._before) * self._misses)
+        return odds / (1.0 + odds)
 
     @property
     def in_doubt(self) -> bool:
@@ -43,7 +61,19 @@ class Confidence:
 
     def given(self) -> None:
         """Somebody who knows told the pose."""
-        self.value = 1.0
+        self._before = 1.0
+
+    def look(self, shown: float, possible: float) -> None:
+        """Take in how the pattern shows at the newest pose.
+
+        Args:
+            shown: Share of the evidence that the pattern could give.
+            possible: That evidence, a log likelihood ratio.
+        """
+        if self.in_doubt:
+            self._pattern_odds = self._pattern.odds(shown, possible)
+        else:
+            self._pattern.learn(shown, possible)
 
     def update(self, found: float | None, unexpected: bool, challenged: bool) -> None:
         """Take in how the newest pose came about.
@@ -53,13 +83,13 @@ class Confidence:
             unexpected: Whether the object had been out of sight, and may be anywhere.
             challenged: Whether it was compared with what a search for better poses brought, and kept.
         """
-        if found is not None:
-            self.value = max(found, _REGAINED)
-        elif unexpected:
-            self.value = _REGAINED
+        if found is not None or unexpected:
+            self._before, self._misses = max(found or 0.0, _REGAINED), 1.0
+            self._is_found = found is not None
+            self._pattern.begin()
+            self._pattern_odds = 1.0
         elif challenged:
-            odds = self.value / max(1.0 - self.value, 1.0e-6) / (1.0 - _FOUND)
-            self.value = odds / (1.0 + odds)
+            self._misses = 1.0 - (_FOUND_LATER if self._is_found else _FOUND)
 
 
 class Resemblance:

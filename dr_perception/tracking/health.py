@@ -39,6 +39,10 @@ class Agreement:
     """How far the surface lies from the prediction."""
     palette: float
     """Log likelihood ratio of the colours; 0 if there are none."""
+    possible_looks: float
+    """What ``looks`` would be if the image showed just the model's pattern."""
+    shown: float
+    """Share of that which shows."""
 
     def describe(self) -> str:
         """Half a sentence that says what agrees."""

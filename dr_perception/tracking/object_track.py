@@ -211,7 +211,7 @@ class ObjectTrack:
         near = self._attempts.narrow(self._standing, others, reuse)
         if not near or self._is_doubtful(self._attempts.best.agreement):
             return False
-        self._decide(None)
+        self._decide(None, jump=False)
         return True
 
     def step_wide(self, others: Sequence[PosedBody]) -> None:
@@ -224,7 +224,7 @@ class ObjectTrack:
         )
         jump = self._attempts.is_jump
         self._challenged = self._challenged and not jump
-        self._decide(found)
+        self._decide(found, jump)
         if jump or found is not None:
             self._estimator.stop()
 
@@ -233,13 +233,20 @@ class ObjectTrack:
         unsure = agreement.score < self.config.health.retry_score
         return bool(self._proposals) or unsure or not self._standing.is_good(agreement, self.config.health)
 
-    def _decide(self, found: float | None) -> None:
-        """Believe the best outcome or not; ``found`` is the probability that a search gave to it."""
+    def _decide(self, found: float | None, jump: bool) -> None:
+        """Believe the best outcome or not.
+
+        Args:
+            found: The probability that a search gave to it, if one did.
+            jump: Whether no motion that is expected leads there: it was or is another place.
+        """
         health, extent = self.config.health, self._estimator.image_extent
         agreement = self._attempts.best.agreement
         good = self._standing.is_good(agreement, health)
         if good and not is_hidden(agreement, extent, health):
-            self.confidence.update(found, self._standing.is_unexpected(health), self._challenged)
+            unexpected = jump or self._standing.is_unexpected(health)
+            self.confidence.update(found, unexpected, self._challenged)
+            self.confidence.look(agreement.shown, agreement.possible_looks)
             self._accept(agreement)
         else:
             self._estimator.stop()

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 
 from dr_perception.device.pose_arrays import PoseArrays
 from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, exp_so3, make_transform
-from dr_perception.hypothesis.looks_kernels import COLORS, PATTERN, Looks, judge_looks
+from dr_perception.hypothesis.looks_kernels import COLORS, PATTERN, POSSIBLE, SHOWN, Looks, judge_looks
 from dr_perception.hypothesis.mirror import MirroredLooks
 from dr_perception.hypothesis.tables import search_model
 from dr_perception.measure.frame_buffers import FrameBuffers
@@ -75,7 +75,7 @@ def looks(
 def judged(
     pose: np.ndarray, color: np.ndarray, depth: np.ndarray | None = None, model: ObjectModel = MODEL
 ) -> np.ndarray:
-    """What pattern and colours say of a pose (4, 4): (2,)."""
+    """All that is said of the looks of a pose (4, 4): `Looks` (4,)."""
     out = wp.zeros(1, dtype=Looks, device=CPU)
     poses = PoseArrays(1, CPU)
     poses.set(pose[None])
@@ -194,3 +194,14 @@ def ratios(color: list[float]) -> np.ndarray:
     """Logarithms of red and of blue over green."""
     red, green, blue = (channel + 20.0 for channel in color)
     return np.log([red / green, blue / green])
+
+
+def test_the_share_that_shows_is_that_of_a_perfect_image() -> None:
+    right, faint, wrong = (
+        judged(T, seen) for seen in (image(), 0.1 * image() + 100.0, image(shown=blocks))
+    )
+    possible, shown = int(POSSIBLE), int(SHOWN)
+    assert right[shown] > 0.5 > 0.3 > faint[shown], "the plate is drawn from texels, a little blurred"
+    assert wrong[shown] < 0.05
+    assert len({float(one[possible]) for one in (right, faint, wrong)}) == 1, "it is of the model alone"
+    np.testing.assert_allclose(wrong[shown], wrong[int(PATTERN)] / wrong[possible], rtol=1e-4)

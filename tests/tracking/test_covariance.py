@@ -84,7 +84,7 @@ def test_a_doubted_pose_is_as_uncertain_as_where_else_it_may_be() -> None:
     tracker.start(seen[0], {"mug": T[0]})
     sure = tracker.track(seen[1]).objects["mug"]
     track = tracker.tracks["mug"]
-    track.confidence.value = 0.6
+    track.confidence.update(0.6, unexpected=False, challenged=False)
     doubted = track.state().covariance
     lever = -sure.T_cam_obj[:3, :3] @ model.center
     added = covariance_about(lever, 0.4 * FOUND_COVARIANCE)
