@@ -7,7 +7,8 @@
 
 Every sequence is tracked from the true poses of its first frame, with a model, a calibration or frames that
 are wrong in one way (`honesty_errors.py`, `faults.py`). Errors of poses are against the truth, of the model's
-frame and over the true surface. NEES is a degree of freedom, from frame 30 on.
+frame and over the true surface. NEES is a degree of freedom, from frame 30 on, of poses that are measured or
+predicted; that of a lost object is only where it was seen last.
 
 Believed: TRACKING, with a score above 0.5. Wrong: ADD above a tenth of the diameter. Named: a finding within
 the first 30 frames that is the error or the family that holds it. False: any other finding, at any time.

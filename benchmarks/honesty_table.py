@@ -20,7 +20,7 @@ def figures(runs: Sequence[Run], name: str | None = None) -> dict[str, float]:
     """Figures of some runs of one error, of all objects or of one."""
     pairs = [(run, key) for run in runs for key in run.objects if name in (None, key)]
     rows = [row for run, key in pairs for row in run.rows if row.object == key]
-    settled = np.array([row.nees for row in rows if row.frame >= WITHIN])
+    settled = np.array([row.nees for row in rows if row.frame >= WITHIN and row.status != "lost"])
     settled = settled[~np.isnan(settled)]
 
     def percent(values: Sequence[bool]) -> float:
