@@ -21,7 +21,7 @@ from dr_perception.measure.images import Images
 wp.set_module_options({"max_unroll": 1})
 
 Looks = wp.types.vector(length=4, dtype=wp.float32)
-"""What a pose shows: log likelihood ratios `PATTERN` and `COLORS`, and how plainly, `POSSIBLE` and `SHOWN`."""
+"""What a pose shows: log likelihood ratios `PATTERN` and `COLORS`, and how plainly: `POSSIBLE`, `SHOWN`."""
 PATTERN = wp.constant(0)
 """Of how colours change within patches."""
 COLORS = wp.constant(1)

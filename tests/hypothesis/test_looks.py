@@ -197,9 +197,7 @@ def ratios(color: list[float]) -> np.ndarray:
 
 
 def test_the_share_that_shows_is_that_of_a_perfect_image() -> None:
-    right, faint, wrong = (
-        judged(T, seen) for seen in (image(), 0.1 * image() + 100.0, image(shown=blocks))
-    )
+    right, faint, wrong = (judged(T, seen) for seen in (image(), 0.1 * image() + 100.0, image(shown=blocks)))
     possible, shown = int(POSSIBLE), int(SHOWN)
     assert right[shown] > 0.5 > 0.3 > faint[shown], "the plate is drawn from texels, a little blurred"
     assert wrong[shown] < 0.05
