@@ -8,7 +8,7 @@ import warp as wp
 
 from dr_perception.device.launcher import STOP, Launcher
 from dr_perception.raster.types import EMPTY_KEY
-from dr_perception.render.outline import antialias, pieces, shares, soft_silhouette, visibility
+from dr_perception.render.outline import antialias, overflow, pieces, shares, soft_silhouette, visibility
 from dr_perception.render.scene import intrinsics, raster, vertex_stage
 from dr_perception.render.scene.images import Images, RenderOptions
 from dr_perception.render.scene.parameters import SceneParameters
@@ -142,6 +142,8 @@ def draw(c: Chunk) -> None:
         if c.wants_outline:
             find_outline(c)
             blend(c)
+            if c.launcher.capturing:
+                spoil_overflow(c)
         if c.target is not None:
             average(c.launcher, c.target, c.images, c.work.face_index, c.options)
 
@@ -246,7 +248,7 @@ def resolve(c: Chunk) -> None:
 
 
 def find_outline(c: Chunk) -> None:
-    """Pieces of the visible outline; on the CPU, where it costs nothing, the room is checked and grown."""
+    """Pieces of the visible outline; their room is checked and grown, but for a graph, which cannot wait."""
     while True:
         _list_pieces(c)
         if c.launcher.capturing or not c.work.overflows():
@@ -300,6 +302,17 @@ def blend(c: Chunk) -> None:
         run("blend_normal", antialias.blend_vectors, room, arguments)
     if images.soft_silhouette is not None:
         soften(c)
+
+
+def spoil_overflow(c: Chunk) -> None:
+    """Let a graph tell by its images that the outline outgrew its room."""
+    w, images, blended = c.work, c.images, c.options.antialias
+    c.launcher.run(
+        "spoil", overflow.spoil, c.strips,
+        [w.candidate_count, w.piece_count, w.room(True), c.span, images.silhouette if blended else None,
+         images.soft_silhouette, images.depth if c.options.antialias_depth else None,
+         images.color if blended else None, images.normal if blended else None],
+    )  # fmt: skip
 
 
 def color_jump_arguments(c: Chunk, color: wp.array) -> list:

@@ -308,8 +308,10 @@ class Renderer:
         key = _workspace_key(p, box, views)
         found = self._workspaces.get((arrays, key))
         if found is None:
-            if len(self._workspaces) >= _MAX_CACHED:
-                self._workspaces.pop(next(iter(self._workspaces)))
+            # Graphs of the caller's point into the buffers that they were captured with.
+            free = [k for k, (work, _) in self._workspaces.items() if work.contents.trusted]
+            if len(free) >= _MAX_CACHED:
+                self._workspaces.pop(free[0])
             found = Workspace(arrays, key, self.device), Launcher(self.device)
             self._workspaces[arrays, key] = found
         return found

@@ -147,10 +147,15 @@ class Workspace:
         self.captured_room = 1 << 30
         """Pieces that a captured graph looks at."""
         self._lazy: dict[str, wp.array] = {}
+        self._outgrown: list[wp.array] = []
+        """Arrays that graphs which somebody else holds still point to."""
         self._allocate_pieces(views * piece_room(key.width, key.height))
 
     def grow_pieces(self) -> None:
         """Make room for the outline pieces that were found; what was there is lost."""
+        if not self.contents.trusted:
+            held = (*vars(self).values(), *self._lazy.values())
+            self._outgrown += [array for array in held if isinstance(array, wp.array)]
         found = max(self._counts())
         self._allocate_pieces(found + found // 4)
 
@@ -170,17 +175,17 @@ class Workspace:
         self._lazy = {}
 
     def _counts(self) -> tuple[int, int]:
-        """Candidates and pieces of the last render; on the CPU only, where nobody waits for it."""
-        candidates, pieces = self._host_counts
-        return int(candidates[0]), int(pieces[0])
+        """Candidates and pieces of the last render, which the host waits for but on a CPU."""
+        counts = self._host_counts or [c.numpy() for c in (self.candidate_count, self.piece_count)]
+        return int(counts[0][0]), int(counts[1][0])
 
     def is_astray(self) -> bool:
         """Whether a vertex of the last render was not finite; False where the host does not know."""
         return bool(self._host_astray.any())
 
     def overflows(self) -> bool:
-        """Whether the outline had more pieces than there was room for; False where the host does not know."""
-        return self.device.is_cpu and max(self._counts()) > self.pieces.shape[0]
+        """Whether the outline had more pieces than there was room for."""
+        return max(self._counts()) > self.pieces.shape[0]
 
     def room(self, captured: bool) -> int:
         """Pieces to look at: all that there are, or may be."""

@@ -15,6 +15,8 @@ from dr_perception.render import Instance, Material, Renderer, RenderOptions, Sc
 OPTIONS = RenderOptions(channels=("depth", "silhouette", "color", "normal"))
 BENT = Camera(96, 72, 120.0, 118.0, 46.3, 36.9, distortion=(0.1, -0.05, 0.001, 0.002, 0.01))
 
+_FLAT = Material((0.8, 0.6, 0.5), crease_angle_rad=0.0)
+
 
 def _scene() -> Scene:
     glossy = Material((0.8, 0.6, 0.5), roughness=0.4, specular=0.6)
@@ -87,6 +89,45 @@ def test_an_outline_that_outgrows_the_graph_is_drawn_whole() -> None:
     drawn = captured.draw().silhouette.numpy()
     expected = renderer.render(scene, parameters, RenderOptions(channels=("silhouette",))).silhouette.numpy()
     np.testing.assert_array_equal(drawn, expected)
+
+
+def test_a_graph_of_the_callers_says_that_its_outline_outgrew_its_room() -> None:
+    """Edges are never left out silently: the graph's images are not numbers, an eager render makes room."""
+    options = RenderOptions(channels=("silhouette", "color", "depth"), antialias_depth=True)
+    scene, renderer = Scene([Instance(torus(rows=120, columns=60), pose(-1.0), _FLAT)]), Renderer("cpu")
+    parameters = renderer.parameters(scene, CAMERA)
+    images = renderer.render(scene, parameters, options)
+    with wp.ScopedCapture("cpu") as capture:
+        renderer.render(scene, parameters, options, out=images)
+    wp.capture_launch(capture.graph)
+    assert (images.silhouette.numpy() == 0.0).all()
+    for eager in (False, True):
+        parameters.t_world_obj.assign(np.array([[[0.0, 0.0, 0.3]]], np.float32))
+        if eager:
+            drawn = renderer.render(scene, parameters, options).numpy()
+            expected = Renderer("cpu").render(scene, parameters, options).numpy()
+            np.testing.assert_array_equal(drawn["color"], expected["color"])
+        wp.capture_launch(capture.graph)
+        assert all(np.isnan(image).all() for image in images.numpy().values())
+        parameters.t_world_obj.assign(np.array([[[0.0, 0.0, -1.0]]], np.float32))
+        wp.capture_launch(capture.graph)
+        assert (images.silhouette.numpy() == 0.0).all() and (images.depth.numpy() == 0.0).all()
+
+
+def test_buffers_of_a_graph_of_the_callers_are_kept() -> None:
+    scene, renderer = _scene(), Renderer("cpu")
+    parameters = renderer.parameters(scene, CAMERA)
+    images = renderer.render(scene, parameters, OPTIONS)
+    with wp.ScopedCapture("cpu") as capture:
+        renderer.render(scene, parameters, OPTIONS, out=images)
+    held = {work for work, _ in renderer._workspaces.values()}
+    for width in range(20, 40):
+        renderer.render(scene, parameters, RenderOptions(crop=(0, 0, width, 10)))
+    assert held <= {work for work, _ in renderer._workspaces.values()}
+    assert len(renderer._workspaces) < 12
+    expected = renderer.render(scene, parameters, OPTIONS).numpy()
+    wp.capture_launch(capture.graph)
+    np.testing.assert_array_equal(images.numpy()["color"], expected["color"])
 
 
 def test_render_and_backward_can_be_captured_by_the_caller() -> None:
