@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ A row of points on one edge needs about one, but needles around a vertex could g
 """
 
 Ints = NDArray[np.int32]
-Edge = tuple[int, int]
+Corners = tuple[int, int, int]
 
 
 def heights(positions: NDArray[np.float64], faces: Ints) -> NDArray[np.float64]:
@@ -48,14 +50,17 @@ def flip_slivers(
     if low.any():
         faces, corner = faces.copy(), corner.copy()
         around = np.isin(faces, faces[low]).any(axis=1)
-        _Flips(positions, faces, corner, looks, lowest, np.flatnonzero(around)).run(np.flatnonzero(low))
+        flips = _Flips(positions, faces, corner, looks, lowest, np.flatnonzero(around).tolist())
+        flips.run(np.flatnonzero(low).tolist())
+        for f, corners in flips.faces.items():
+            faces[f], corner[f] = corners, flips.corner[f]
         keep = heights(positions, faces) > lowest
         faces, corner = faces[keep], corner[keep]
     return faces, corner
 
 
 class _Flips:
-    """Faces that are changed in place, by their directed edges."""
+    """Faces around slivers, as they are flipped, by their directed edges."""
 
     def __init__(
         self,
@@ -64,54 +69,67 @@ class _Flips:
         corner: Ints,
         looks: NDArray,
         lowest: float,
-        around: NDArray[np.intp],
+        around: list[int],
     ) -> None:
-        self.positions, self.faces, self.corner, self.looks = positions, faces, corner, looks
-        self.lowest = lowest
-        self.owner: dict[Edge, int] = {}
-        self.shared: set[Edge] = set()
-        for f in around.tolist():
-            for edge in self._edges(f):
-                if edge in self.owner:
-                    self.shared.add(edge)
-                self.owner[edge] = f
+        self.faces: dict[int, Corners] = {f: tuple(faces[f].tolist()) for f in around}
+        self.corner: dict[int, Corners] = {f: tuple(corner[f].tolist()) for f in around}
+        used = {v for corners in self.faces.values() for v in corners}
+        self._at = {v: positions[v].tolist() for v in used}
+        self._looks, self._lowest = looks, lowest
+        self._owner: dict[tuple[int, int], int] = {}
+        self._shared: set[tuple[int, int]] = set()
+        for f in around:
+            for edge in _edges(self.faces[f]):
+                if edge in self._owner:
+                    self._shared.add(edge)
+                self._owner[edge] = f
 
-    def run(self, slivers: NDArray[np.intp]) -> None:
+    def run(self, slivers: list[int]) -> None:
         """Flip as long as there are slivers that can be."""
-        waiting = slivers.tolist()
+        waiting = list(slivers)
         for _ in range(_FLIPS_EACH * len(waiting)):
             if not waiting:
                 return
             sliver = waiting.pop()
-            if heights(self.positions, self.faces[sliver : sliver + 1])[0] > self.lowest:
-                continue
-            for f in self._flip(sliver):
-                if heights(self.positions, self.faces[f : f + 1])[0] <= self.lowest:
-                    waiting.append(f)
+            if self._is_low(sliver):
+                waiting += [f for f in self._flip(sliver) if self._is_low(f)]
 
-    def _edges(self, f: int) -> list[Edge]:
-        a, b, c = self.faces[f].tolist()
-        return [(a, b), (b, c), (c, a)]
+    def _is_low(self, f: int) -> bool:
+        a, b, c = (self._at[v] for v in self.faces[f])
+        u, v = ([q - p for p, q in zip(a, end, strict=True)] for end in (b, c))
+        normal = (u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0])
+        return math.hypot(*normal) <= self._lowest * max(math.dist(a, b), math.dist(b, c), math.dist(c, a))
 
     def _flip(self, sliver: int) -> tuple[int, ...]:
         """Divide a sliver and the face beyond its longest edge the other way; returns both, or nothing."""
-        points = self.positions[self.faces[sliver]]
-        first = int(np.argmax(np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)))
-        x, y, z = np.roll(self.faces[sliver], -first).tolist()
-        other = self.owner.get((y, x))
-        if other is None or other == sliver or (y, x) in self.shared or (x, y) in self.shared:
+        length = [math.dist(self._at[p], self._at[q]) for p, q in _edges(self.faces[sliver])]
+        first = length.index(max(length))
+        x, y, z = _from(self.faces[sliver], first)
+        other = self._owner.get((y, x))
+        if other is None or other == sliver or not self._shared.isdisjoint(((y, x), (x, y))):
             return ()
-        at = int(np.argmax(self.faces[other] == y))
-        d = int(self.faces[other][(at + 2) % 3])
-        if d == z or (d, z) in self.owner or (z, d) in self.owner:
+        at = self.faces[other].index(y)
+        d = _from(self.faces[other], at)[2]
+        if d == z or (d, z) in self._owner or (z, d) in self._owner:
             return ()
-        c_x, c_y, c_z = np.roll(self.corner[sliver], -first).tolist()
-        n_y, n_x, n_d = np.roll(self.corner[other], -at).tolist()
-        if not np.array_equal(self.looks[[c_x, c_y]], self.looks[[n_x, n_y]]):
+        c_x, c_y, c_z = _from(self.corner[sliver], first)
+        n_y, n_x, n_d = _from(self.corner[other], at)
+        if not np.array_equal(self._looks[[c_x, c_y]], self._looks[[n_x, n_y]]):
             return ()
-        del self.owner[x, y], self.owner[y, x]
+        del self._owner[x, y], self._owner[y, x]
         self.faces[sliver], self.corner[sliver] = (z, x, d), (c_z, n_x, n_d)
         self.faces[other], self.corner[other] = (y, z, d), (n_y, c_z, n_d)
         for f in (sliver, other):
-            self.owner.update(dict.fromkeys(self._edges(f), f))
+            self._owner.update(dict.fromkeys(_edges(self.faces[f]), f))
         return sliver, other
+
+
+def _edges(corners: Corners) -> list[tuple[int, int]]:
+    a, b, c = corners
+    return [(a, b), (b, c), (c, a)]
+
+
+def _from(corners: Corners, first: int) -> Corners:
+    """The corners in their cyclic order from one on."""
+    a, b, c = corners[first:] + corners[:first]
+    return a, b, c
