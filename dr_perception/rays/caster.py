@@ -16,6 +16,7 @@ from dr_perception.device.threads import separate_threads
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.camera_warp import CameraParams, camera_params
 from dr_perception.geometry.mesh import Mesh, validate_mesh, vertex_normals
+from dr_perception.geometry.mesh_surface import MeshSurface, mesh_surface
 from dr_perception.geometry.se3 import check_transform
 from dr_perception.rays.hits import (
     RayGeometry,
@@ -68,7 +69,7 @@ class RayImages:
         instance: int32 index of the instance that most samples of the pixel hit, -1 for the background.
         sample_instance: int32 (views, height, width, samples), what each sample hit; with ``sample_face`` it
             is the visibility that derivatives hold fixed.
-        sample_face: int32 (views, height, width, samples), face in its mesh.
+        sample_face: int32 (views, height, width, samples), face of its surface (`RayCaster.distinct_meshes`).
     """
 
     depth: wp.array
@@ -132,9 +133,10 @@ class RayCaster:
         unique = list({id(mesh): mesh for mesh in meshes}.values())
         for number, mesh in enumerate(unique):
             validate_mesh(mesh, f"meshes[{number}]")
+        self.mesh_surfaces = [mesh_surface(mesh) for mesh in unique]
         self._slot = np.array([next(i for i, m in enumerate(unique) if m is mesh) for mesh in meshes])
-        self._unique = unique
-        self._bvh = [self._build(mesh) for mesh in unique]
+        self._unique = [_drawn(*pair) for pair in zip(unique, self.mesh_surfaces, strict=True)]
+        self._bvh = [self._build(mesh) for mesh in self._unique]
         self.surfaces = self._upload(smooth, albedo)
         self.lights = self._upload_lights(lighting or Lighting())
         self.geometry = RayGeometry()
@@ -147,7 +149,7 @@ class RayCaster:
 
     @property
     def distinct_meshes(self) -> list[Mesh]:
-        """The meshes without repetition, in the order of `vertex_offsets`."""
+        """The meshes without repetition, in the order of `vertex_offsets`, with their surfaces as faces."""
         return list(self._unique)
 
     @property
@@ -342,7 +344,7 @@ class RayCaster:
         s.smooth = self._array(np.full(len(self.meshes), int(smooth)), wp.int32)
         s.faces = self._array(np.concatenate([mesh.faces for mesh in self._unique]), wp.vec3i)
         s.vertices = self._array(np.concatenate([m.vertices for m in self._unique]), wp.vec3, True)
-        s.normals = self._array(np.concatenate([vertex_normals(m) for m in self._unique]), wp.vec3)
+        s.normals = self._array(np.concatenate([_normals(m) for m in self.mesh_surfaces]), wp.vec3)
         s.colors = self._array(np.concatenate([_albedo(m) for m in self._unique]), wp.vec3, True)
         factors = np.ones((len(self.meshes), 3)) if albedo is None else np.asarray(albedo, dtype=np.float64)
         if factors.shape != (len(self.meshes), 3) or not np.all(factors >= 0):
@@ -380,6 +382,20 @@ def _points(values: ArrayLike, name: str) -> NDArray[np.float64]:
             f"{name}: expected finite numbers, got {points[~np.isfinite(points).all(axis=1)][0]}"
         )
     return points
+
+
+def _drawn(mesh: Mesh, surface: MeshSurface) -> Mesh:
+    """A mesh with its vertices and the faces of its surface."""
+    faces = mesh.faces.reshape(-1)[surface.corner]
+    if np.array_equal(faces, mesh.faces):
+        return mesh
+    return Mesh(mesh.vertices, faces, mesh.vertex_colors)
+
+
+def _normals(surface: MeshSurface) -> NDArray[np.float64]:
+    """Normals of a mesh's vertices, those of their places; zero for vertices of no face, shape (V, 3)."""
+    normals = vertex_normals(Mesh(surface.positions, surface.faces))
+    return np.where(surface.place[:, None] < 0, 0.0, normals[surface.place])
 
 
 def _albedo(mesh: Mesh) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
 from dr_perception.geometry.camera import Camera
-from dr_perception.geometry.mesh_topology import edges as mesh_edges
+from dr_perception.geometry.mesh_topology import edges_of_faces
 from dr_perception.rays.caster import RayCaster, RayImages, Visibility
 from dr_perception.rays.edges import (
     EdgeList,
@@ -286,11 +286,14 @@ def _edge_list(caster: RayCaster) -> EdgeList:
     first_face = caster.surfaces.first_face.numpy()
     instance, vertices, faces = [], [], []
     tables = []
-    for mesh in caster.distinct_meshes:
-        topology = mesh_edges(mesh)
+    for surface in caster.mesh_surfaces:
+        topology = edges_of_faces(surface.faces, surface.positions)
+        vertex = np.zeros(len(surface.positions), dtype=np.int64)
+        there = np.flatnonzero(surface.place >= 0)[::-1]
+        vertex[surface.place[there]] = there  # the first one at each place
         pairs, row, count = np.unique(topology.vertices, axis=0, return_index=True, return_counts=True)
         beside = np.where((count > 1)[:, None], [[0, -1]], topology.faces[row])
-        tables.append((pairs, beside))
+        tables.append((vertex[pairs], beside))
     for k, slot in enumerate(caster.instance_slots):
         pairs, beside = tables[slot]
         instance.append(np.full(len(pairs), k))

@@ -190,3 +190,30 @@ def test_bad_adjoints_are_named() -> None:
         sampler.gradient(CAMERA, poses, {"depth": np.zeros((36, 48))})
     with pytest.raises(ValueError, match="at least one"):
         sampler.gradient(CAMERA, poses, {})
+
+
+@pytest.mark.parametrize("image", ["silhouette", "color", "normal"])
+def test_a_mesh_may_be_written_in_any_way(image: str) -> None:
+    """Split vertices, repeated faces and lines leave images as they are, and gradients up to their noise."""
+    mesh = shapes.sphere(0.05, 2)
+    soup = mesh.vertices[mesh.faces].reshape(-1, 3)
+    faces = np.arange(len(soup)).reshape(-1, 3)
+    other = Mesh(np.vstack([soup, [[9.0, 9.0, 9.0]]]), np.vstack([faces, faces[:7, ::-1], [[0, 1, 1]]]))
+    T = shapes.pose(0.01, 0.005, 0.35, (0.3, 0.2, 0.1))[None]
+    weights = np.outer(np.sin(np.arange(CAMERA.height) / 5.0), np.cos(np.arange(CAMERA.width) / 7.0))[None]
+    adjoint = weights if image == "silhouette" else np.repeat(weights[..., None], 3, axis=-1)
+    found = []
+    for drawn in (mesh, other):
+        caster = RayCaster(
+            [drawn], smooth=True, lighting=Lighting((0.2,) * 3, [(0.3, -0.5, -0.8)], [(0.7,) * 3])
+        )
+        found.append(
+            (
+                caster.render(CAMERA, T).color.numpy(),
+                EdgeSampler(caster).gradient(CAMERA, T, {image: adjoint}),
+            )
+        )
+    np.testing.assert_allclose(found[1][0], found[0][0], atol=1e-5)
+    scale = np.linalg.norm(found[0][1].poses)
+    assert np.linalg.norm(found[1][1].poses - found[0][1].poses) < 0.02 * scale
+    assert np.linalg.norm(found[1][1].vertices.sum(axis=0) - found[0][1].vertices.sum(axis=0)) < 0.02 * scale
