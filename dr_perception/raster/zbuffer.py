@@ -83,9 +83,13 @@ def screen_face(a: wp.vec2, b: wp.vec2, c: wp.vec2, z: wp.vec3) -> ScreenFace:
 
 @wp.struct
 class InverseDepthPlane:
-    """Inverse depth over the image plane of one triangle: value at corner a, slopes per pixel, and range."""
+    """Inverse depth over the image plane of one triangle: value at a place, slopes per pixel, and range."""
 
-    value_a: float
+    given: int
+    """0 if the plane is still to be found from the triangle's corners."""
+    origin: wp.vec2
+    """The place [px]."""
+    value: float
     slope_x: float
     slope_y: float
     smallest: float
@@ -151,7 +155,9 @@ def _inverse_depth_plane(t: Triangle) -> InverseDepthPlane:
     inverse_area2 = wp.where(area2 > 1.0e-6, 1.0 / area2, 0.0)
     db = t.inverse_z[1] - t.inverse_z[0]
     dc = t.inverse_z[2] - t.inverse_z[0]
-    plane.value_a = t.inverse_z[0]
+    plane.given = 1
+    plane.origin = t.a
+    plane.value = t.inverse_z[0]
     plane.slope_x = (db * (t.c[1] - t.a[1]) - dc * (t.b[1] - t.a[1])) * inverse_area2
     plane.slope_y = (dc * (t.b[0] - t.a[0]) - db * (t.c[0] - t.a[0])) * inverse_area2
     plane.smallest = wp.min(t.inverse_z)
@@ -160,12 +166,34 @@ def _inverse_depth_plane(t: Triangle) -> InverseDepthPlane:
 
 
 @wp.func
-def _inverse_z_at(plane: InverseDepthPlane, dx: float, dy: float) -> float:
-    """Inverse depth at an offset in pixels from corner a, kept in the triangle's own range.
+def _plane_of(camera: IdealCamera, corners: Corners, near: float) -> InverseDepthPlane:
+    """Inverse depth over the image of a face that the near plane cuts, from its own plane.
+
+    Where it is cut it may be seen thousands of pixels away: corners there tell nothing about slopes.
+    """
+    n = wp.cross(corners.b - corners.a, corners.c - corners.a)
+    distance = wp.dot(n, corners.a)
+    inverse = wp.where(distance != 0.0, 1.0 / distance, 0.0)
+    plane = InverseDepthPlane()
+    plane.given = 1
+    plane.origin = wp.vec2(camera.cx, camera.cy)
+    plane.value = n[2] * inverse
+    plane.slope_x = n[0] * inverse / camera.fx
+    plane.slope_y = n[1] * inverse / camera.fy
+    plane.smallest = 1.0 / wp.max(corners.a[2], wp.max(corners.b[2], corners.c[2]))
+    plane.largest = 1.0 / near
+    return plane
+
+
+@wp.func
+def _inverse_z_at(plane: InverseDepthPlane, x: float, y: float) -> float:
+    """Inverse depth at a place in pixels, kept in the triangle's own range.
 
     Slivers extrapolate wildly.
     """
-    return wp.clamp(plane.value_a + plane.slope_x * dx + plane.slope_y * dy, plane.smallest, plane.largest)
+    dx = x - plane.origin[0]
+    dy = y - plane.origin[1]
+    return wp.clamp(plane.value + plane.slope_x * dx + plane.slope_y * dy, plane.smallest, plane.largest)
 
 
 @wp.func
@@ -192,8 +220,15 @@ def _leave(w: wp.int64, step: wp.int64) -> int:
 
 
 @wp.func
-def _fill_pinhole(t: Triangle, face: int, view: int, viewport: Viewport, keys: wp.array3d[wp.uint64]):
-    """Draw one triangle on the pixel grid.
+def _fill_pinhole(
+    t: Triangle,
+    known: InverseDepthPlane,
+    face: int,
+    view: int,
+    viewport: Viewport,
+    keys: wp.array3d[wp.uint64],
+):
+    """Draw one triangle on the pixel grid, in the plane ``known`` if it is given.
 
     Edge functions move by constant steps, so each row is covered by one span.
     """
@@ -215,7 +250,9 @@ def _fill_pinhole(t: Triangle, face: int, view: int, viewport: Viewport, keys: w
     if area2 <= wp.int64(0):
         return
 
-    plane = _inverse_depth_plane(t)
+    plane = known
+    if known.given == 0:
+        plane = _inverse_depth_plane(t)
     px = x_first << _BITS
     py = y_first << _BITS
     row_a = _cross(bx - ax, by - ay, px - ax, py - ay) + _top_left_bias(bx - ax, by - ay)
@@ -235,9 +272,8 @@ def _fill_pinhole(t: Triangle, face: int, view: int, viewport: Viewport, keys: w
         k_last = wp.min(
             width, wp.min(_leave(row_a, step_ax), wp.min(_leave(row_b, step_bx), _leave(row_c, step_cx)))
         )
-        dy = float(y) - t.a[1]
         for k in range(k_first, k_last + 1):
-            inverse_z = _inverse_z_at(plane, float(x_first + k) - t.a[0], dy)
+            inverse_z = _inverse_z_at(plane, float(x_first + k), float(y))
             wp.atomic_min(keys, view, y - viewport.y0, x_first + k - viewport.x0, pack_key(inverse_z, face))
         row_a += step_ay
         row_b += step_by
@@ -247,6 +283,7 @@ def _fill_pinhole(t: Triangle, face: int, view: int, viewport: Viewport, keys: w
 @wp.func
 def _fill_distorted(
     t: Triangle,
+    known: InverseDepthPlane,
     face: int,
     view: int,
     viewport: Viewport,
@@ -264,7 +301,9 @@ def _fill_distorted(
     area2 = _cross(bx - ax, by - ay, cx - ax, cy - ay)
     if area2 <= wp.int64(0):
         return
-    plane = _inverse_depth_plane(t)
+    plane = known
+    if known.given == 0:
+        plane = _inverse_depth_plane(t)
     bias_a = _top_left_bias(bx - ax, by - ay)
     bias_b = _top_left_bias(cx - bx, cy - by)
     bias_c = _top_left_bias(ax - cx, ay - cy)
@@ -277,7 +316,7 @@ def _fill_distorted(
             w_b = _cross(cx - bx, cy - by, px - bx, py - by) + bias_b
             w_c = _cross(ax - cx, ay - cy, px - cx, py - cy) + bias_c
             if (w_a | w_b | w_c) >= wp.int64(0):
-                inverse_z = _inverse_z_at(plane, ideal[0] - t.a[0], ideal[1] - t.a[1])
+                inverse_z = _inverse_z_at(plane, ideal[0], ideal[1])
                 wp.atomic_min(keys, view, y - viewport.y0, x - viewport.x0, pack_key(inverse_z, face))
 
 
@@ -298,14 +337,27 @@ def _triangle(a: wp.vec2, b: wp.vec2, c: wp.vec2, za: float, zb: float, zc: floa
 
 
 @wp.func
+def _draw_in_plane(
+    f: ScreenFace,
+    known: InverseDepthPlane,
+    face: int,
+    view: int,
+    viewport: Viewport,
+    cull: int,
+    keys: wp.array3d[wp.uint64],
+):
+    front = _signed_area2(f.a, f.b, f.c) < 0.0
+    if front or cull == 0:
+        t = _triangle(f.a, f.b, f.c, f.z[0], f.z[1], f.z[2], front)
+        _fill_pinhole(t, known, face, view, viewport, keys)
+
+
+@wp.func
 def draw_triangle(
     f: ScreenFace, face: int, view: int, viewport: Viewport, cull: int, keys: wp.array3d[wp.uint64]
 ):
     """Draw a triangle that lies in front of the near plane, unless it is a back face and these are culled."""
-    front = _signed_area2(f.a, f.b, f.c) < 0.0
-    if front or cull == 0:
-        t = _triangle(f.a, f.b, f.c, f.z[0], f.z[1], f.z[2], front)
-        _fill_pinhole(t, face, view, viewport, keys)
+    _draw_in_plane(f, InverseDepthPlane(), face, view, viewport, cull, keys)
 
 
 @wp.func
@@ -359,14 +411,15 @@ def fill_clipped(
         p = c
         q = a
         r = b
+    plane = _plane_of(camera, corners, near)
     if n == 1:
         left = corners_of(p, _cut(p, q, near), _cut(p, r, near))
-        draw_triangle(on_screen(camera, left), face, view, viewport, cull, keys)
+        _draw_in_plane(on_screen(camera, left), plane, face, view, viewport, cull, keys)
     elif n == 2:
         pq = _cut(q, p, near)
-        draw_triangle(on_screen(camera, corners_of(pq, q, r)), face, view, viewport, cull, keys)
+        _draw_in_plane(on_screen(camera, corners_of(pq, q, r)), plane, face, view, viewport, cull, keys)
         pr = _cut(r, p, near)
-        draw_triangle(on_screen(camera, corners_of(pq, r, pr)), face, view, viewport, cull, keys)
+        _draw_in_plane(on_screen(camera, corners_of(pq, r, pr)), plane, face, view, viewport, cull, keys)
 
 
 @wp.kernel(enable_backward=False)

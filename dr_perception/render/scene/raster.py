@@ -10,6 +10,7 @@ import warp as wp
 from dr_perception.raster.project import IdealCamera
 from dr_perception.raster.types import SUBPIXEL_BITS, Viewport
 from dr_perception.raster.zbuffer import (
+    InverseDepthPlane,
     Triangle,
     _cross,
     _fill_pinhole,
@@ -127,7 +128,7 @@ def _fill_mask(
     y = y0
     while left != wp.uint64(0):
         if (left & wp.uint64(1)) != wp.uint64(0):
-            key = pack_key(_inverse_z_at(plane, float(x) - t.a[0], float(y) - t.a[1]), face)
+            key = pack_key(_inverse_z_at(plane, float(x), float(y)), face)
             wp.atomic_min(keys, view, y - viewport.y0, x - viewport.x0, key)
         left = left >> wp.uint64(1)
         x += 1
@@ -164,7 +165,7 @@ def _draw_snapped(
         return
     if right - left >= _SMALL or bottom - top >= _SMALL:
         t = _triangle_of(view, corners[0], second, third, p_cam, screen)
-        _fill_pinhole(t, face, view, viewport, keys)
+        _fill_pinhole(t, InverseDepthPlane(), face, view, viewport, keys)
         return
     mask = _coverage(a, b, c, x0, y0, width, height)
     if mask != wp.uint64(0):

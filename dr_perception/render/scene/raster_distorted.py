@@ -14,7 +14,15 @@ import warp as wp
 from dr_perception.geometry.camera_warp import CameraParams, project
 from dr_perception.raster.project import IdealCamera, project_ideal
 from dr_perception.raster.types import Viewport
-from dr_perception.raster.zbuffer import _cut, _fill_distorted, _signed_area2, _triangle
+from dr_perception.raster.zbuffer import (
+    InverseDepthPlane,
+    _cut,
+    _fill_distorted,
+    _plane_of,
+    _signed_area2,
+    _triangle,
+    corners_of,
+)
 from dr_perception.render.scene.intrinsics import camera_from_row
 
 _STEPS = wp.constant(4)
@@ -54,6 +62,7 @@ def _draw(
     p: wp.vec3,
     q: wp.vec3,
     r: wp.vec3,
+    known: InverseDepthPlane,
     face: int,
     view: int,
     camera: IdealCamera,
@@ -87,7 +96,7 @@ def _draw(
         x_last = wp.min(x_last, wp.int32(wp.ceil(box[2] + pad)))
         y_last = wp.min(y_last, wp.int32(wp.ceil(box[3] + pad)))
     t = _triangle(a, b, c, p[2], q[2], r[2], front)
-    _fill_distorted(t, face, view, v, wp.vec4i(x_first, y_first, x_last, y_last), ideal, keys)
+    _fill_distorted(t, known, face, view, v, wp.vec4i(x_first, y_first, x_last, y_last), ideal, keys)
 
 
 @wp.kernel(enable_backward=False)
@@ -126,7 +135,7 @@ def rasterize_distorted(
     v = viewports[view]
     ideal = ideal_positions[k]
     if n == 3:
-        _draw(a, b, c, f, view, camera, cam, v, cull[view], ideal, keys)
+        _draw(a, b, c, InverseDepthPlane(), f, view, camera, cam, v, cull[view], ideal, keys)
         return
     # Turn the corners until the odd one out is first; the winding stays.
     p = a
@@ -140,9 +149,10 @@ def rasterize_distorted(
         p = c
         q = a
         r = b
+    plane = _plane_of(camera, corners_of(a, b, c), near)
     if n == 1:
-        _draw(p, _cut(p, q, near), _cut(p, r, near), f, view, camera, cam, v, cull[view], ideal, keys)
+        _draw(p, _cut(p, q, near), _cut(p, r, near), plane, f, view, camera, cam, v, cull[view], ideal, keys)
     else:
         pq = _cut(q, p, near)
-        _draw(pq, q, r, f, view, camera, cam, v, cull[view], ideal, keys)
-        _draw(pq, r, _cut(r, p, near), f, view, camera, cam, v, cull[view], ideal, keys)
+        _draw(pq, q, r, plane, f, view, camera, cam, v, cull[view], ideal, keys)
+        _draw(pq, r, _cut(r, p, near), plane, f, view, camera, cam, v, cull[view], ideal, keys)
