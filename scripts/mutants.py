@@ -350,7 +350,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *of("geometry/mesh_slivers", "geometry/test_mesh_surface",
         ("self.faces[sliver], self.corner[sliver] = (z, x, d), (c_z, n_x, n_d)", "self.faces[sliver], self.corner[sliver] = (x, z, d), (c_z, n_x, n_d)"),
-        ("waiting += [f for f in self._flip(sliver) if self._is_low(f)]", "self._flip(sliver)"),
+        ("waiting += [f for f in self._flip(sliver) if self._height(self.faces[f]) <= self._lowest]", "self._flip(sliver)"),
         ("keep = heights(positions, faces) > lowest", "keep = heights(positions, faces) >= 0.0"),
     ),
     *of("geometry/mesh_winding", "geometry/test_mesh_surface",

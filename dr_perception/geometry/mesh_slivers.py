@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 
 __all__ = ["flip_slivers", "heights"]
 
+_SLIVER = 10.0
+"""Faces lower than so many times what has no height are flipped too where that makes them higher.
+
+As little turns such a face over: it may be inside out by rounding in the file, and hide an outline.
+"""
 _FLIPS_EACH = 8
 """Flips for each sliver at most.
 
@@ -30,27 +35,28 @@ def heights(positions: NDArray[np.float64], faces: Ints) -> NDArray[np.float64]:
 def flip_slivers(
     positions: NDArray[np.float64], faces: Ints, corner: Ints, looks: NDArray, lowest: float
 ) -> tuple[Ints, Ints]:
-    """Flip the longest edges of faces without height, and drop those that remain.
+    """Flip the longest edges of faces of hardly any height, and drop what is left without height.
 
     A sliver between a face and two smaller ones, as where a vertex lies on an edge, becomes part of the face:
     both are divided the other way, so that the edges of the small ones have faces on both sides. Nothing
-    moves farther than the height. A sliver is dropped where its longest edge is open, or has a seam.
+    moves farther than the height. A sliver stays where its longest edge is open or has a seam, or where the
+    faces would be lower still; it is dropped if it has no height.
 
     Args:
         positions: Places [m], shape (P, 3).
         faces: Their indices, shape (F, 3).
         corner: Numbers of the faces' corners, shape (F, 3).
         looks: What each of these numbers has (texture coordinates, colour), shape (n, k).
-        lowest: Faces no higher [m] are slivers.
+        lowest: Faces no higher [m] have no height; up to `_SLIVER` times as high they are slivers.
 
     Returns:
         Faces and their corners.
     """
-    low = heights(positions, faces) <= lowest
+    low = heights(positions, faces) <= _SLIVER * lowest
     if low.any():
         faces, corner = faces.copy(), corner.copy()
         around = np.isin(faces, faces[low]).any(axis=1)
-        flips = _Flips(positions, faces, corner, looks, lowest, np.flatnonzero(around).tolist())
+        flips = _Flips(positions, faces, corner, looks, _SLIVER * lowest, np.flatnonzero(around).tolist())
         flips.run(np.flatnonzero(low).tolist())
         for f, corners in flips.faces.items():
             faces[f], corner[f] = corners, flips.corner[f]
@@ -91,14 +97,15 @@ class _Flips:
             if not waiting:
                 return
             sliver = waiting.pop()
-            if self._is_low(sliver):
-                waiting += [f for f in self._flip(sliver) if self._is_low(f)]
+            if self._height(self.faces[sliver]) <= self._lowest:
+                waiting += [f for f in self._flip(sliver) if self._height(self.faces[f]) <= self._lowest]
 
-    def _is_low(self, f: int) -> bool:
-        a, b, c = (self._at[v] for v in self.faces[f])
+    def _height(self, corners: Corners) -> float:
+        a, b, c = (self._at[v] for v in corners)
         u, v = ([q - p for p, q in zip(a, end, strict=True)] for end in (b, c))
         normal = (u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0])
-        return math.hypot(*normal) <= self._lowest * max(math.dist(a, b), math.dist(b, c), math.dist(c, a))
+        longest = max(math.dist(a, b), math.dist(b, c), math.dist(c, a))
+        return math.hypot(*normal) / longest if longest > 0.0 else 0.0
 
     def _flip(self, sliver: int) -> tuple[int, ...]:
         """Divide a sliver and the face beyond its longest edge the other way; returns both, or nothing."""
@@ -115,6 +122,10 @@ class _Flips:
         c_x, c_y, c_z = _from(self.corner[sliver], first)
         n_y, n_x, n_d = _from(self.corner[other], at)
         if not np.array_equal(self._looks[[c_x, c_y]], self._looks[[n_x, n_y]]):
+            return ()
+        before = min(self._height(self.faces[f]) for f in (sliver, other))
+        after = min(self._height((z, x, d)), self._height((y, z, d)))
+        if _SLIVER * before > self._lowest and after <= before:
             return ()
         del self._owner[x, y], self._owner[y, x]
         self.faces[sliver], self.corner[sliver] = (z, x, d), (c_z, n_x, n_d)

@@ -58,7 +58,8 @@ def mesh_surface(mesh: Mesh) -> MeshSurface:
     - Vertices closer than 1e-6 of the bounding-box diagonal are one place.
     - Of faces on the same three places the first is kept, whichever way they are turned: it is what a
       z-buffer shows of them.
-    - Faces no higher than that distance become part of the face beyond their longest edge, or are left out.
+    - Faces no higher than that distance become part of the face beyond their longest edge, or are left out;
+      faces up to ten times as high become part of it where that leaves none as low.
     - Faces that are turned unlike their neighbours are turned over, and so are closed parts that enclose a
       negative volume, unless they are hollows of other parts.
 
