@@ -127,27 +127,6 @@ def _wedge_of_piece(i: int, center: wp.vec2, pieces: wp.array[Piece]) -> Wedge:
 
 
 @wp.func
-def _meets_another(
-    i: int,
-    begin: int,
-    pieces: wp.array[Piece],
-    candidates: wp.array[Candidate],
-    first_piece: wp.array[int],
-) -> bool:
-    """Whether the wedge of a piece and that of another one of the pixel have a part in common."""
-    first = pieces[i].direction
-    width = pieces[i].width
-    meets = bool(False)
-    j = begin
-    while j >= 0 and not meets:
-        if j != i:
-            after = _wrapped(pieces[j].direction - first)
-            meets = after < width - _SLIVER or 4.0 - after < pieces[j].width - _SLIVER
-        j = _piece_after(j, pieces, candidates, first_piece)
-    return meets
-
-
-@wp.func
 def _first_from(j: int, candidates: wp.array[Candidate], first_piece: wp.array[int]) -> int:
     """First piece of a candidate of a pixel or of one after it, or -1."""
     found = wp.int32(-1)
@@ -167,6 +146,25 @@ def _piece_after(
     if found < 0:
         found = _first_from(candidates[pieces[i].candidate].next, candidates, first_piece)
     return found
+
+
+@wp.func
+def _any_meet(
+    begin: int, pieces: wp.array[Piece], candidates: wp.array[Candidate], first_piece: wp.array[int]
+) -> bool:
+    """Whether the wedges of two pieces of a pixel have a part in common."""
+    meet = bool(False)
+    i = begin
+    while i >= 0 and not meet:
+        first = pieces[i].direction
+        width = pieces[i].width
+        i = _piece_after(i, pieces, candidates, first_piece)
+        j = i
+        while j >= 0 and not meet:
+            after = _wrapped(pieces[j].direction - first)
+            meet = after < width - _SLIVER or 4.0 - after < pieces[j].width - _SLIVER
+            j = _piece_after(j, pieces, candidates, first_piece)
+    return meet
 
 
 @wp.func
@@ -278,18 +276,19 @@ def share_pixels(
         return
     if _piece_after(begin, pieces, candidates, first_piece) < 0:
         return
-    shadows = _total_area(begin, pieces, candidates, first_piece)
-    center = wp.vec2(float(p.x), float(p.y))
-    i = begin
-    while i >= 0:
-        if shadows > 1.0 or _meets_another(i, begin, pieces, candidates, first_piece):
+    hidden = _total_area(begin, pieces, candidates, first_piece)
+    if hidden > 1.0 or _any_meet(begin, pieces, candidates, first_piece):
+        center = wp.vec2(float(p.x), float(p.y))
+        i = begin
+        while i >= 0:
             shares = _shares(i, begin, center, face_index, pieces, candidates, first_piece)
             pieces[i].area = shares.area
             pieces[i].cover = shares.cover
             if shares.behind != 0:
                 pieces[i].sloped = 0
-        i = _piece_after(i, pieces, candidates, first_piece)
-    if _total_area(begin, pieces, candidates, first_piece) > 0.5:
+            i = _piece_after(i, pieces, candidates, first_piece)
+        hidden = _total_area(begin, pieces, candidates, first_piece)
+    if hidden > 0.5:
         i = begin
         while i >= 0:
             pieces[i].sloped = 0
