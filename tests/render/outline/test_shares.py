@@ -68,8 +68,8 @@ def _hits(segments: NDArray, points: NDArray) -> NDArray[np.float64]:
     return np.where((at > 0) & (at < 1) & (along >= 0) & (along <= 1), at, np.inf)
 
 
-def _share(segments: NDArray) -> tuple[NDArray, NDArray]:
-    """Shares of one pixel that its pieces get, and the shadows of each alone."""
+def _share(segments: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Shares of one pixel that its pieces get, the shadows of each alone, and which are still sloped."""
     count = len(segments)
     start, end = (wp.array(segments[:, k], dtype=wp.vec2, device="cpu") for k in range(2))
     firsts, widths, areas = (wp.zeros(count, dtype=float, device="cpu") for _ in range(3))
@@ -80,6 +80,7 @@ def _share(segments: NDArray) -> tuple[NDArray, NDArray]:
     pieces["middle"] = segments.mean(1)
     pieces["direction"], pieces["width"] = firsts.numpy(), widths.numpy()
     pieces["area"] = pieces["cover"] = areas.numpy()
+    pieces["sloped"] = 1
     pieces["face_out"] = pieces["back_face"] = pieces["next"] = -1
     pieces["candidate"] = np.arange(count)
     candidates = np.zeros(count, Candidate.numpy_dtype())
@@ -98,7 +99,7 @@ def _share(segments: NDArray) -> tuple[NDArray, NDArray]:
         [shared],
         device="cpu",
     )
-    return shared.numpy()["area"], areas.numpy()
+    return shared.numpy()["area"], areas.numpy(), shared.numpy()["sloped"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
@@ -110,7 +111,7 @@ def test_every_part_of_a_pixel_is_given_away_once(count: int) -> None:
     checked = 0
     for _ in range(60):
         segments = _segments(count, rng)
-        shares, shadows = _share(segments)
+        shares, shadows, sloped = _share(segments)
         hits = _hits(segments, points)
         hidden = np.isfinite(hits).any(0)
         np.testing.assert_allclose(shadows, np.isfinite(hits).mean(1), atol=5e-3)
@@ -120,6 +121,9 @@ def test_every_part_of_a_pixel_is_given_away_once(count: int) -> None:
         checked += not _any_cross(segments)
         if not _any_cross(segments):
             np.testing.assert_allclose(shares, expected, atol=5e-3)
+            before = np.array([((hits < hit) & np.isfinite(hit)).any(0).mean() for hit in hits])
+            assert not sloped[(before > 5e-3) | (hidden.mean() > 0.51)].any()
+            assert sloped[(before == 0.0) & (hidden.mean() < 0.49)].all()
     assert checked >= 3
 
 
@@ -166,9 +170,9 @@ def test_bent_edges_cover_what_they_cover(name: str) -> None:
     assert np.sqrt(((coverage - expected) ** 2).mean()) < 2e-3
 
 
-def _plate(columns: int, rows: int) -> Mesh:
-    """A plate of 0.1 x 0.1 m about the origin, turned to -z."""
-    x, y = np.meshgrid(np.linspace(-0.05, 0.05, columns + 1), np.linspace(-0.05, 0.05, rows + 1))
+def _plate(columns: int, rows: int, half: float = 0.05) -> Mesh:
+    """A square plate about the origin, turned to -z, of so many metres from its middle to its sides."""
+    x, y = np.meshgrid(np.linspace(-half, half, columns + 1), np.linspace(-half, half, rows + 1))
     vertices = np.stack([x, y, 0.0 * x], -1).reshape(-1, 3)
     corner = (np.arange(rows)[:, None] * (columns + 1) + np.arange(columns)).reshape(-1)
     a, b, c, d = corner, corner + 1, corner + columns + 2, corner + columns + 1
@@ -188,7 +192,7 @@ def test_an_edge_through_centres_covers_half_of_their_pixels(cells: int, behind:
     poses[:, 1, :3, 3] = (0.0, 0.0, 0.9 if behind else -1.0)
     dark, bright = Material(albedo=(0.0, 0.0, 0.0)), Material(albedo=(1.0, 1.0, 1.0))
     lights = Lights(ambient=(1.0, 1.0, 1.0), directions=(), colors=())
-    plates = [Instance(_plate(cells, cells), np.eye(4), bright), Instance(_plate(4, 4), np.eye(4), dark)]
+    plates = [Instance(_plate(cells, cells), np.eye(4), bright), Instance(_plate(4, 4, 0.3), np.eye(4), dark)]
     renderer, scene = Renderer("cpu"), Scene(plates, lights)
     images = renderer.render(scene, renderer.parameters(scene, camera, poses=poses))
     for column, sign in ((22, -1.0), (42, 1.0)):
