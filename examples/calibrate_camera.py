@@ -39,7 +39,7 @@ def main(small: bool = False) -> dict[str, float]:
     poses = _poses(6 if small else 12, model.diameter_m, rng)
     T_world_cam = perturb(np.eye(4), 0.01, np.deg2rad(3.0), rng)[None]  # the true camera is the origin
 
-    renderer, options = Renderer(), RenderOptions(channels=("color", "depth"))
+    renderer, options = Renderer(), RenderOptions(channels=("color", "depth"), supersampling=2)
     seen = renderer.render(scene, renderer.parameters(scene, true, poses=poses[:, None]), options)
     depth = DepthLoss(DepthNoise(0.003, 0.0, 0.0), kind="huber", delta=1.0)
     camera, calls = guess, 0
@@ -47,7 +47,7 @@ def main(small: bool = False) -> dict[str, float]:
         terms = {"color": Term(Pyramid(L2(), levels), "color", 1e3), "depth": Term(depth, "depth", 10.0)}
         names = ("camera_pose", "intrinsics")
         first = renderer.parameters(scene, camera, T_world_cam, poses[:, None], requires_grad=names)
-        fit = ImageFit(renderer, scene, first, Objective(terms), seen)
+        fit = ImageFit(renderer, scene, first, Objective(terms), seen, options=options)
         free = np.array([1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0], bool)
         fixed = first.intrinsics.numpy().astype(float)
         low, high = np.where(free, -np.inf, fixed), np.where(free, np.inf, fixed)
