@@ -24,7 +24,7 @@ from dr_perception.measure.config import (
 )
 from dr_perception.measure.frame_buffers import FrameBuffers
 from dr_perception.tracking import Status, Tracker, TrackerConfig
-from dr_perception.tracking.estimator import FOUND_COVARIANCE
+from dr_perception.tracking.estimator import FOUND_COVARIANCE, Estimator
 
 OFFSET = np.array([0.25, -0.1, 0.15])
 ALONE = TrackerConfig(
@@ -89,6 +89,19 @@ def test_a_doubted_pose_is_as_uncertain_as_where_else_it_may_be() -> None:
     lever = -sure.T_cam_obj[:3, :3] @ model.center
     added = covariance_about(lever, 0.4 * FOUND_COVARIANCE)
     np.testing.assert_allclose(doubted - sure.covariance, added, atol=1e-12)
+
+
+def test_errors_that_frames_share_add_to_what_is_reported() -> None:
+    model, T = make_model("mug"), poses("mug", 2)[0]
+    buffers, config = FrameBuffers(CAMERA), ALONE
+    estimator = Estimator(model, PoseRefiner(model, buffers, config.refiner), config)
+    estimator.begin(T, np.diag(np.repeat([1e-6, 1e-4], 3)))
+    half = np.random.default_rng(1).normal(size=(6, 6))
+    errors = 1e-6 * half @ half.T
+    plain, wide = (estimator.reported_covariance(T[:3, :3], e, 0.0) for e in (np.zeros((6, 6)), errors))
+    lever = -T[:3, :3] @ model.center
+    np.testing.assert_allclose(plain, covariance_about(lever, estimator.covariance), atol=1e-15)
+    np.testing.assert_allclose(wide - plain, covariance_about(lever, errors), atol=1e-15)
 
 
 TRIALS = 120
