@@ -22,7 +22,7 @@ from dr_perception.hypothesis.lookalikes import Lookalikes
 from dr_perception.hypothesis.pool import best, thin_out
 from dr_perception.hypothesis.region import Where
 from dr_perception.hypothesis.result import PoseEstimate
-from dr_perception.hypothesis.search import search_poses
+from dr_perception.hypothesis.search import finalists, search_poses
 from dr_perception.hypothesis.search_config import SearchConfig
 from dr_perception.hypothesis.seeds import from_ball, from_belief
 from dr_perception.hypothesis.tables import search_model
@@ -266,3 +266,9 @@ def test_a_search_is_the_same_every_time(where):
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.T_cam_obj, other.T_cam_obj)
         assert one.score == other.score
+
+
+def test_a_whole_frame_is_looked_through_in_the_same_way_every_time():
+    first, second = (finalists(MODEL, FRAME) for _ in range(2))
+    assert first is not None and second is not None
+    np.testing.assert_array_equal(first.T_cam_obj, second.T_cam_obj)
