@@ -41,12 +41,15 @@ class Lookalikes:
     @classmethod
     def of(cls, model: ObjectModel, search: SearchModel) -> Lookalikes:
         """From the tables of a model."""
-        seen = np.arange(search.points.shape[1]) < search.counts[:, None]
+        # Those of the views: colours are of these, and what nobody ever saw tells no two poses apart.
+        views = search.views
+        points = views.points.numpy()
+        seen = np.arange(points.shape[1]) < views.count.numpy()[:, None]
         chosen = np.random.default_rng(0).permutation(int(seen.sum()))[:_POINTS]
-        points = search.points[seen][chosen].astype(np.float64)
+        points = points[seen][chosen].astype(np.float64)
         colors = np.zeros((0, 3))
         if search.has_colors:
-            colors = search.views.colors.numpy()[seen][chosen].astype(np.float64)
+            colors = views.colors.numpy()[seen][chosen].astype(np.float64)
         return cls(search, model.center, model.diameter_m, model.symmetries, points, colors)
 
     def differ(self, T_a: NDArray[np.float64], T_b: NDArray[np.float64]) -> bool:

@@ -13,6 +13,7 @@ import warp as wp
 from dr_perception.body.nearest import Surface
 from dr_perception.geometry import Mesh, ObjectModel, make_transform, seen_part
 from dr_perception.hypothesis import judge_kernels as k
+from dr_perception.hypothesis.lookalikes import Lookalikes
 from dr_perception.hypothesis.pairs import pair_arrays
 from dr_perception.hypothesis.pool import Judge
 from dr_perception.hypothesis.rank import odds_of, promise, shares_of
@@ -127,6 +128,15 @@ def test_views_and_votes_come_from_what_was_seen() -> None:
         assert len(points) > 100
         assert seen.nearest(points + model.center).distance_m.max() < 1e-3
     assert (tables["counts"] == 0).any(), "some views show the guess alone"
+
+
+def test_poses_are_told_apart_by_points_that_were_seen_in_their_own_colors() -> None:
+    model = guessed(True)
+    looks = Lookalikes.of(model, search_model(model, 1e-3, CPU))
+    points = looks.points + model.center
+    assert Surface(seen_part(model.mesh)).nearest(points).distance_m.max() < 1e-3
+    painted = np.clip(128.0 + 2000.0 * points, 0.0, 255.0) / 255.0
+    assert np.abs(looks.colors - painted).mean() < 0.02
 
 
 def test_where_to_look_is_told_by_the_whole_shape() -> None:
