@@ -420,7 +420,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("other != name and _overlap(box, other_box)", "False"),
     ),
     *of("tracking/belief", "tracking/test_covariance",
-        ("J[i, 3 + j] = -S[i, j]", "J[i, 3 + j] = S[i, j]"),
+        ("moved = about_origin(-(it.R * center), covariance)", "moved = about_origin(it.R * center, covariance)"),
         ("covariance[i, i] = covariance[i, i] + it.doubt * other[i]", "covariance[i, i] = covariance[i, i]"),
         ("covariance = beliefs[0].covariance + it.errors", "covariance = beliefs[0].covariance"),
     ),

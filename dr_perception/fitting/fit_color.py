@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dr_perception.estimate.mixture import second_moment
 from dr_perception.fitting.fit_job import FitJob, box_around
 from dr_perception.geometry.frame import Frame
 from dr_perception.geometry.model import ObjectModel
@@ -46,11 +47,8 @@ def spread_about(
     best: PoseEstimate, estimates: list[PoseEstimate], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Second moment (6, 6) about one estimate of a mixture with weights (N,) that add up to 1."""
-    total = np.zeros((6, 6))
-    for one, weight in zip(estimates, weights, strict=True):
-        away = local(best.T_cam_obj, one.T_cam_obj)
-        total += weight * (one.covariance + np.outer(away, away))
-    return total
+    away = np.stack([local(best.T_cam_obj, one.T_cam_obj) for one in estimates])
+    return second_moment(weights, away, np.stack([one.covariance for one in estimates]))
 
 
 def refined_by_color(

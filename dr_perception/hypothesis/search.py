@@ -79,16 +79,17 @@ def search_poses(
     check_region(frame, where)
     region = region_of(model, frame, where)
     job = _prepared(model, frame, region, config or SearchConfig(), wp.get_device(device))
+    looks = Lookalikes.of(model, job.search)
     first = _narrow(job, _seeds(job, where.prior), job.config.finalists)
     found = _estimates(job, _refined(job, first))
     if where.prior is None and not region.is_mask:
-        found, job = _more(job, found, max_instances)
-        if len(_sure(job, found, max_instances)) < max_instances:
+        found, job = _more(job, looks, found, max_instances)
+        if len(_sure(job, looks, found, max_instances)) < max_instances:
             found += _estimates(job, _refined(job, _everywhere(job, first)))
-    return answers(model, Lookalikes.of(model, job.search), found, max_instances)
+    return answers(model, looks, found, max_instances)
 
 
-def _more(job: _Job, found: list[Ranked], max_instances: int) -> tuple[list[Ranked], _Job]:
+def _more(job: _Job, looks: Lookalikes, found: list[Ranked], max_instances: int) -> tuple[list[Ranked], _Job]:
     """Search again and again among the pixels that what is surely found does not explain.
 
     Every answer of a search competes with all others for its finalists, and many of them show the same few
@@ -98,12 +99,13 @@ def _more(job: _Job, found: list[Ranked], max_instances: int) -> tuple[list[Rank
     Returns:
         All that was found, and the job that is left.
     """
-    known = 0
-    while known < len(_sure(job, found)) < max_instances:
-        known = len(_sure(job, found))
-        job = _without(job, _sure(job, found))
+    known, sure = 0, _sure(job, looks, found)
+    while known < len(sure) < max_instances:
+        known = len(sure)
+        job = _without(job, sure)
         seeds = _seeds(job, None)
         found = found + _estimates(job, _refined(job, _narrow(job, seeds, job.config.finalists)))
+        sure = _sure(job, looks, found)
     return found, job
 
 
@@ -116,9 +118,10 @@ def _without(job: _Job, found: Sequence[PoseEstimate]) -> _Job:
     return _prepared(job.model, job.frame, replace(job.region, allowed=allowed), job.config, job.device)
 
 
-def _sure(job: _Job, found: Sequence[Ranked], most: int | None = None) -> list[PoseEstimate]:
+def _sure(
+    job: _Job, looks: Lookalikes, found: Sequence[Ranked], most: int | None = None
+) -> list[PoseEstimate]:
     """Estimates of different instances whose probability is enough, were there at most so many."""
-    looks = Lookalikes.of(job.model, job.search)
     answered = answers(job.model, looks, found, len(found) if most is None else most)
     return [one for one in answered if one.score >= job.config.enough]
 

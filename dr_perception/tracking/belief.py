@@ -7,6 +7,7 @@ camera's axes. The kernels serve one object, and always run on the CPU: they are
 import warp as wp
 
 from dr_perception.device.spd import inverse_spd
+from dr_perception.estimate.information import about_origin
 from dr_perception.estimate.levenberg_marquardt import PosePrior
 
 wp.set_module_options({"max_unroll": 1})
@@ -158,17 +159,6 @@ def predict_belief(
     priors[0] = prior
 
 
-@wp.func
-def moved_covariance(lever: wp.vec3d, covariance: wp.spatial_matrixd) -> wp.spatial_matrixd:
-    """``J C J^T`` of a pose whose origin moves by ``lever``: ``v' = v + w x lever``."""
-    J = wp.identity(n=6, dtype=wp.float64)
-    S = wp.skew(lever)
-    for i in range(3):
-        for j in range(3):
-            J[i, 3 + j] = -S[i, j]
-    return J * covariance * wp.transpose(J)
-
-
 @wp.kernel(enable_backward=False)
 def report_belief(
     center: wp.vec3d,
@@ -186,5 +176,5 @@ def report_belief(
     covariance = beliefs[0].covariance + it.errors
     for i in range(6):
         covariance[i, i] = covariance[i, i] + it.doubt * other[i]
-    moved = moved_covariance(-(it.R * center), covariance)
+    moved = about_origin(-(it.R * center), covariance)
     covariances[0] = wp.float64(0.5) * (moved + wp.transpose(moved))
