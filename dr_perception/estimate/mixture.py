@@ -7,7 +7,7 @@ are eliminated into messages about the camera, and the camera's into messages ab
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -177,6 +177,10 @@ class Weighted:
     """(C,)."""
     components: Component
     """Stacked (C, ...)."""
+
+    def without(self, known: Array) -> Weighted:
+        """What is left of the parameters beside known ones (T,)."""
+        return Weighted(self.probabilities, replace(self.components, mean=self.components.mean - known))
 
     @property
     def mean(self) -> Array:

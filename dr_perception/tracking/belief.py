@@ -9,6 +9,7 @@ import warp as wp
 from dr_perception.device.spd import inverse_spd
 from dr_perception.estimate.information import about_origin
 from dr_perception.estimate.levenberg_marquardt import PosePrior
+from dr_perception.tracking.pace import Pace, since_measured
 
 wp.set_module_options({"max_unroll": 1})
 
@@ -17,14 +18,17 @@ wp.set_module_options({"max_unroll": 1})
 class Belief:
     """Pose of the centre with its covariance (6, 6) and velocity per second; the pose predicted from them.
 
-    rendered_eye: where the camera stood in the centre's frame when the model was rendered last. view_change:
-    how far, as a share of the distance, it is predicted to have moved from there.
+    measured: covariance when it was measured last. pace: how it uses to move. rendered_eye: where the camera
+    stood in the centre's frame when the model was rendered last. view_change: how far, as a share of the
+    distance, it is predicted to have moved from there.
     """
 
     R: wp.mat33d
     t: wp.vec3d
     velocity: wp.spatial_vectord
     covariance: wp.spatial_matrixd
+    measured: wp.spatial_matrixd
+    pace: Pace
     predicted_R: wp.mat33d
     predicted_t: wp.vec3d
     rendered_eye: wp.vec3d
@@ -58,12 +62,14 @@ class Reported:
     """What a belief is reported with: about which origin, and what adds to its covariance.
 
     R: axes of the model in the camera. errors: covariance (6, 6) of the centre's pose by errors that frames
-    share. doubt: probability that the pose is another one, of which only variances are known.
+    share. doubt: probability that the pose is another one, of which only variances are known. lost: whether
+    it may be anywhere that the prior of a refinement reaches.
     """
 
     R: wp.mat33d
     errors: wp.spatial_matrixd
     doubt: wp.float64
+    lost: int
 
 
 @wp.func
@@ -135,13 +141,16 @@ def predict_belief(
     dt = interval[0].dt_s
     b.predicted_R = b.R
     b.predicted_t = b.t
-    if interval[0].moving != 0 and dt <= motion.longest_s:
+    going = interval[0].moving != 0 and dt <= motion.longest_s
+    b.pace.rests = wp.where(going and wp.length(b.velocity) > wp.float64(0.0), 0, 1)
+    if going:
         u = dt * b.velocity
         b.predicted_t = b.t + wp.vec3d(u[0], u[1], u[2])
         b.predicted_R = exp_so3_double(wp.vec3d(u[3], u[4], u[5])) * b.R
     eye = eye_of(b.predicted_R, b.predicted_t)
     b.view_change = wp.length(eye - b.rendered_eye) / wp.length(eye)
     periods = dt / motion.period_s
+    b.pace.unseen += periods
     for i in range(6):
         b.covariance[i, i] = b.covariance[i, i] + motion.variances[i] * periods * periods
     b.covariance = _bounded(b.covariance, motion.largest)
@@ -159,10 +168,23 @@ def predict_belief(
     priors[0] = prior
 
 
+@wp.func
+def believed_covariance(b: Belief, motion: Motion, lost: int) -> wp.spatial_matrixd:
+    """Covariance of the centre's pose: as measured, or as far as the object may have moved since."""
+    if lost != 0 or b.pace.unseen == wp.float64(0.0):
+        return b.covariance
+    covariance = b.measured
+    added = since_measured(b.pace)
+    for i in range(6):
+        covariance[i, i] = covariance[i, i] + added[i / 3]
+    return _bounded(covariance, motion.largest)
+
+
 @wp.kernel(enable_backward=False)
 def report_belief(
     center: wp.vec3d,
     other: wp.spatial_vectord,
+    motion: Motion,
     beliefs: wp.array[Belief],
     reported: wp.array[Reported],
     # output
@@ -173,7 +195,7 @@ def report_belief(
     The pose is the one tracked, or else, as improbable as that may be, another with variances ``other``.
     """
     it = reported[0]
-    covariance = beliefs[0].covariance + it.errors
+    covariance = believed_covariance(beliefs[0], motion, it.lost) + it.errors
     for i in range(6):
         covariance[i, i] = covariance[i, i] + it.doubt * other[i]
     moved = about_origin(-(it.R * center), covariance)

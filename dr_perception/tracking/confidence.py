@@ -59,6 +59,15 @@ class Confidence:
         """Whether another search is worth its time."""
         return self.value < _SAFE
 
+    @property
+    def doubt(self) -> float:
+        """Probability that the pose is another one, as a covariance counts it: while that is looked into.
+
+        What is left afterwards is the score's. A tenth of a chance of being a diameter off would outweigh
+        all that the images say of the pose, for ever.
+        """
+        return 1.0 - self.value if self.in_doubt else 0.0
+
     def given(self) -> None:
         """Somebody who knows told the pose."""
         self._before = 1.0

@@ -21,6 +21,7 @@ from dr_perception.hypothesis.errors import GROUPS, Displacement, error_model, m
 from dr_perception.measure.config import SensorConfig
 from dr_perception.measure.consider import NUM_PARAMETERS
 from dr_perception.measure.considered import WEAK, Considered, Sums
+from dr_perception.tracking.registration import Registration
 
 Array = NDArray[np.float64]
 
@@ -43,6 +44,11 @@ _DISTURBS = 0.07
 To first order a pose does not feel what no pose can explain; through weights and pairs it does. On scenes 1
 to 3 and 5, with scales of 3 %, a focal length of 2 %, shifts of 2 pixels and delays of 15 ms, the NEES a
 degree of freedom from frame 20 on is 1.4 to 3.6 with 0, 0.8 to 2.0 with 0.05, 0.6 to 1.5 with 0.1.
+"""
+_RELINEARIZED = 12.0
+"""How fast what was said fades as the parameters, by which outliers are told, move on from where it was said.
+
+Per mean square of the move in the rows, in squared standard deviations.
 """
 _MIRRORED, _MOST_A_FRAME, _FEWEST_COMPARED = 4.0, 5.0, 3
 """Mean log likelihood ratio at which a model is called mirrored, what one frame may count, and the fewest.
@@ -88,12 +94,36 @@ class _Said:
     """How many these are."""
     ratio: float = 1.0
     """Squared residuals that they leave, as a multiple of noise."""
+    at: Array | float = 0.0
+    """Parameters (T,) by which outliers were told when this was said."""
 
-    def take(self, sums: Sums) -> None:
-        """Add a frame, with the pose eliminated."""
-        self.message = self.message + message_of(sums)
+    def take(self, sums: Sums, at: Array | float, taken_out: Array) -> None:
+        """Add a frame, with the pose eliminated.
+
+        Args:
+            sums: What it says of what is left of the parameters.
+            at: Those (T,) by which outliers were told.
+            taken_out: Of those, what the frame did not show any more.
+        """
+        self._relinearize(at)
+        left = message_of(sums)
+        self.message = self.message + Message(left.L, left.b + left.L @ taken_out)
+        # Squared residuals of what was taken out would have been there as well.
+        self.chi2 += 2.0 * float(left.b @ taken_out) + float(taken_out @ left.L @ taken_out)
         self.chi2 += sums.chi2 - float(sums.g @ np.linalg.solve(sums.H + WEAK, sums.g))
         self.rows += sums.rows - 6.0
+
+    def _relinearize(self, at: Array | float) -> None:
+        """Let what was said elsewhere fade, since other rows would be outliers now.
+
+        Rows that an error disturbs most count least while it is not known, so that it seems smaller than it
+        is. What noise moves the estimate by takes nothing away.
+        """
+        move = np.broadcast_to(at, self.message.b.shape) - self.at
+        moved = float(move @ self.message.L @ move) / max(self.rows, 1.0)
+        kept = 1.0 / (1.0 + _RELINEARIZED * max(moved, 0.0))
+        self.message = Message(kept * self.message.L, kept * self.message.b)
+        self.chi2, self.rows, self.at = kept * self.chi2, kept * self.rows, at
 
     def unexplained(self, theta: Array) -> float:
         """What parameters (T,) leave of the squared residuals, as a multiple of what noise would.
@@ -110,6 +140,7 @@ class Diagnosis:
     Attributes:
         findings: What is significant now.
         has_doubts: Whether it is worth to ask of every pose what the errors do to it.
+        registration: What of the errors is taken out of the frames.
     """
 
     def __init__(self, sensor: SensorConfig, body: BodyConfig) -> None:
@@ -122,17 +153,24 @@ class Diagnosis:
         self._wrong: dict[str, tuple[Finding, ...]] = {}
         self.findings: tuple[Finding, ...] = ()
         self.has_doubts = False
+        self.registration = Registration()
 
     def add(
-        self, name: str, considered: Considered, prior: Array, contour: tuple[float, float]
+        self,
+        name: str,
+        considered: Considered,
+        prior: Array,
+        contour: tuple[float, float],
+        at: Array | None = None,
     ) -> Displacement:
-        """Take in what a frame says of an object's errors.
+        """Take in what a frame, `registration.corrected`, says of an object's errors.
 
         Args:
             name: The object.
             considered: Its rows at the pose that was found.
             prior: Information (6, 6) of the prior that the pose was fitted with.
             contour: How many contour points there were, and at how many of them the object went on.
+            at: Parameters (T,) by which outliers among the rows were told; none if None.
 
         Returns:
             How the errors may displace that pose.
@@ -143,12 +181,14 @@ class Diagnosis:
         said = self._said[name]
         said.lines += contour[0]
         said.open_lines += contour[1]
-        said.take(considered.far)
+        taken_out = self.registration.taken_out
+        said.take(considered.far, taken_out + (0.0 if at is None else at), taken_out)
         said.elimination = self._model.eliminate(said.message)
         mixture = Mixture(self._plan, [one.elimination for one in self._said.values()])
         self.has_doubts = bool(mixture.probabilities[0] < _DOUBT)
         said.errors = mixture.of_body(name)
         said.ratio = said.unexplained(said.errors.mean)
+        self.registration.learn(said.errors)
         self._look_at_model(name)
         of_models = [finding for found in self._wrong.values() for finding in found]
         self.findings = (*self._named(mixture), *of_models)
@@ -161,8 +201,10 @@ class Diagnosis:
         said.mirrored += float(np.clip(log_ratio, -_MOST_A_FRAME, _MOST_A_FRAME))
 
     def estimate(self, name: str) -> Array | None:
-        """The parameters (T,) of an object as estimated so far; None while no error is probable."""
-        return self._said[name].errors.mean if self.has_doubts and name in self._said else None
+        """What is left of an object's parameters (T,) by now; None while no error is probable."""
+        if not self.has_doubts or name not in self._said:
+            return None
+        return self._said[name].errors.mean - self.registration.taken_out
 
     def of_pose(self, name: str, used: Sums, prior: Array) -> Displacement:
         """How errors may displace the pose that rows were fitted to.
@@ -174,6 +216,7 @@ class Diagnosis:
         """
         said = self._said.get(name)
         errors, ratio = (self._expected, 1.0) if said is None else (said.errors, max(said.ratio, 1.0))
+        errors = errors.without(self.registration.taken_out)
         displacement = Displacement.by(used, prior, errors)
         unexplained = ratio - 1.0 + _DISTURBS * left_in_rows(used, prior, errors.second_moment)
         gain = np.linalg.solve(used.H + prior + WEAK, used.H)

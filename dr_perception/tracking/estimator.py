@@ -96,13 +96,16 @@ class Estimator:
         self._extent = SharedArray(1, wp.vec4, "cpu")
         self._reported = SharedArray(1, Reported, "cpu")
         self._covariance = SharedArray(1, wp.spatial_matrixd, "cpu")
+        self._per_period = 3.0 * np.square(
+            [config.motion.translation_sigma_m, config.motion.rotation_sigma_rad]
+        )
         self._record(motion_of(config.motion), judge_of(refiner), shape_of(model))
         self._pushed = [*self._start(), self.predicted.R, self.predicted.t]
         host, seen = self._belief.host, self._measurement.host
         self._R, self._t = host["R"][0], host["t"][0]
         self._predicted_R, self._predicted_t = host["predicted_R"][0], host["predicted_t"][0]
         self.covariance: NDArray[np.float64] = host["covariance"][0]
-        self._velocity = host["velocity"][0]
+        self._measured, self._velocity = host["measured"][0], host["velocity"][0]
         self._seen_T, self._figures = seen["T"][0], seen["figures"][0]
         self._information, self._posterior = seen["information"][0], seen["posterior"][0]
         self._errors, self._axes = self._reported.host["errors"][0], self._reported.host["R"][0]
@@ -124,7 +127,7 @@ class Estimator:
         inputs = [judge, self._conditions.array, outcome_of(self._refiner)]
         judge_launch = record(judge_pose, 1, inputs, [seen, belief], "cpu")
         accept = record(accept_measurement, 1, [motion, self._interval.array, seen], [belief], "cpu")
-        others = [wp.vec3d(*self._center), wp.spatial_vectord(*FOUND_COVARIANCE.diagonal())]
+        others = [wp.vec3d(*self._center), wp.spatial_vectord(*FOUND_COVARIANCE.diagonal()), motion]
         inputs = [*others, belief, self._reported.array]
         report = record(report_belief, 1, inputs, [self._covariance.array], "cpu")
         self._predict, self._measure_extent, self._judge, self._accept, self._report = (
@@ -135,8 +138,11 @@ class Estimator:
     def begin(self, T_cam_obj: NDArray[np.float64], covariance: NDArray[np.float64]) -> None:
         """Believe a pose (4, 4) of the model's frame with a covariance of its centre; it is taken to rest."""
         self.set_pose(T_cam_obj)
-        self.covariance[:] = covariance
+        self.covariance[:] = self._measured[:] = covariance
         self._velocity[:] = 0.0
+        pace, per_period = self._belief.host["pace"][0], self._per_period
+        pace["surprise"] = pace["speed"] = per_period
+        pace["unseen"] = 0.0
         self._predicted_R[:], self._predicted_t[:] = self._R, self._t
         self._belief.host["rendered_eye"][0] = -self._R.T @ self._t
         self._measure_extent()
@@ -263,7 +269,7 @@ class Estimator:
         self._accept()
 
     def reported_covariance(
-        self, R_cam_obj: NDArray[np.float64], errors: NDArray[np.float64], doubt: float
+        self, R_cam_obj: NDArray[np.float64], errors: NDArray[np.float64], doubt: float, lost: bool = False
     ) -> NDArray[np.float64]:
         """Covariance (6, 6) of the pose of the model's origin, of all that is believed.
 
@@ -271,11 +277,21 @@ class Estimator:
             R_cam_obj: Axes (3, 3) of the model that is reported.
             errors: What errors that frames share add to that of the centre's pose (6, 6).
             doubt: Probability that the pose is another one, as a search would find it.
+            lost: Whether the object may be anywhere, however it used to move.
         """
         self._axes[:], self._errors[:] = R_cam_obj, errors
-        self._reported.host["doubt"] = doubt
+        self._reported.host["doubt"], self._reported.host["lost"] = doubt, lost
         self._report()
         return self._covariance.host[0].copy()
+
+    @property
+    def unseen_periods(self) -> float:
+        """Nominal periods since the object was measured."""
+        return float(self._belief.host["pace"]["unseen"][0])
+
+    @unseen_periods.setter
+    def unseen_periods(self, periods: float) -> None:
+        self._belief.host["pace"]["unseen"] = periods
 
     @property
     def measured_pose(self) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from dr_perception.hypothesis.posterior import (
     probability_within,
 )
 from dr_perception.tracking.belief import Belief, Interval, Motion, displacement, eye_of
+from dr_perception.tracking.pace import learned
 
 wp.set_module_options({"max_unroll": 1})
 
@@ -137,7 +138,10 @@ def accept_measurement(
     if interval[0].moving != 0:
         measured = m.observed * (displacement(b.R, b.t, m.R, m.t) / interval[0].dt_s)
         b.velocity = (wp.float64(1.0) - motion.gain) * b.velocity + motion.gain * measured
+    moved = displacement(b.R, b.t, m.R, m.t)
+    b.pace = learned(b.pace, moved, displacement(b.predicted_R, b.predicted_t, m.R, m.t))
     b.R = m.R
     b.t = m.t
     b.covariance = m.posterior
+    b.measured = m.posterior
     beliefs[0] = b

@@ -65,7 +65,7 @@ class ObjectTrack:
         self._frames_since_learning = 0
         self._drawn_alone = True  # samples of a render with other objects in front lack what these hid
         self._is_measured = self._challenged = False
-        self._before_hold: NDArray[np.float64] | None = None
+        self._before_hold: tuple[NDArray[np.float64], float] | None = None
         self._estimator.begin(np.eye(4), np.diag(LARGEST_VARIANCES))
         self._errors.forget()
 
@@ -137,8 +137,8 @@ class ObjectTrack:
         After a frame without news the belief is still that of the frame before it, and so must ``dt_s`` be.
         """
         if self._before_hold is not None:
-            self._estimator.covariance[:] = self._before_hold
-        self._before_hold = self._estimator.covariance.copy()
+            self._estimator.covariance[:], self._estimator.unseen_periods = self._before_hold
+        self._before_hold = self._estimator.covariance.copy(), self._estimator.unseen_periods
         self._estimator.predict(dt_s, moving=self.status is not Status.LOST)
 
     @property
@@ -294,10 +294,11 @@ class ObjectTrack:
     def state(self) -> ObjectState:
         """What is known of the object, for the outside."""
         assert self.T_cam_obj is not None
-        doubt, R_cam_obj = 1.0 - self.confidence.value, self.T_cam_obj[:3, :3]
+        doubt, R_cam_obj = self.confidence.doubt, self.T_cam_obj[:3, :3]
+        lost = self.status is Status.LOST
         return ObjectState(
             T_cam_obj=self.T_cam_obj.copy(),
-            covariance=self._estimator.reported_covariance(R_cam_obj, self._errors.covariance, doubt),
+            covariance=self._estimator.reported_covariance(R_cam_obj, self._errors.covariance, doubt, lost),
             status=self.status,
             score=self.score,
             visible_fraction=self._standing.visible_fraction,

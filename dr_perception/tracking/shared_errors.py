@@ -80,12 +80,14 @@ class SharedErrors:
             self._take(self._diagnosis.of_pose(self._name, used, prior))
             return
         self._considered += 1
-        self._frames_to_consider = max(_CONSIDER_EVERY, self._considered)
+        self._frames_to_consider = (
+            _CONSIDER_EVERY if self._diagnosis.has_doubts else max(_CONSIDER_EVERY, self._considered)
+        )
         theta = self._diagnosis.estimate(self._name)
         considered = refiner.considered.measure(velocity, None if theta is None else theta[None])[0]
         lines = refiner.solver.best.host[0, int(OUTLINE)]
         contour = float(refiner.view.counts.host[1, 0]), float(lines[int(CONTRADICTED)])
-        self._take(self._diagnosis.add(self._name, considered, prior, contour))
+        self._take(self._diagnosis.add(self._name, considered, prior, contour, theta))
         self._compare_mirrored()
 
     def _compare_mirrored(self) -> None:

@@ -174,7 +174,7 @@ class Tracker:
         begin = time.perf_counter()
         step = self._timeline.step(frame.stamp_ns)
         look = self._novelty.look(frame)
-        frame = look.frame
+        frame = self._diagnosis.registration.corrected(look.frame)
         self._announce(frame)
         self._frame_number += 1
         if step.jumped:

@@ -54,6 +54,17 @@ def test_a_turn_about_an_axis_of_symmetry_makes_no_other_pose(round_about: bool)
     assert not same(T, T @ shift)
 
 
+def test_a_covariance_counts_doubts_only_while_they_are_looked_into() -> None:
+    confidence = Confidence()
+    assert confidence.doubt == 0.0
+    confidence.update(0.6, unexpected=True, challenged=False)
+    assert confidence.doubt == pytest.approx(0.4)
+    confidence.update(None, unexpected=False, challenged=True)
+    assert confidence.doubt == pytest.approx(1.0 - confidence.value) and confidence.in_doubt
+    confidence.update(0.95, unexpected=True, challenged=False)
+    assert confidence.value == pytest.approx(0.95) and confidence.doubt == 0.0
+
+
 def test_a_regained_pose_is_doubted_until_a_search_confirms_it() -> None:
     model, T = make_model("mug"), poses("mug", 26)
     frames = [render({"mug": (model.mesh, T[i])}, stamp_ns=i * PERIOD_NS, seed=i) for i in range(26)]

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dr_perception.estimate.finding import Finding
+from dr_perception.geometry import Camera, Frame
 from dr_perception.hypothesis.config import BodyConfig
 from dr_perception.hypothesis.errors import error_model
 from dr_perception.measure.config import SensorConfig
@@ -78,6 +79,14 @@ def usual(rng: np.random.Generator) -> NDArray:
     return MODEL.usual * rng.normal(size=NUM_PARAMETERS)
 
 
+def taken_out(diagnosis: Diagnosis) -> NDArray:
+    """Errors (T,) that the next frame does not show any more."""
+    diagnosis.registration.corrected(
+        Frame(None, np.ones((2, 2), np.float32), Camera(2, 2, 1.0, 1.0, 0.5, 0.5))
+    )
+    return diagnosis.registration.taken_out.copy()
+
+
 def diagnosed(
     error: dict[str, float], frames: int = 12, seed: int = 0, noise: float = 1.0, contour=WHOLE
 ) -> tuple[Diagnosis, NDArray]:
@@ -89,7 +98,8 @@ def diagnosed(
     diagnosis = Diagnosis(SensorConfig(), BodyConfig())
     added = np.zeros((6, 6))
     for _ in range(frames):
-        added = diagnosis.add("mug", frame(rng, theta, noise), NO_PRIOR, contour).second_moment
+        left = theta - taken_out(diagnosis)
+        added = diagnosis.add("mug", frame(rng, left, noise), NO_PRIOR, contour).second_moment
     return diagnosis, added
 
 
@@ -156,6 +166,31 @@ def test_a_shift_of_the_depth_is_named_with_the_value_of_its_larger_part(name: s
     assert finding.kind == "depth_shift" and finding.subject == "depth"
     check_value(finding, value)
     check_text(finding, "px", 1.0)
+    np.testing.assert_allclose(taken_out(diagnosis)[INDEX[name]], value, atol=0.76)
+    assert np.count_nonzero(taken_out(diagnosis)) == 1
+
+
+def test_what_is_taken_out_of_the_frames_moves_no_pose_any_more() -> None:
+    """The covariance of a pose holds what is left of the shift, not what is known of it."""
+    rng = np.random.default_rng(2)
+    diagnosis, added = diagnosed({"depth_shift_u": 4.0})
+    diagnosis.registration.taken_out[:] = 0.0
+    uncorrected = diagnosis.of_pose("mug", frame(rng, usual(rng)).used, NO_PRIOR).second_moment
+    assert added[0, 0] < 0.1 * uncorrected[0, 0]
+
+
+def test_rows_that_were_weighed_without_an_error_fade_once_it_is_known() -> None:
+    """While an error is unknown, rows show 0.6 of it here; noise of the estimate takes nothing away."""
+    rng = np.random.default_rng(3)
+    theta = usual(rng)
+    theta[INDEX["model_scale"]] = 0.04
+    diagnosis = Diagnosis(SensorConfig(), BodyConfig())
+    for _ in range(12):
+        at = diagnosis.estimate("mug")
+        diagnosis.add("mug", frame(rng, theta if at is not None else 0.6 * theta), NO_PRIOR, WHOLE, at)
+    (finding,) = diagnosis.findings
+    assert finding.value == pytest.approx(0.04, rel=0.05)
+    assert diagnosis._said["mug"].rows > 0.8 * 11 * (2 * ROWS - 6)
 
 
 def test_errors_that_the_images_do_not_tell_apart_are_named_together() -> None:
@@ -242,7 +277,8 @@ def several(subject_of: Callable[[str], dict[str, float]], names=("mug", "box"),
     diagnosis = Diagnosis(SensorConfig(), BodyConfig())
     for _ in range(frames):
         for name in names:
-            diagnosis.add(name, frame(rng, thetas[name]), NO_PRIOR, WHOLE)
+            left = thetas[name] - taken_out(diagnosis)
+            diagnosis.add(name, frame(rng, left), NO_PRIOR, WHOLE)
     return diagnosis
 
 
@@ -270,6 +306,7 @@ def test_what_one_body_says_of_the_camera_serves_another() -> None:
     diagnosis = several(lambda who: {"depth_shift_u": 4.0} if who == "camera" else {}, names=("mug",))
     rng = np.random.default_rng(9)
     theta = usual(rng)
+    diagnosis.registration.taken_out[:] = 0.0  # nothing was taken out of the frame below
     theta[INDEX["depth_shift_u"]] = 4.0
     rest = Sums(*(0.0 * s for s in frame(rng, theta).far.__dict__.values()))
     assert isinstance(rest, Sums)
