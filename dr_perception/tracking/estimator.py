@@ -213,6 +213,14 @@ class Estimator:
         return float(self._belief.host["view_change"][0])
 
     @property
+    def last_pose(self) -> NDArray[np.float64]:
+        """Pose (4, 4) of the model's frame that is believed, before the prediction."""
+        T = np.eye(4)
+        T[:3, :3] = self._R
+        T[:3, 3] = self._t - self._R @ self._center
+        return T
+
+    @property
     def predicted_pose(self) -> NDArray[np.float64]:
         """Predicted pose (4, 4) of the model's frame."""
         T = np.eye(4)
