@@ -151,8 +151,8 @@ def _boundary(c: Chunk, grads: Images, g: Gradients) -> wp.array | None:
     c.launcher.run_list(
         "boundary_adjoint", antialias.boundary_adjoint, c.room,
         [w.pieces, w.piece_count, w.scalar_jumps, w.color_jumps, w.normal_jumps, silhouette, depth, color,
-         normal,
-         w.p_cam, p.intrinsics, p.camera_models, c.first_view, sampled, g.cam, g.intrinsics],
+         normal, w.p_cam, c.arrays.faces, w.viewports, p.intrinsics, p.camera_models, c.first_view, sampled,
+         g.cam, g.intrinsics],
     )  # fmt: skip
     return sampled
 
@@ -228,7 +228,7 @@ def _color_adjoint(
         changes = c.scratch("g_color_changes", w.color_changes, zero=False)
         arguments = [w.pieces, w.piece_count, w.color_near, g_color, sampled, jumps, changes]
         c.launcher.run_list("blend_color_adjoint", antialias.blend_vectors_adjoint, c.room, arguments)
-        gradients = [None, None, g.cam, g.normals, None, None, *material, None, None, 0]
+        gradients = [None, None, g.cam, g.normals, None, None, *material, None, g.rays, None, 0]
         gradients += [sampled, jumps, changes]
         arguments = color_jump_arguments(c, color)
         c.launcher.run_list("color_jumps_adjoint", antialias.color_jumps, c.room, arguments, gradients)
@@ -251,7 +251,7 @@ def _color_to_poses(
             "jumps_to_poses", pose_gradient.pull_jumps_to_poses, c.room,
             [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, *material, w.R_cam_obj,
              w.t_cam_obj,
-             c.first_view, w.color_near, g_color, sampled, g.R, g.t],
+             w.rays, w.viewports, c.first_view, w.color_near, g_color, sampled, g.R, g.t],
         )  # fmt: skip
     c.launcher.run(
         "color_to_poses", pose_gradient.pull_color_to_poses, c.strips,
@@ -271,7 +271,7 @@ def _normal_adjoint(
         changes = c.scratch("g_normal_changes", w.normal_changes, zero=False)
         arguments = [w.pieces, w.piece_count, None, g_normal, None, jumps, changes]
         c.launcher.run_list("blend_normal_adjoint", antialias.blend_vectors_adjoint, c.room, arguments)
-        gradients = [None, None, g.cam, g.normals, None, None, sampled, jumps, changes]
+        gradients = [None, None, g.cam, g.normals, None, None, g.rays, None, 0, sampled, jumps, changes]
         arguments = normal_jump_arguments(c, normal)
         c.launcher.run_list("normal_jumps_adjoint", antialias.normal_jumps, c.room, arguments, gradients)
     arguments = [*pixel_inputs(c), c.first_view, marks, normal]

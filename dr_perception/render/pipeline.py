@@ -8,7 +8,15 @@ import warp as wp
 
 from dr_perception.device.launcher import STOP, Launcher
 from dr_perception.raster.types import EMPTY_KEY
-from dr_perception.render.outline import antialias, overflow, pieces, shares, soft_silhouette, visibility
+from dr_perception.render.outline import (
+    antialias,
+    crossing,
+    overflow,
+    pieces,
+    shares,
+    soft_silhouette,
+    visibility,
+)
 from dr_perception.render.scene import intrinsics, raster, vertex_stage
 from dr_perception.render.scene.images import Images, RenderOptions
 from dr_perception.render.scene.parameters import SceneParameters
@@ -108,6 +116,16 @@ class Chunk:
         return blended or self.images.soft_silhouette is not None
 
     @property
+    def may_cross_itself(self) -> bool:
+        """Whether a body may pass through itself: as its mesh is, or since nobody looked at its vertices."""
+        return self.work.reshaped or self.arrays.topology.passes_through_itself
+
+    @property
+    def may_cross(self) -> bool:
+        """Whether surfaces may pass through each other."""
+        return self.arrays.num_instances > 1 or self.may_cross_itself
+
+    @property
     def distorted(self) -> bool:
         """Whether a lens bends edges, so that coverage is tested at undistorted pixel centres."""
         return self.work.ideal_positions is not None
@@ -131,7 +149,7 @@ def material_inputs(c: Chunk) -> list:
 
 def draw(c: Chunk) -> None:
     """Run all stages; the same launches as last time are replayed if they were for the same arrays."""
-    key = (c.parameters, c.options, c.images, c.results)
+    key = (c.parameters, c.options, c.images, c.results, c.work.reshaped)
     if c.launcher.replay("draw", key):
         return
     with c.launcher.remember("draw", key):
@@ -271,6 +289,8 @@ def _list_pieces(c: Chunk) -> None:
          p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, span, w.heads,
          w.candidates, w.candidate_count],
     )  # fmt: skip
+    if jumps and c.may_cross:
+        c.launcher.run("crossings", crossing.find_crossings, c.strips, crossing_arguments(c))
     c.launcher.run_list(
         "visible", visibility.select_visible, lambda: w.candidate_room(c.launcher.capturing),
         [w.heads, w.candidates, w.candidate_count, w.face_index, w.depth, p.intrinsics, int(outline_only),
@@ -280,6 +300,20 @@ def _list_pieces(c: Chunk) -> None:
         "shares", shares.share_pixels, lambda: w.candidate_room(c.launcher.capturing),
         [w.heads, w.candidates, w.candidate_count, w.face_index, w.first_piece, w.pieces],
     )  # fmt: skip
+
+
+def crossing_arguments(c: Chunk) -> list:
+    """Arguments of `crossing.find_crossings`."""
+    w, a = c.work, c.arrays
+    surfaces = [w.p_cam, a.faces, a.neighbors, a.face_instance, a.normal_index, a.corner_uv]
+    seen = [w.face_index, w.depth, w.rays, w.viewports, w.boxes, c.first_view]
+    return [
+        w.bundle("surfaces", crossing.Surfaces, surfaces),
+        w.bundle("seen", crossing.Seen, seen),
+        c.span,
+        int(c.may_cross_itself),
+        w.bundle("candidates", crossing.Candidates, [w.heads, w.candidates, w.candidate_count]),
+    ]
 
 
 def blend(c: Chunk) -> None:
@@ -323,6 +357,7 @@ def color_jump_arguments(c: Chunk, color: wp.array) -> list:
         *leading,
         *material_inputs(c),
         c.parameters.background,
+        w.rays,
         w.viewports,
         c.first_view,
         color,
@@ -335,7 +370,7 @@ def normal_jump_arguments(c: Chunk, normal: wp.array) -> list:
     """Arguments of `antialias.normal_jumps`."""
     w, a = c.work, c.arrays
     leading = [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index]
-    return [*leading, normal, w.normal_jumps, w.normal_changes]
+    return [*leading, w.rays, w.viewports, c.first_view, normal, w.normal_jumps, w.normal_changes]
 
 
 def soften(c: Chunk) -> None:

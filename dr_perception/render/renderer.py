@@ -320,19 +320,19 @@ class Renderer:
         """Rays, viewports, places and normals, unless they were made of what the parameters hold now.
 
         Returns:
-            Whether the kind of lens is another one, so that other kernels draw.
+            Whether the kind of lens or of surface is another one, so that other kernels draw.
         """
         w, p = c.work, c.parameters
         w.token = None
         if w.box != box:
             w.viewports.assign([viewport(*box)] * c.views)
             w.box = box
-        bent_before = w.ideal_positions is not None
+        before = w.ideal_positions is not None, w.reshaped
         if c.launcher.capturing:
             w.contents.distrust()
         elif w.contents.changed("camera_models", p.camera_models):
             bent = bool(np.any(p.camera_models.numpy() != 0))
-            if bent != bent_before:
+            if bent != before[0]:
                 shape = w.rays.shape if bent else (0, 0, 0)
                 w.ideal_positions = wp.zeros(shape, dtype=wp.vec2, device=self.device) if bent else None
             w.contents.forget("intrinsics")
@@ -344,7 +344,9 @@ class Renderer:
         if w.contents.changed("vertices", p.vertices):
             pipeline.join_vertices(c)
             pipeline.smooth_normals(c)
-        return bent_before != (w.ideal_positions is not None)
+            known = self.device.is_cpu and w.contents.trusted
+            w.reshaped = not known or not np.array_equal(p.vertices.numpy(), c.arrays.topology.rest)
+        return before != (w.ideal_positions is not None, w.reshaped)
 
     def _record(self, request: _Request, width: int, height: int) -> None:
         tape = active_tape()

@@ -6,6 +6,7 @@ Arrays that stay with a scene, and scratch arrays that stay with an image size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import warp as wp
@@ -85,6 +86,10 @@ def bytes_per_view(arrays: SceneArrays, width: int, height: int) -> int:
     )
 
 
+def _differs(old: Any, new: Any) -> bool:
+    return old is not new and (not isinstance(new, int) or old != new)
+
+
 def piece_room(width: int, height: int) -> int:
     """Outline pieces that a view has room for at first."""
     return 1024 + 8 * (width + height)
@@ -103,6 +108,8 @@ class Workspace:
         """Part of the image that `viewports` have."""
         self.contents = Contents()
         """What the arrays held that rays, places and normals were made of."""
+        self.reshaped = False
+        """Whether vertices may be elsewhere than in the meshes; that is what one assumes but on a CPU."""
         self.samples: tuple[object, Images] | None = None
         """Images of the samples of a supersampled render, and what they were made for."""
         self.token: object = None
@@ -147,6 +154,7 @@ class Workspace:
         self.captured_room = 1 << 30
         """Pieces that a captured graph looks at."""
         self._lazy: dict[str, wp.array] = {}
+        self._bundles: dict[str, tuple[list[Any], Any]] = {}
         self._outgrown: list[wp.array] = []
         """Arrays that graphs which somebody else holds still point to."""
         self._allocate_pieces(views * piece_room(key.width, key.height))
@@ -207,6 +215,16 @@ class Workspace:
     def outgrown(self) -> bool:
         """Whether a graph did not look at all pieces that there were."""
         return self.device.is_cpu and max(self._counts()) > min(self.captured_room, self.pieces.shape[0])
+
+    def bundle(self, name: str, kind: Any, values: list[Any]) -> Any:
+        """A Warp struct of arrays and numbers, in the order of its fields; the same as long as they are."""
+        found = self._bundles.get(name)
+        if found is None or any(map(_differs, found[0], values)):
+            made = kind()
+            for field, value in zip(kind.vars, values, strict=True):
+                setattr(made, field, value)
+            found = self._bundles[name] = values, made
+        return found[1]
 
     def scratch(self, name: str, like: wp.array) -> wp.array:
         """A scratch array of the size of another, kept under a name."""

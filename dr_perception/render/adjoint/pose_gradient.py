@@ -16,6 +16,7 @@ import warp as wp
 
 from dr_perception.raster.types import Viewport
 from dr_perception.render.outline.antialias import _edge_weights
+from dr_perception.render.outline.crossing_sides import inner_weights, middle_ray
 from dr_perception.render.outline.piece import Piece
 from dr_perception.render.shading.interpolation import (
     EDGE_ON,
@@ -269,6 +270,11 @@ def pull_color_to_poses(
     _flush(view, current, moment, force, R_cam_obj, R_grad, t_grad)
 
 
+@wp.func
+def _weights_inside(view: int, f: wp.vec3i, d: wp.vec3, p_cam: wp.array2d[wp.vec3]) -> wp.vec3:
+    return inner_weights(d, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+
+
 @wp.kernel(enable_backward=False)
 def pull_jumps_to_poses(
     pieces: wp.array[Piece],
@@ -294,6 +300,8 @@ def pull_jumps_to_poses(
     R_world_cam: wp.array[wp.mat33],
     R_cam_obj: wp.array2d[wp.mat33],
     t_cam_obj: wp.array2d[wp.vec3],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
     first_view: int,
     near: wp.array[wp.vec3],
     g_color: wp.array3d[wp.vec3],
@@ -303,6 +311,8 @@ def pull_jumps_to_poses(
     t_grad: wp.array2d[wp.vec3],
 ):
     """Gradient of the colours that pieces give to pixels; those at an edge move with the surface.
+
+    Where surfaces cross they are those of a fixed ray.
 
     Adjoint of `antialias.color_jumps`, `follow_slopes` and `blend_vectors`.
     """
@@ -336,13 +346,20 @@ def pull_jumps_to_poses(
         if face >= 0 and wp.length_sq(weight) > 0.0:
             k = face_instance[face]
             x = p_cam[view, a] + along * (p_cam[view, b] - p_cam[view, a])
+            w = _edge_weights(faces[face], a, b, along)
+            if piece.crossing != 0:
+                x = middle_ray(piece, rays, viewports[view], camera)
+                w = _weights_inside(view, faces[face], x, p_cam)
             pull = _pull_color(
-                weight, face, _edge_weights(faces[face], a, b, along), x, view, camera, 1, p_cam, n_cam,
-                faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels,
-                albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
-                R_world_cam,
+                weight, face, w, x, view, camera, 1 - piece.crossing, p_cam, n_cam, faces, normal_index,
+                face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness,
+                metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
             )  # fmt: skip
             row = _eye_force(pull.eye, x)
+            if piece.crossing != 0:
+                s = face_on_ray(view, faces[face], x, p_cam)
+                row = (wp.dot(pull.along, x) / s.n_d) * s.n - pull.along
+                x = depth_on_ray(s) * x
             moment = wp.outer(row, x - t_cam_obj[view, k]) + wp.outer(pull.normal, pull.mixed)
             _flush(view, k, moment, row, R_cam_obj, R_grad, t_grad)
     if piece.inside != 0 and piece.face_out < 0 and piece.back_face < 0 and piece.out_x >= 0:

@@ -17,12 +17,12 @@ import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project_jacobian
 from dr_perception.raster.types import Viewport
-from dr_perception.render.adjoint.sheet_walk import SheetPoint, clamped_weights, walk_sheet
 from dr_perception.render.outline.piece import Piece
 from dr_perception.render.outline.probe import touches
+from dr_perception.render.outline.sheet_walk import SheetPoint, clamped_weights, walk_sheet
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
-from dr_perception.render.shading.interpolation import face_on_ray, mix, steeper_than
-from dr_perception.render.shading.surface import ray_of, shading_normal, surface_color
+from dr_perception.render.shading.interpolation import face_on_ray, mix, plane_depth, steeper_than
+from dr_perception.render.shading.surface import ray_of, shading_normal, step_aside, surface_color
 
 wp.set_module_options({"enable_backward": False})
 
@@ -265,15 +265,6 @@ def _same_sheet(
     return face_instance[p.face] == face_instance[face] and wp.abs(z - depth) < _SAME_DEPTH * depth
 
 
-@wp.func
-def _step_aside(rays: wp.array3d[wp.vec2], camera: int, x: int, y: int, dx: int, dy: int) -> wp.vec3:
-    """From the ray of a pixel to that of a neighbour; beyond the image rays go on as they did."""
-    d = ray_of(rays, camera, x, y)
-    if x + dx < 0 or x + dx >= rays.shape[2] or y + dy < 0 or y + dy >= rays.shape[1]:
-        return d - ray_of(rays, camera, x - dx, y - dy)
-    return ray_of(rays, camera, x + dx, y + dy) - d
-
-
 @wp.struct
 class Reach:
     """How far the sheets of a pixel and of its neighbour reach between the two centres, from 0 to 1."""
@@ -315,7 +306,18 @@ def _reach(
             view, other, d + step, -step, 0.0, 1.0, 0, p_cam, faces, neighbors, normal_index, corner_uv
         )
         reach.other = 1.0 - yours.at
-        if reach.own > reach.other:
+        if mine.arrived != 0 and yours.arrived != 0:
+            # Where they cross; what each pixel shows is in front there.
+            f = faces[own]
+            here = 1.0 / plane_depth(d, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+            here -= 1.0 / _point(yours, view, p_cam, faces)[2]
+            there = 1.0 / other_depth - 1.0 / z
+            if here > 0.0 and there > 0.0:
+                reach.own = here / (here + there)
+            else:
+                reach.own = 0.0
+            reach.other = reach.own
+        elif reach.own > reach.other:
             # Both sheets are there: one that reaches a centre that shows the other lies behind.
             front = mine.arrived == 0
             if front and yours.arrived == 0:
@@ -443,7 +445,7 @@ def pull_transport(
             for k in range(sides):
                 side = _side(k)
                 other = _shown(view, y + side[1], x + side[0], face_index, depth)
-                step = _step_aside(rays, camera, x + v.x0, y + v.y0, side[0], side[1])
+                step = step_aside(rays, camera, x + v.x0, y + v.y0, side[0], side[1])
                 reach = _reach(
                     view, own, d, step, other.face, other.depth, p_cam, faces, neighbors, normal_index,
                     face_instance, corner_uv,

@@ -9,8 +9,13 @@ boundary (weighted by the jump, inner minus outer side).
 
 import warp as wp
 
-from dr_perception.geometry.camera_warp import project_jacobian
+from dr_perception.geometry.camera_warp import project_jacobian, ray
 from dr_perception.raster.types import Viewport
+from dr_perception.render.outline.crossing_sides import (
+    add_crossing_motion,
+    inner_weights,
+    middle_ray,
+)
 from dr_perception.render.outline.piece import Piece
 from dr_perception.render.outline.shares import against_background
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
@@ -37,6 +42,8 @@ def _side_color(
     a: int,
     b: int,
     t: float,
+    crossing: int,
+    d: wp.vec3,
     camera: int,
     p_cam: wp.array2d[wp.vec3],
     n_cam: wp.array2d[wp.vec3],
@@ -58,10 +65,13 @@ def _side_color(
     harmonics: wp.array[wp.vec3],
     R_world_cam: wp.array[wp.mat33],
 ) -> wp.vec3:
-    """Linear RGB of one face at a point of its edge a-b."""
+    """Linear RGB of one face at a point of its edge a-b, or where the ray ``d`` of a crossing meets it."""
     f = faces[face]
     w = _edge_weights(f, a, b, t)
     x = mix(w, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+    if crossing != 0:
+        w = inner_weights(d, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+        x = d
     return surface_color(
         view, camera, face, w, x, p_cam, n_cam, faces, normal_index, face_instance,
         corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular,
@@ -93,6 +103,7 @@ def color_jumps(
     harmonics: wp.array[wp.vec3],
     R_world_cam: wp.array[wp.mat33],
     background: wp.array3d[wp.vec3],
+    rays: wp.array3d[wp.vec2],
     viewports: wp.array[Viewport],
     first_view: int,
     color: wp.array3d[wp.vec3],
@@ -109,23 +120,29 @@ def color_jumps(
         return
     piece = pieces[i]
     camera = (piece.view + first_view) % light_cam.shape[0]
+    d = wp.vec3()
+    if piece.crossing != 0:
+        d = middle_ray(piece, rays, viewports[piece.view], camera)
     inner = _side_color(
-        piece.face, piece.view, piece.a, piece.b, piece.t, camera, p_cam, n_cam, faces, normal_index,
-        face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic,
+        piece.face, piece.view, piece.a, piece.b, piece.t, piece.crossing, d, camera, p_cam, n_cam,
+        faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo,
+        roughness, metallic,
         specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
     )  # fmt: skip
     outer = wp.vec3()
     if piece.face_out >= 0:
         outer = _side_color(
-            piece.face_out, piece.view, piece.a, piece.b, piece.t, camera, p_cam, n_cam, faces, normal_index,
-            face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness,
-            metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
+            piece.face_out, piece.view, piece.a, piece.b, piece.t, piece.crossing, d, camera, p_cam,
+            n_cam, faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures,
+            texels, albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
+            R_world_cam,
         )  # fmt: skip
     elif piece.back_face >= 0:
         outer = _side_color(
-            piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, camera, p_cam, n_cam,
-            faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels,
-            albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
+            piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, 0, d, camera, p_cam,
+            n_cam, faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures,
+            texels, albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
+            R_world_cam,
         )  # fmt: skip
     elif piece.out_x < 0:
         v = viewports[piece.view]
@@ -145,6 +162,8 @@ def _side_normal(
     edge_a: int,
     edge_b: int,
     t: float,
+    crossing: int,
+    d: wp.vec3,
     p_cam: wp.array2d[wp.vec3],
     n_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
@@ -155,7 +174,11 @@ def _side_normal(
     a = p_cam[view, f[0]]
     b = p_cam[view, f[1]]
     c = p_cam[view, f[2]]
-    return shading_normal(face, w, mix(w, a, b, c), a, b, c, normal_index, n_cam, view)
+    x = mix(w, a, b, c)
+    if crossing != 0:
+        w = inner_weights(d, a, b, c)
+        x = d
+    return shading_normal(face, w, x, a, b, c, normal_index, n_cam, view)
 
 
 @wp.kernel
@@ -166,6 +189,9 @@ def normal_jumps(
     n_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     normal_index: wp.array[wp.vec3i],
+    rays: wp.array3d[wp.vec2],
+    viewports: wp.array[Viewport],
+    first_view: int,
     normal: wp.array3d[wp.vec3],
     # output
     jumps: wp.array[wp.vec3],
@@ -176,16 +202,24 @@ def normal_jumps(
     if i >= count[0]:
         return
     piece = pieces[i]
-    inner = _side_normal(piece.face, piece.view, piece.a, piece.b, piece.t, p_cam, n_cam, faces, normal_index)
+    d = wp.vec3()
+    if piece.crossing != 0:
+        camera = (piece.view + first_view) % rays.shape[0]
+        d = middle_ray(piece, rays, viewports[piece.view], camera)
+    inner = _side_normal(
+        piece.face, piece.view, piece.a, piece.b, piece.t, piece.crossing, d, p_cam, n_cam, faces,
+        normal_index,
+    )  # fmt: skip
     outer = wp.vec3()
     if piece.face_out >= 0:
         outer = _side_normal(
-            piece.face_out, piece.view, piece.a, piece.b, piece.t, p_cam, n_cam, faces, normal_index
-        )
+            piece.face_out, piece.view, piece.a, piece.b, piece.t, piece.crossing, d, p_cam, n_cam,
+            faces, normal_index,
+        )  # fmt: skip
     elif piece.back_face >= 0:
         outer = _side_normal(
-            piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, p_cam, n_cam, faces,
-            normal_index,
+            piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, 0, d, p_cam, n_cam,
+            faces, normal_index,
         )  # fmt: skip
     elif piece.out_x >= 0:
         outer = normal[piece.view, piece.out_y, piece.out_x]
@@ -208,11 +242,15 @@ def blend_scalars(
     """Give each piece its share of silhouette and depth, and keep their jumps, in this order.
 
     Empty images are skipped; ``depth`` is that of the centres. Depth changes as `follow_slopes` lets colour.
+    Where surfaces cross neither jumps.
     """
     i = wp.tid()
     if i >= count[0]:
         return
     piece = pieces[i]
+    if piece.crossing != 0:
+        jumps[i] = wp.vec2()
+        return
     outer = piece.z
     if piece.back_face >= 0:
         outer = piece.back_z
@@ -327,6 +365,8 @@ def boundary_adjoint(
     g_color: wp.array3d[wp.vec3],
     g_normal: wp.array3d[wp.vec3],
     p_cam: wp.array2d[wp.vec3],
+    faces: wp.array[wp.vec3i],
+    viewports: wp.array[Viewport],
     intrinsics: wp.array2d[float],
     models: wp.array[int],
     first_view: int,
@@ -350,6 +390,15 @@ def boundary_adjoint(
         gain += wp.dot(color_jump[i], g_color[piece.view, piece.y, piece.x])
     if g_normal.shape[0] > 0:
         gain += wp.dot(normal_jump[i], g_normal[piece.view, piece.y, piece.x])
+    camera = (piece.view + first_view) % intrinsics.shape[0]
+    cam = camera_from_row(intrinsics, models, camera)
+    if piece.crossing != 0:
+        v = viewports[piece.view]
+        d = ray(cam, piece.middle + wp.vec2(float(v.x0), float(v.y0)))
+        add_crossing_motion(piece, gain, d, cam, p_cam, faces, g_cam)
+        if g_intrinsics.shape[0] > 0:
+            add_intrinsics_gradient(cam, wp.vec2(d[0], d[1]), gain * piece.outward, camera, g_intrinsics)
+        return
     g_point = wp.vec3(0.0, 0.0, 0.0)
     if g_depth.shape[0] > 0:
         g = g_depth[piece.view, piece.y, piece.x]
@@ -368,8 +417,6 @@ def boundary_adjoint(
             wp.atomic_add(g_depth_sample, piece.view, piece.out_y, piece.out_x, far)
     a = p_cam[piece.view, piece.a]
     p = a + piece.t * (p_cam[piece.view, piece.b] - a)
-    camera = (piece.view + first_view) % intrinsics.shape[0]
-    cam = camera_from_row(intrinsics, models, camera)
     g_uv = gain * piece.outward
     if gain != 0.0:
         g_point += wp.transpose(project_jacobian(cam, p)) * g_uv

@@ -26,7 +26,10 @@ class Piece:
     face: int
     """Face on the inner, nearer side."""
     face_out: int
-    """Face on the outer side of a crease, -1 of an outline."""
+    """Face on the outer side of a crease or crossing, -1 of an outline."""
+    crossing: int
+    """1 where two surfaces pass through each other; then the piece lies on no edge, and ``a`` and ``b`` are
+    any corners."""
     t: float
     """Where the piece's middle lies between a (0) and b (1), in space."""
     z: float

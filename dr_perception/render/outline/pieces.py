@@ -18,9 +18,10 @@ attribute jumps (creases, texture seams). Whether an edge is seen is decided per
 pixel centres on both of its sides. Where several edges pass through one pixel, `visibility` cuts them
 at their crossings and decides part by part.
 
+Curves in which surfaces pass through each other are edges too, found in `crossing`.
+
 Bias, by construction: the jump is taken as constant over a piece, and the shading of a pixel as that of its
-centre (of the edge, on the far side of it); where two meshes or faces intersect there is no edge, hence no
-boundary term along the crossing.
+centre (of the edge, on the far side of it).
 """
 
 import warp as wp
@@ -185,7 +186,7 @@ def _add_piece(
     if out[0] >= 0:
         inverse_z = 1.0 / p[2]
         d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
-        hidden_out = hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces)
+        hidden_out = hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces, neighbors)
     if at_inside == 1 and hidden_out:
         return
     slot = wp.atomic_add(count, 0, 1)

@@ -37,25 +37,26 @@ class SceneView:
 
 @wp.func
 def face_below(
-    s: SceneView,
+    view: int,
+    start: int,
     d: wp.vec3,
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
     neighbors: wp.array[wp.vec3i],
 ) -> int:
-    """Face that a ray meets on the sheet of surface inside the edge, found by walking from face to face.
+    """Face that a ray meets on the sheet of a face, found by walking from face to face.
 
     Returns -1 if the sheet ends on the way, -2 if the walk does not arrive (Devillers et al. 2001, the
     visibility walk).
     """
-    f = s.face
+    f = start
     came_from = wp.int32(-1)
     turned = float(0.0)
     for _i in range(_MAX_STEPS):
         corners = faces[f]
-        a = p_cam[s.view, corners[0]]
-        b = p_cam[s.view, corners[1]]
-        c = p_cam[s.view, corners[2]]
+        a = p_cam[view, corners[0]]
+        b = p_cam[view, corners[1]]
+        c = p_cam[view, corners[2]]
         facing = wp.where(wp.dot(wp.cross(b - a, c - a), a) < 0.0, 1.0, -1.0)
         if turned == 0.0:
             turned = facing
@@ -120,7 +121,7 @@ def depth_order_inside(
         return 0
     q = rays[s.camera, y + s.y0, x + s.x0]
     d = wp.vec3(q[0], q[1], 1.0)
-    own = face_below(s, d, p_cam, faces, neighbors)
+    own = face_below(s.view, s.face, d, p_cam, faces, neighbors)
     if inner >= 0 and touches(inner, own, neighbors):
         return 0
     if own == -1 or inner < 0:
@@ -143,16 +144,27 @@ def hidden_outside(
     depth: wp.array3d[float],
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
+    neighbors: wp.array[wp.vec3i],
 ) -> bool:
-    """Whether the surface at the centre of a pixel, continued to the edge, lies in front of it."""
+    """Whether the surface at the centre of a pixel, continued to the edge, lies in front of it.
+
+    Its faces are followed there where the depth at the centre leaves that open.
+    """
     outer = face_index[s.view, y, x]
     if outer < 0 or outer == s.face or outer == s.other:
         return False
-    f = faces[outer]
-    z = plane_depth(d_edge, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+    limit = z_edge * (1.0 - _DEPTH_TOLERANCE)
     at = depth[s.view, y, x]
-    z = wp.clamp(z, at * (1.0 - _MAX_SLOPE_DEPTH), at * (1.0 + _MAX_SLOPE_DEPTH))
-    return z < z_edge * (1.0 - _DEPTH_TOLERANCE)
+    if at * (1.0 - _MAX_SLOPE_DEPTH) >= limit:
+        return False
+    if at * (1.0 + _MAX_SLOPE_DEPTH) < limit:
+        return True
+    below = face_below(s.view, outer, d_edge, p_cam, faces, neighbors)
+    if below == -1:
+        return False
+    f = faces[wp.where(below >= 0, below, outer)]
+    z = plane_depth(d_edge, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+    return wp.max(z, at * (1.0 - _MAX_SLOPE_DEPTH)) < limit
 
 
 @wp.func

@@ -92,17 +92,27 @@ def _layers(
         count = wp.where(c.at_inside == 1, 1, 0)
         if c.at_inside == 2 and (face_index[p.view, p.y, p.x] < 0 or depth[p.view, p.y, p.x] > limit):
             count = -1
-    elif face_index[p.view, p.y, p.x] >= 0 and depth[p.view, p.y, p.x] <= limit:
-        count = 1
+    else:
+        count = c.hidden_out
     center = wp.vec2(float(p.x), float(p.y))
+    through = wp.int32(0)
+    others = wp.int32(0)
     j = heads[p.view, p.y, p.x]
     while j >= 0:
         o = candidates[j]
-        if j != i and o.piece.face_out < 0 and o.piece.z <= limit:
+        if j != i and (o.piece.crossing != 0 or (o.piece.face_out < 0 and o.piece.z <= limit)):
             if _crossing(center, m, o.start, o.end) >= 0.0:
-                count += wp.where(o.piece.inside != 0, -1, 1)
+                if o.piece.crossing != 0:
+                    through = 1
+                else:
+                    others += wp.where(o.piece.inside != 0, -1, 1)
         j = o.next
-    return count
+    if through != 0 and p.crossing == 0:
+        # Another sheet has come to the front on the way: the pixel beyond the edge knows what is in front.
+        count = c.hidden_out
+        if p.inside == 0:
+            count = wp.where(c.at_inside == 1, 1, 0)
+    return count + others
 
 
 @wp.struct

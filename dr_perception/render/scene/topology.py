@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from dr_perception.geometry.mesh import Mesh, face_normals
 from dr_perception.geometry.mesh_surface import MeshSurface, mesh_surface
 from dr_perception.geometry.mesh_topology import edges_of_faces
 from dr_perception.render.scene.scene import Instance
+from dr_perception.render.scene.self_crossing import passes_through_itself
 
 EDGE_JUMPS = 1
 EDGE_CLOSED = 2
@@ -194,6 +196,19 @@ class SceneTopology:
     """Largest distance of a vertex from the origin of each instance's mesh [m]."""
     closed: bool
     """Whether every mesh is closed with outward faces, so that back faces are never seen."""
+    surfaces: tuple[MeshSurface, ...]
+    """Surfaces of the distinct meshes."""
+
+    @cached_property
+    def rest(self) -> NDArray[np.float32]:
+        """Vertices of the meshes as they are given, one after the other, shape (V, 3)."""
+        vertices = [m.vertices for m in self.meshes]
+        return np.concatenate(vertices).astype(np.float32) if vertices else np.zeros((0, 3), np.float32)
+
+    @cached_property
+    def passes_through_itself(self) -> bool:
+        """Whether the surface of a mesh, as it is given, passes through itself."""
+        return any(passes_through_itself(s.positions, s.faces) for s in self.surfaces)
 
     @classmethod
     def of(cls, instances: Sequence[Instance]) -> SceneTopology:
@@ -287,5 +302,6 @@ def _join(instances: Sequence[Instance]) -> SceneTopology:
         corner_vertex=_stack([parts[k].corner_vertex + mesh_v[k] for k in index], 3),
         vertex_offset=tuple(int(n) for n in mesh_v),
         radius=tuple(float(np.linalg.norm(surfaces[k].positions, axis=1).max()) for k in index),
+        surfaces=tuple(surfaces),
         closed=bool(parts) and all(bool((p.flags & EDGE_CLOSED).all()) for p in parts),
     )

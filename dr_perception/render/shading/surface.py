@@ -29,6 +29,20 @@ def ray_of(rays: wp.array3d[wp.vec2], camera: int, x: int, y: int) -> wp.vec3:
 
 
 @wp.func
+def step_aside(rays: wp.array3d[wp.vec2], camera: int, x: int, y: int, dx: int, dy: int) -> wp.vec3:
+    """From the ray of a pixel to that of a neighbour; beyond the image rays go on as they did.
+
+    Zero across an image of one row or column.
+    """
+    d = ray_of(rays, camera, x, y)
+    if x + dx < 0 or x + dx >= rays.shape[2] or y + dy < 0 or y + dy >= rays.shape[1]:
+        u = wp.clamp(x - dx, 0, rays.shape[2] - 1)
+        v = wp.clamp(y - dy, 0, rays.shape[1] - 1)
+        return d - ray_of(rays, camera, u, v)
+    return ray_of(rays, camera, x + dx, y + dy) - d
+
+
+@wp.func
 def _base_color(
     face: int,
     w: wp.vec3,

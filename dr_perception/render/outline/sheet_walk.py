@@ -62,7 +62,8 @@ def _continuous(
 
 
 @wp.func
-def _facing(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> float:
+def facing_of(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> float:
+    """1 for a face turned to the camera, -1 for one turned away."""
     return wp.where(wp.dot(wp.cross(b - a, c - a), a) < 0.0, 1.0, -1.0)
 
 
@@ -75,7 +76,7 @@ class Exit:
 
 
 @wp.func
-def _exit_of(
+def exit_of(
     a: wp.vec3,
     b: wp.vec3,
     c: wp.vec3,
@@ -89,7 +90,7 @@ def _exit_of(
 ) -> Exit:
     """Where the line ``d + at * step``, followed from ``first`` to ``limit``, leaves a face.
 
-    ``turned`` is the sign of `_facing`, ``around`` holds the neighbours over the edges, and the line does
+    ``turned`` is the sign of `facing_of`, ``around`` holds the neighbours over the edges, and the line does
     not go back to the face it came from.
     """
     # Edge i is left where its function turns positive.
@@ -142,7 +143,7 @@ def walk_sheet(
         a = p_cam[view, corners[0]]
         b = p_cam[view, corners[1]]
         c = p_cam[view, corners[2]]
-        facing = _facing(a, b, c)
+        facing = facing_of(a, b, c)
         if turned == 0.0:
             turned = facing
         if facing != turned:
@@ -151,7 +152,7 @@ def walk_sheet(
             steps = _MAX_STEPS
         else:
             around = neighbors[f]
-            leave = _exit_of(a, b, c, turned, d, step, at, limit, around, came_from)
+            leave = exit_of(a, b, c, turned, d, step, at, limit, around, came_from)
             at = leave.at
             next = wp.int32(-1)
             if leave.edge < 0:
@@ -162,7 +163,7 @@ def walk_sheet(
                 if not _continuous(f, next, leave.edge, faces, normal_index, corner_uv):
                     # Beyond a crease the sheet goes on, unless it folds over there.
                     g = faces[next]
-                    if _facing(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned:
+                    if facing_of(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned:
                         beyond = next
                     next = -1
             if next >= 0:
