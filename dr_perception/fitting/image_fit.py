@@ -14,6 +14,7 @@ from dr_perception.losses.objective import Objective, weighted_sum
 from dr_perception.render.renderer import Renderer
 from dr_perception.render.scene.checks import check_type
 from dr_perception.render.scene.images import Images, RenderOptions
+from dr_perception.render.scene.maps import ParameterMap, check_map, shape_of
 from dr_perception.render.scene.parameters import SceneParameters
 from dr_perception.render.scene.scene import Scene
 
@@ -56,7 +57,8 @@ class ImageFit:
 
     Blocks are named like the arrays of `SceneParameters`. ``"pose"`` holds transforms (hypotheses, instances,
     4, 4) and ``"camera_pose"`` (cameras, 4, 4), whose gradients are tangents (v, w); all others hold the
-    array itself. Buffers are allocated once and reused by every evaluation.
+    array itself. With a ``front`` its unknowns are blocks as well, in place of the parameters that it fills.
+    Buffers are allocated once and reused by every evaluation.
 
     Args:
         renderer: Renderer to use.
@@ -67,10 +69,12 @@ class ImageFit:
         references: Images to compare with, by name; see `Objective`.
         options: What to draw; only what the objective looks at need be drawn.
         regularizers: Name -> (cost, weight), reported like the terms of the objective.
+        front: What makes some of the parameters from unknowns of its own.
 
     Raises:
         TypeError: An argument is of another type.
-        ValueError: No parameter has a gradient, or the objective looks at an image that is not drawn.
+        ValueError: No parameter has a gradient, the objective looks at an image that is not drawn, or the
+            front does not fit the parameters.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class ImageFit:
         *,
         options: RenderOptions | None = None,
         regularizers: Mapping[str, tuple[Regularizer, float]] | None = None,
+        front: ParameterMap | None = None,
     ) -> None:
         for name, value, kind in (
             ("renderer", renderer, Renderer),
@@ -95,7 +100,12 @@ class ImageFit:
             raise ValueError(
                 "ImageFit needs parameters made with requires_grad, got none that have a gradient"
             )
-        self.renderer, self.parameters = renderer, parameters
+        if front is not None:
+            check_map(front, parameters)
+        self.renderer, self.parameters, self.front = renderer, parameters, front
+        self._theta: Mapping[str, wp.array] = {} if front is None else front.theta
+        filled = () if front is None else front.fills
+        self.names = sorted({*self._theta, *(parameters.requires_grad - set(filled))})
         self.options = _options(objective, options)
         self._scene, self._objective, self._references = scene, objective, references
         self._regularizers = _checked(regularizers)
@@ -105,13 +115,12 @@ class ImageFit:
     def block(
         self, name: str, scale: ArrayLike = 1.0, low: ArrayLike = -np.inf, high: ArrayLike = np.inf
     ) -> Block:
-        """A block that starts at the present values of one group of parameters."""
-        if name not in self.parameters.requires_grad:
-            known = sorted(self.parameters.requires_grad)
-            raise ValueError(f"{name!r} is not optimised, expected one of {known}")
+        """A block that starts at the present values of one group of parameters, or of one unknown."""
+        if name not in self.names:
+            raise ValueError(f"{name!r} is not optimised, expected one of {self.names}")
         if name in _BASES:
             return Block(self._transforms(name), scale, pose=True)
-        return Block(getattr(self.parameters, name).numpy().astype(np.float64), scale, low, high)
+        return Block(self._array(name).numpy().astype(np.float64), scale, low, high)
 
     def __call__(self, values: Values) -> tuple[float, dict[str, NDArray[np.float64]]]:
         """Value and gradients at ``values``; blocks that are left out keep what they had.
@@ -120,22 +129,19 @@ class ImageFit:
             ValueError: A block that is not optimised, or is of another shape; or positions, poses or
                 intrinsics that are not finite.
         """
-        for name, value in values.items():
-            if name not in self.parameters.requires_grad:
-                known = sorted(self.parameters.requires_grad)
-                raise ValueError(f"block {name!r} is not optimised, expected names out of {known}")
-            self._assign(name, np.asarray(value))
+        self.assign(values)
         self.parameters.zero_grad()
+        for array in self._theta.values():
+            array.grad.zero_()
         tape = wp.Tape()
         with tape:
-            images = self.renderer.render(self._scene, self.parameters, self.options, out=self._images)
+            images = self.draw()
             data = self._objective(images, self._references)
             costs = {name: cost(self.parameters) for name, (cost, _) in self._regularizers.items()}
             weights = [weight for _, weight in self._regularizers.values()]
             total = weighted_sum([data.total, *costs.values()], [1.0, *weights])
         tape.backward(loss=total)
-        self._images = images
-        gradients = {name: g.astype(np.float64) for name, g in self.parameters.gradients().items()}
+        gradients = {name: self._array(name).grad.numpy().astype(np.float64) for name in self.names}
         tape.zero()
         loss = float(total.numpy()[0])
         extra = {
@@ -143,6 +149,28 @@ class ImageFit:
         }
         self.report = {**data.report(), **extra, "total": loss}
         return loss, gradients
+
+    def assign(self, values: Values) -> None:
+        """Write values of some of the blocks; the others keep what they had.
+
+        Raises:
+            ValueError: A block that is not optimised, or is of another shape.
+        """
+        for name, value in values.items():
+            if name not in self.names:
+                raise ValueError(f"block {name!r} is not optimised, expected names out of {self.names}")
+            self._assign(name, np.asarray(value))
+
+    def draw(self) -> Images:
+        """Draw with what was assigned, into images of the fit's own; on the active tape, if there is one."""
+        if self.front is not None:
+            self.front.fill(self.parameters)
+        self._images = self.renderer.render(self._scene, self.parameters, self.options, out=self._images)
+        return self._images
+
+    def _array(self, name: str) -> wp.array:
+        found = self._theta.get(name)
+        return getattr(self.parameters, name) if found is None else found
 
     def _assign(self, name: str, value: NDArray[np.float64]) -> None:
         expected = self._shape(name)
@@ -153,13 +181,12 @@ class ImageFit:
             R.assign(np.ascontiguousarray(value[..., :3, :3], dtype=np.float32))
             t.assign(np.ascontiguousarray(value[..., :3, 3], dtype=np.float32))
             return
-        getattr(self.parameters, name).assign(np.ascontiguousarray(value, dtype=np.float32))
+        self._array(name).assign(np.ascontiguousarray(value, dtype=np.float32))
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        array = getattr(self.parameters, _BASES[name][1] if name in _BASES else name)
-        return (
-            (*array.shape, 4, 4) if name in _BASES else (*array.shape, *getattr(array.dtype, "_shape_", ()))
-        )
+        if name in _BASES:
+            return (*getattr(self.parameters, _BASES[name][1]).shape, 4, 4)
+        return shape_of(self._array(name))
 
     def _transforms(self, name: str) -> NDArray[np.float64]:
         R, t = (getattr(self.parameters, field).numpy() for field in _BASES[name])

@@ -18,11 +18,16 @@ _MODULE_OF = {
     "Images": "scene.images",
     "Instance": "scene.scene",
     "Lights": "scene.scene",
+    "Maps": "scene.maps",
     "Material": "scene.scene",
+    "ParameterMap": "scene.maps",
     "RenderOptions": "scene.images",
     "Renderer": "renderer",
     "Scene": "scene.scene",
     "SceneParameters": "scene.parameters",
+    "TiedIntrinsics": "scene.maps",
+    "fill_camera_poses": "scene.maps",
+    "fill_poses": "scene.maps",
     "render": "renderer",
 }
 
@@ -33,11 +38,16 @@ __all__ = [
     "Images",
     "Instance",
     "Lights",
+    "Maps",
     "Material",
+    "ParameterMap",
     "RenderOptions",
     "Renderer",
     "Scene",
     "SceneParameters",
+    "TiedIntrinsics",
+    "fill_camera_poses",
+    "fill_poses",
     "render",
 ]
 
