@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dr_perception.fitting.fit_pose import fit_pose
     from dr_perception.fitting.image_fit import ImageFit
     from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, Symmetries
+    from dr_perception.geometry.kinematics import Joint, KinematicTree
     from dr_perception.hypothesis.result import PoseEstimate
     from dr_perception.hypothesis.search_config import FitConfig
     from dr_perception.measure.config import SensorConfig
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         fill_poses,
         render,
     )
+    from dr_perception.render.scene.joint_map import JointMap
     from dr_perception.render.torch_bridge import render_torch
     from dr_perception.tracking import ObjectState, Status, Tracker, TrackerConfig, TrackResult
     from dr_perception.tracking.multi_camera import MultiCameraTracker
@@ -66,6 +68,8 @@ _MODULE_OF = {
     "Mesh": "dr_perception.geometry",
     "ObjectModel": "dr_perception.geometry",
     "Symmetries": "dr_perception.geometry",
+    "Joint": "dr_perception.geometry.kinematics",
+    "KinematicTree": "dr_perception.geometry.kinematics",
     "PoseEstimate": "dr_perception.hypothesis.result",
     "FitConfig": "dr_perception.hypothesis.search_config",
     "SensorConfig": "dr_perception.measure.config",
@@ -86,6 +90,7 @@ _MODULE_OF = {
     "fill_camera_poses": "dr_perception.render",
     "fill_poses": "dr_perception.render",
     "render": "dr_perception.render",
+    "JointMap": "dr_perception.render.scene.joint_map",
     "render_torch": "dr_perception.render.torch_bridge",
     "ObjectState": "dr_perception.tracking",
     "Status": "dr_perception.tracking",
@@ -108,6 +113,9 @@ __all__ = [
     "ImageFit",
     "Images",
     "Instance",
+    "Joint",
+    "JointMap",
+    "KinematicTree",
     "Lights",
     "Maps",
     "Material",

@@ -47,6 +47,13 @@ def test_camera_calibration() -> None:
     assert found["focal error %"] < 1.0
 
 
+def test_two_link_arm() -> None:
+    """From 17 degrees and 2 cm off, in one noisy picture."""
+    found = _run("two_link_arm")
+    assert found["start deg"] > 15.0
+    assert found["joints deg"] < 0.1 and found["base mm"] < 0.1 and found["base deg"] < 0.1
+
+
 def test_vertices() -> None:
     """The surface comes within a tenth of its first distance; no face turns over, no edge collapses."""
     found = _run("fit_vertices")
