@@ -14,7 +14,9 @@ from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.model import ObjectModel
 from dr_perception.geometry.symmetry import Symmetries
 
-_MESH_ARRAYS = ("vertices", "faces", "vertex_colors", "corner_uv", "texture", "unseen_faces")
+_MESH_ARRAYS = (
+    "vertices", "faces", "vertex_colors", "corner_uv", "texture", "unseen_faces", "vertex_attributes"
+)  # fmt: skip
 _digests: SharedTables[Mesh, str] = SharedTables()
 
 

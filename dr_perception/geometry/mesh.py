@@ -49,6 +49,8 @@ class Mesh:
     They hide what is behind them and belong to the size of the object, but neither support nor contradict a
     pose.
     """
+    vertex_attributes: NDArray[np.float32] | None = None
+    """Whatever else the vertices have, n numbers each, shape (V, n); interpolated by the renderer."""
 
     def __post_init__(self) -> None:
         """Convert to the promised types and validate."""
@@ -57,6 +59,7 @@ class Mesh:
             raise TypeError(f"faces must be integers, got {faces.dtype}")
         _store(self, "vertices", _as_array(self.vertices, np.float64))
         _store(self, "corner_uv", _as_array(self.corner_uv, np.float32))
+        _store(self, "vertex_attributes", _as_array(self.vertex_attributes, np.float32))
         for name in ("vertex_colors", "texture"):
             image = getattr(self, name)
             if image is not None and np.asarray(image).dtype != np.uint8:
@@ -122,6 +125,7 @@ def validate_mesh(mesh: Mesh, name: str = "mesh") -> None:
     if mesh.unseen_faces is not None and mesh.unseen_faces.shape != (len(F),):
         raise ValueError(f"unseen_faces of {name} must have shape {(len(F),)}, got {mesh.unseen_faces.shape}")
     _validate_colors(mesh, name)
+    _validate_attributes(mesh, name)
 
 
 def _require_finite(array: NDArray[Any], what: str) -> None:
@@ -150,6 +154,17 @@ def _validate_colors(mesh: Mesh, name: str) -> None:
             f"corner_uv of {name} must have shape {(len(mesh.faces), 3, 2)}, got {mesh.corner_uv.shape}"
         )
     _require_finite(mesh.corner_uv, f"corner_uv of {name}")
+
+
+def _validate_attributes(mesh: Mesh, name: str) -> None:
+    given = mesh.vertex_attributes
+    if given is None:
+        return
+    if given.ndim != 2 or len(given) != len(mesh.vertices) or given.shape[1] == 0:
+        raise ValueError(
+            f"vertex_attributes of {name} must have shape ({len(mesh.vertices)}, n), got {given.shape}"
+        )
+    _require_finite(given, f"vertex_attributes of {name}")
 
 
 def _corner_cross(mesh: Mesh) -> NDArray[np.float64]:
@@ -207,8 +222,8 @@ def _normalised(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 def weld(mesh: Mesh, tolerance_m: float | None = None) -> Mesh:
     """Merge vertices at the same place, drop vertices of no face, and drop the faces that collapse.
 
-    The merged vertex keeps position and colour of the first of its group. Groups are connected through chains
-    of vertices nearer to each other than the tolerance, so keep it well below the shortest edge.
+    The merged vertex keeps what the first of its group has. Groups are connected through chains of vertices
+    nearer to each other than the tolerance, so keep it well below the shortest edge.
 
     Args:
         mesh: The mesh, e.g. a triangle soup from an STL file.
@@ -239,6 +254,7 @@ def weld(mesh: Mesh, tolerance_m: float | None = None) -> Mesh:
         vertices=mesh.vertices[kept],
         faces=faces[keep],
         vertex_colors=None if mesh.vertex_colors is None else mesh.vertex_colors[kept],
+        vertex_attributes=None if mesh.vertex_attributes is None else mesh.vertex_attributes[kept],
         corner_uv=None if mesh.corner_uv is None else mesh.corner_uv[keep],
         unseen_faces=None if mesh.unseen_faces is None else mesh.unseen_faces[keep],
     )

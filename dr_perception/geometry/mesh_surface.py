@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dr_perception.geometry.mesh import Mesh, merge_places
+from dr_perception.geometry.mesh import Mesh, face_areas, merge_places
 from dr_perception.geometry.mesh_slivers import flip_slivers
 from dr_perception.geometry.mesh_winding import wrongly_turned
 
-__all__ = ["MeshSurface", "mesh_surface"]
+__all__ = ["MeshSurface", "faces_in_mesh", "mesh_surface"]
 
 _RESOLUTION = 1e-6
 """Part of the bounding-box diagonal below which nothing is told apart.
@@ -93,6 +93,40 @@ def mesh_surface(mesh: Mesh) -> MeshSurface:
     return MeshSurface(place, positions, faces, corner)
 
 
+def faces_in_mesh(surface: MeshSurface, mesh: Mesh) -> tuple[Ints, NDArray[np.float32]]:
+    """Where the faces of a surface lie in the faces of its mesh.
+
+    Args:
+        surface: The surface.
+        mesh: The mesh that it was found for.
+
+    Returns:
+        The face of the mesh that each face is, or was divided from, shape (F',), and barycentric coordinates
+        in that one of its three corners, shape (F', 3, 3).
+    """
+    faces, local = surface.corner // 3, surface.corner % 3
+    # A sliver that became part of a neighbour has no inside: the largest face that a corner is from has one.
+    largest = np.argmax(face_areas(mesh)[faces], axis=1)
+    face: Ints = faces[np.arange(len(faces)), largest]
+    weights = np.eye(3, dtype=np.float32)[local]
+    foreign = np.argwhere(faces != face[:, None])
+    if len(foreign):
+        row, corner = foreign.T
+        point = mesh.vertices[mesh.faces.reshape(-1)[surface.corner[row, corner]]]
+        weights[row, corner] = _barycentric(mesh.vertices[mesh.faces[face[row]]], point)
+    return face, weights
+
+
+def _barycentric(triangles: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates of the points (n, 3), each in the plane of one of the triangles (n, 3, 3)."""
+    a, b, c = (triangles[:, i] for i in range(3))
+    normal = np.cross(b - a, c - a)
+    double = np.einsum("ij,ij->i", normal, normal)
+    v = np.einsum("ij,ij->i", np.cross(points - a, c - a), normal) / double
+    w = np.einsum("ij,ij->i", np.cross(b - a, points - a), normal) / double
+    return np.stack([1.0 - v - w, v, w], axis=1)
+
+
 def _first_of_equal(faces: Ints) -> NDArray[np.intp]:
     """Rows of the faces that have no earlier one on the same three places, in their order."""
     return np.sort(np.unique(np.sort(faces, axis=1), axis=0, return_index=True)[1])
@@ -105,6 +139,8 @@ def _looks(mesh: Mesh) -> NDArray[np.float32]:
         parts.append(mesh.corner_uv.reshape(-1, 2))
     if mesh.vertex_colors is not None:
         parts.append(mesh.vertex_colors[mesh.faces.reshape(-1)].astype(np.float32))
+    if mesh.vertex_attributes is not None:
+        parts.append(mesh.vertex_attributes[mesh.faces.reshape(-1)])
     return np.hstack(parts)
 
 

@@ -5,7 +5,7 @@ Only what was asked for is computed: no geometry pass for lights alone, no shadi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import warp as wp
 
@@ -18,6 +18,7 @@ from dr_perception.render.pipeline import (
     normal_jump_arguments,
     pixel_inputs,
 )
+from dr_perception.render.samples import SAMPLES, pull_samples
 from dr_perception.render.scene import intrinsics, vertex_stage
 from dr_perception.render.scene.images import Images
 from dr_perception.render.shading import surface
@@ -57,7 +58,8 @@ def pull_back(c: Chunk, images: Images, grads: Images) -> None:
             _pull_back(c, images, grads)
             return
         fine = spread(c.launcher, c.target, grads, c.images, c.work.face_index, c.options)
-        _pull_back(c, c.images, fine)
+        samples = {name: getattr(grads, name) for name in SAMPLES}
+        _pull_back(c, c.images, replace(fine, **samples))
         narrow(c.launcher, c.target, c.parameters)
 
 
@@ -90,6 +92,7 @@ def _pull_back(c: Chunk, images: Images, grads: Images) -> None:
             _color_adjoint(c, images.color, grads.color, marks, g)
     if geometry and grads.normal is not None and images.normal is not None:
         _normal_adjoint(c, images.normal, grads.normal, marks, g)
+    pull_samples(c, grads, g.cam if geometry else None, g.rays)
     if g.rays is not None:
         p, w = c.parameters, c.work
         c.launcher.run(
@@ -122,6 +125,7 @@ def _gather(c: Chunk, images: Images, grads: Images) -> Gradients:
     posed = bool(c.parameters.requires_grad & RIGID)
     short = images.normal is None and _rigid(c, frozenset({"pose"}))
     direct = _rigid(c, RIGID) and not _moves_outline(c, grads) and grads.soft_silhouette is None
+    direct = direct and all(getattr(grads, name) is None for name in SAMPLES)
     lit = images.color is not None and not short
     return Gradients(
         cam=None if direct and (short or not shaded) else c.scratch("g_cam", w.p_cam),

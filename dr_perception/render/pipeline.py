@@ -17,6 +17,7 @@ from dr_perception.render.outline import (
     soft_silhouette,
     visibility,
 )
+from dr_perception.render.samples import draw_samples
 from dr_perception.render.scene import intrinsics, raster, vertex_stage
 from dr_perception.render.scene.images import Images, RenderOptions
 from dr_perception.render.scene.parameters import SceneParameters
@@ -55,6 +56,12 @@ class Chunk:
     def size(self) -> tuple[int, int, int]:
         """Views, rows and columns."""
         return self.views, self.work.key.height, self.work.key.width
+
+    @property
+    def asked_size(self) -> tuple[int, int, int]:
+        """The same of the images that were asked for."""
+        factor = 1 if self.target is None else self.target.factor
+        return self.views, self.work.key.height // factor, self.work.key.width // factor
 
     @property
     def span(self) -> int:
@@ -157,6 +164,7 @@ def draw(c: Chunk) -> None:
         transform(c)
         rasterize(c)
         resolve(c)
+        draw_samples(c)
         if c.wants_outline:
             find_outline(c)
             blend(c)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from threading import RLock
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,7 +22,7 @@ from dr_perception.render.backward import pull_back
 from dr_perception.render.captured import CapturedRender, Loss
 from dr_perception.render.scene import intrinsics
 from dr_perception.render.scene.checks import check_finite, check_images, check_parameters, check_type
-from dr_perception.render.scene.images import Images, RenderOptions, crop_box
+from dr_perception.render.scene.images import CHANNEL, Images, RenderOptions, crop_box, image_types
 from dr_perception.render.scene.parameters import SceneParameters, make_parameters
 from dr_perception.render.scene.scene import Scene
 from dr_perception.render.scene.topology import SceneTopology
@@ -140,7 +139,7 @@ class Renderer:
         if out is not None:
             check_type(out, Images, "out")
             shape = (parameters.num_views, height, width)
-            check_images(out, parameters, self._image_types(options), shape)
+            check_images(out, parameters, image_types(options, parameters, shape))
         images = out or self._new_images(parameters, options, width, height)
         request = _Request(scene, parameters, options, images)
         if width > 0 and height > 0:
@@ -235,27 +234,16 @@ class Renderer:
         self, p: SceneParameters, options: RenderOptions, width: int, height: int, views: int | None = None
     ) -> Images:
         shape = (p.num_views if views is None else views, height, width)
-        differentiable = bool(p.requires_grad)
         made = {
             name: wp.empty(
-                shape, dtype=dtype, device=self.device, requires_grad=differentiable and dtype is not wp.int32
+                shape,
+                dtype=dtype,
+                device=self.device,
+                requires_grad=bool(p.requires_grad) and CHANNEL[name].differentiable,
             )
-            for name, dtype in self._image_types(options).items()
+            for name, (dtype, shape) in image_types(options, p, shape).items()
         }
         return Images(**made)
-
-    @staticmethod
-    def _image_types(options: RenderOptions) -> dict[str, Any]:
-        """Images that are drawn, with the types of their pixels."""
-        types = {
-            "depth": wp.float32,
-            "silhouette": wp.float32,
-            "color": wp.vec3,
-            "normal": wp.vec3,
-            "instance": wp.int32,
-        }
-        soft = {"soft_silhouette": wp.float32} if options.soft_silhouette_px > 0.0 else {}
-        return {name: dtype for name, dtype in types.items() if name in options.channels} | soft
 
     def _chunks(self, request: _Request, width: int, height: int) -> list[tuple[int, int]]:
         """First view and number of views of every chunk; all of one size but the last."""

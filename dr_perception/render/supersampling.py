@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import warp as wp
 
 from dr_perception.device.launcher import Launcher
-from dr_perception.render.scene.images import Images, RenderOptions
+from dr_perception.render.samples import SAMPLES
+from dr_perception.render.scene.images import CHANNEL, Images, Kind, RenderOptions
 from dr_perception.render.scene.intrinsics import NUM_INTRINSICS
 from dr_perception.render.scene.parameters import SceneParameters
 from dr_perception.render.supersampling_kernels import (
@@ -27,6 +28,10 @@ from dr_perception.render.supersampling_kernels import (
     spread_scalar,
     spread_vector,
 )
+
+_KERNELS = {wp.float32: (average_scalar, spread_scalar), wp.vec3: (average_vector, spread_vector)}
+_MEANS = {name: _KERNELS[is_.dtype] for name, is_ in CHANNEL.items() if is_.kind is Kind.MEAN}
+"""Kernels that average images that are means over pixels, and their adjoints."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +67,9 @@ def enlarged_options(options: RenderOptions) -> RenderOptions:
     n = options.supersampling
     x0, y0, width, height = options.crop or (0, 0, 0, 0)
     crop = None if options.crop is None else (n * x0, n * y0, n * width, n * height)
-    return replace(options, supersampling=1, crop=crop, soft_silhouette_px=n * options.soft_silhouette_px)
+    channels = tuple(name for name in options.channels if name not in SAMPLES)
+    soft_px = n * options.soft_silhouette_px
+    return replace(options, supersampling=1, channels=channels, crop=crop, soft_silhouette_px=soft_px)
 
 
 def enlarge(launcher: Launcher, target: Target, fine: SceneParameters) -> None:
@@ -84,10 +91,8 @@ def average(
 ) -> None:
     """Average the samples of every pixel."""
     n, coarse = target.factor, target.images
-    for name in ("silhouette", "soft_silhouette"):
-        _average(launcher, name, average_scalar, getattr(fine, name), n, getattr(coarse, name))
-    for name in ("color", "normal"):
-        _average(launcher, name, average_vector, getattr(fine, name), n, getattr(coarse, name))
+    for name, (mean, _) in _MEANS.items():
+        _average(launcher, name, mean, getattr(fine, name), n, getattr(coarse, name))
     if coarse.instance is not None:
         arguments = [fine.instance, n, coarse.instance]
         launcher.run("middle_instance", middle_index, coarse.instance.shape, arguments)
@@ -116,13 +121,8 @@ def spread(
     """Gradients of the samples from those of the averaged images."""
     n = target.factor
     made = {}
-    for name, kernel in (
-        ("silhouette", spread_scalar),
-        ("soft_silhouette", spread_scalar),
-        ("color", spread_vector),
-        ("normal", spread_vector),
-        ("depth", spread_scalar),
-    ):
+    kernels = {name: kernel for name, (_, kernel) in _MEANS.items()} | {"depth": spread_scalar}
+    for name, kernel in kernels.items():
         image, g = getattr(fine, name), getattr(grads, name)
         if g is None or image is None:
             continue

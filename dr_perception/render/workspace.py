@@ -6,6 +6,7 @@ Arrays that stay with a scene, and scratch arrays that stay with an image size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,17 @@ class SceneArrays:
         """Places of all meshes; 0 if each of their vertices is one."""
         self.num_edges = len(topology.edges)
         self.num_instances = len(topology.mesh_of_instance)
+        self._device = device
+
+    @cached_property
+    def mesh_face(self) -> wp.array:
+        """Face of its instance's mesh that each face is, (F,)."""
+        return wp.array(self.topology.in_mesh[0], dtype=wp.int32, device=self._device)
+
+    @cached_property
+    def mesh_weights(self) -> wp.array:
+        """Barycentric coordinates there of the corners of each face, ``wp.vec3`` (F, 3)."""
+        return wp.array(self.topology.in_mesh[1], dtype=wp.vec3, device=self._device)
 
 
 @dataclass(frozen=True)
@@ -228,7 +240,11 @@ class Workspace:
 
     def scratch(self, name: str, like: wp.array) -> wp.array:
         """A scratch array of the size of another, kept under a name."""
+        return self.lazy(name, like.shape, like.dtype)
+
+    def lazy(self, name: str, shape: tuple[int, ...], dtype: Any) -> wp.array:
+        """A scratch array of a size, kept under a name."""
         found = self._lazy.get(name)
-        if found is None or found.shape != like.shape or found.dtype != like.dtype:
-            found = self._lazy[name] = wp.zeros(like.shape, dtype=like.dtype, device=self.device)
+        if found is None or found.shape != shape or found.dtype != dtype:
+            found = self._lazy[name] = wp.zeros(shape, dtype=dtype, device=self.device)
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -165,6 +165,7 @@ def _expected(p: SceneParameters) -> dict[str, tuple[Any, tuple[int, ...]]]:
         "intrinsics": (wp.float32, (cameras, p.intrinsics.shape[-1])),
         "camera_models": (wp.int32, (cameras,)),
         "vertex_colors": (wp.vec3, (vertices,)),
+        "attributes": (wp.float32, (vertices, p.attributes.shape[-1])),
         "texels": (wp.vec3, p.texels.shape),
         "textures": (wp.vec3i, (instances,)),
         "albedo": (wp.vec3, (instances,)),
@@ -203,7 +204,9 @@ def check_finite(p: SceneParameters) -> None:
             raise ValueError(f"{name} must be finite, got {values[index]} at {index} ({int(bad.sum())} such)")
 
 
-def check_images(out: Images, p: SceneParameters, names: Collection[str], shape: tuple[int, ...]) -> None:
+def check_images(
+    out: Images, p: SceneParameters, expected: Mapping[str, tuple[Any, tuple[int, ...]]]
+) -> None:
     """Whether images of an earlier call can be overwritten.
 
     Raises:
@@ -211,12 +214,12 @@ def check_images(out: Images, p: SceneParameters, names: Collection[str], shape:
             the parameters ask for.
     """
     there = {name for name, image in vars(out).items() if image is not None}
-    if there != set(names):
-        raise ValueError(f"out must have the images {sorted(names)} that are drawn, got {sorted(there)}")
+    if there != set(expected):
+        raise ValueError(f"out must have the images {sorted(expected)} that are drawn, got {sorted(there)}")
     for name in sorted(there):
-        image = getattr(out, name)
+        image, (dtype, shape) = getattr(out, name), expected[name]
         if image.shape != shape or image.device != p.vertices.device:
             where = f"{image.shape} on {image.device}"
             raise ValueError(f"out.{name} must have shape {shape} on {p.vertices.device}, got {where}")
-        if p.requires_grad and name != "instance" and not image.requires_grad:
+        if p.requires_grad and dtype is not wp.int32 and not image.requires_grad:
             raise ValueError(f"out.{name} must have a gradient, as {sorted(p.requires_grad)} have")

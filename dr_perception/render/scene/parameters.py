@@ -26,6 +26,7 @@ DIFFERENTIABLE = (
     "camera_pose",
     "intrinsics",
     "vertex_colors",
+    "attributes",
     "texels",
     "albedo",
     "roughness",
@@ -68,6 +69,8 @@ class SceneParameters:
     """Distortion model of each camera, int (C,)."""
     vertex_colors: wp.array
     """Linear RGB of all vertices, (V,); white where a mesh has none."""
+    attributes: wp.array
+    """`Mesh.vertex_attributes` of all vertices, float (V, n); zero where a mesh has none."""
     texels: wp.array
     """Linear RGB of the textures, row by row, one after the other."""
     textures: wp.array
@@ -160,6 +163,7 @@ def make_parameters(
         "t_world_cam": (T_cam[:, :3, 3], wp.vec3, (-1, 3)),
         "intrinsics": (np.array([_row(c) for c in cameras]), wp.float32, (-1, NUM_INTRINSICS)),
         "vertex_colors": (_rows(colors), wp.vec3, (-1, 3)),
+        "attributes": (_attributes(topology), wp.float32, ()),
         "texels": (texels, wp.vec3, (-1, 3)),
         "albedo": (np.array([m.albedo for m in materials]), wp.vec3, (count, 3)),
         "roughness": ([m.roughness for m in materials], wp.float32, (count,)),
@@ -223,6 +227,21 @@ def _vertex_colors(mesh: Mesh) -> NDArray[np.float32]:
     if mesh.vertex_colors is None or mesh.texture is not None:
         return np.ones((len(mesh.vertices), 3), np.float32)
     return srgb_to_linear(mesh.vertex_colors)
+
+
+def _attributes(topology: SceneTopology) -> NDArray[np.float32]:
+    given = [m.vertex_attributes for m in topology.meshes if m.vertex_attributes is not None]
+    widths = {a.shape[1] for a in given} or {0}
+    if len(widths) > 1:
+        raise ValueError(
+            f"meshes of one scene must have equally many vertex_attributes or none, got {sorted(widths)}"
+        )
+    width = widths.pop()
+    parts = [
+        np.zeros((len(m.vertices), width), np.float32) if m.vertex_attributes is None else m.vertex_attributes
+        for m in topology.meshes
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 
 
 def _texels(topology: SceneTopology) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dr_perception.geometry.mesh import Mesh, face_normals
-from dr_perception.geometry.mesh_surface import MeshSurface, mesh_surface
+from dr_perception.geometry.mesh_surface import MeshSurface, faces_in_mesh, mesh_surface
 from dr_perception.geometry.mesh_topology import edges_of_faces
 from dr_perception.render.scene.scene import Instance
 from dr_perception.render.scene.self_crossing import passes_through_itself
@@ -70,6 +70,8 @@ class MeshTopology:
         if mesh.vertex_colors is not None:
             colors = mesh.vertex_colors[corner_vertex].astype(np.float32)
             seams |= _seams(flat, found.vertices, found.faces, colors)
+        if mesh.vertex_attributes is not None:
+            seams |= _seams(flat, found.vertices, found.faces, mesh.vertex_attributes[corner_vertex])
         closed = bool((second >= 0).all()) and _signed_volume(flat) > 0.0
         flags = EDGE_JUMPS * (creases | seams) + EDGE_CLOSED * closed
         corner_group, start, members = _smoothing_groups(flat, found.vertices, found.faces, creases)
@@ -209,6 +211,18 @@ class SceneTopology:
     def passes_through_itself(self) -> bool:
         """Whether the surface of a mesh, as it is given, passes through itself."""
         return any(passes_through_itself(s.positions, s.faces) for s in self.surfaces)
+
+    @cached_property
+    def in_mesh(self) -> tuple[Ints, NDArray[np.float32]]:
+        """Face of its instance's mesh that each face is, (F,), and where its corners are there, (F, 3, 3).
+
+        In barycentric coordinates.
+        """
+        parts = [faces_in_mesh(s, m) for s, m in zip(self.surfaces, self.meshes, strict=True)]
+        if not self.mesh_of_instance:
+            return np.zeros(0, np.int32), np.zeros((0, 3, 3), np.float32)
+        faces, weights = (np.concatenate([parts[k][i] for k in self.mesh_of_instance]) for i in range(2))
+        return faces, weights
 
     @classmethod
     def of(cls, instances: Sequence[Instance]) -> SceneTopology:
