@@ -131,7 +131,7 @@ def random_options(camera: Camera, rng: np.random.Generator) -> RenderOptions:
         far_depth=float(rng.choice([0.0, 2.0])),
         near=float(rng.choice([0.01, 0.05, 0.2])),
         crop=crop,
-        supersampling=int(rng.choice([1, 1, 1, 2])),
+        supersampling=(1, 1, None, 2)[int(rng.integers(4))],
         soft_silhouette_px=float(rng.choice([0.0, 0.0, 1.5])),
     )
 

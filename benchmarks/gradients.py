@@ -3,8 +3,9 @@
 For every mesh, pose and parameter group the loss is the squared difference between the image and that of a
 displaced scene. The reference renders every image at 16 x 16 samples a pixel, averages, and takes central
 differences along a few random directions of the group; the error is the norm of the differences over the
-norm of the reference, both over these directions. The last rows are a ring and a ball that pass through each
-other, where the method must fail, and the same two one behind the other.
+norm of the reference, both over these directions. Scenes: four kinds of meshes, a ball of facets of three
+pixels, parts of 4 to 15 pixels, and a ring and a ball that pass through each other or stand one behind the
+other.
 
     python benchmarks/gradients.py --poses 20
 """
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
-from render_meshes import MESHES
+from render_meshes import MESHES, ellipsoid
 
 from dr_perception.geometry import Camera, Mesh, make_transform, perturb, random_rotation
 from dr_perception.render import (
@@ -31,8 +32,11 @@ from dr_perception.render import (
     SceneParameters,
 )
 
-SUPERSAMPLING = 16
-SAMPLES = 1
+SUPERSAMPLING, SMALL_SUPERSAMPLING = 16, 48
+"""Samples a pixel and axis of the reference; of small parts, whose texels are a tenth of a pixel."""
+SCENES = [*MESHES, "facets", "small", "crossing", "apart"]
+"""Names of the scenes."""
+SAMPLES: int | None = None
 VECTOR = ("color", "normal")
 GROUPS = {
     "pose": ("silhouette", "depth", "color", "normal"),
@@ -51,6 +55,13 @@ GROUPS = {
     "harmonics": ("color",),
 }
 """Which images each parameter group is tested with."""
+KINDS = (
+    ("pose", "vertices", "camera_pose", "intrinsics"),
+    ("vertex_colors", "texels"),
+    ("albedo", "roughness", "metallic", "specular"),
+    ("ambient", "light_directions", "light_colors", "harmonics"),
+)
+"""Groups that are asked for together, as a fit to images might."""
 STEPS = {
     "vertices": 1e-4,
     "pose": 1e-4,
@@ -114,7 +125,7 @@ def enlarged(camera: Camera, factor: int) -> Camera:
     )
 
 
-def options(channel: str, antialias: bool, samples: int = 1) -> RenderOptions:
+def options(channel: str, antialias: bool, samples: int | None = 1) -> RenderOptions:
     """Options that draw one image, depth with its boundary term, with so many samples a pixel and axis."""
     return RenderOptions(
         channels=(channel,), antialias=antialias, antialias_depth=antialias, supersampling=samples
@@ -131,12 +142,13 @@ class Reference:
 
     smooth = True
 
-    def __init__(self, scene: Scene, camera: Camera) -> None:
+    def __init__(self, scene: Scene, camera: Camera, factor: int) -> None:
         self.renderer = Renderer("cpu")
+        self.factor = factor
         self.scene = scene
         self.camera = camera
         self.parameters = self.renderer.parameters(
-            scene, enlarged(camera, SUPERSAMPLING), requires_grad=("intrinsics", "vertices")
+            scene, enlarged(camera, factor), requires_grad=("intrinsics", "vertices")
         )
         self.images: dict[str, Images] = {}
 
@@ -150,14 +162,14 @@ class Reference:
         shape = (self.camera.height, self.camera.width, 3 if vector else 1)
         small = wp.zeros(shape, dtype=wp.float64, device="cpu")
         kernel = average_vector if vector else average_scalar
-        wp.launch(kernel, shape[:2], [getattr(made, channel), SUPERSAMPLING, small], device="cpu")
+        wp.launch(kernel, shape[:2], [getattr(made, channel), self.factor, small], device="cpu")
         return small.numpy()
 
     def derivative(self, group: str, direction: NDArray, step: float, channel: str, target: NDArray) -> float:
         """Central difference of the loss along a direction of a group."""
         array = getattr(self.parameters, group)
         start = array.numpy().copy()
-        move = scaled_intrinsics(direction) if group == "intrinsics" else direction
+        move = scaled_intrinsics(direction, self.factor) if group == "intrinsics" else direction
         loss = []
         for sign in (1.0, -1.0):
             array.assign((start + sign * step * move).astype(np.float32))
@@ -166,10 +178,10 @@ class Reference:
         return (loss[0] - loss[1]) / (2.0 * step)
 
 
-def scaled_intrinsics(direction: NDArray) -> NDArray:
+def scaled_intrinsics(direction: NDArray, factor: int) -> NDArray:
     """Pixels of the enlarged camera for pixels of the camera."""
     scale = np.ones(direction.shape[-1])
-    scale[:4] = SUPERSAMPLING
+    scale[:4] = factor
     return direction * scale
 
 
@@ -252,29 +264,35 @@ def compare(
     rng: np.random.Generator,
     coefficients: int = 0,
     skip: tuple[str, ...] = (),
+    factor: int = SUPERSAMPLING,
 ) -> Errors:
     """Errors of one scene; the loss is the squared difference to the images of ``moved``."""
-    reference, target_of = Reference(scene, camera), Reference(moved, camera)
+    reference, target_of = Reference(scene, camera, factor), Reference(moved, camera, factor)
     renderer = Renderer("cpu")
-    parameters = renderer.parameters(scene, camera, requires_grad=tuple(groups))
     found = {}
-    for channel in ("silhouette", "depth", "color", "normal"):
-        asked = [g for g, channels in groups.items() if channel in channels]
-        if not asked or channel in skip:
+    for kind in KINDS:
+        together = tuple(g for g in groups if g in kind)
+        if not together:
             continue
-        target = target_of.image(channel)
-        analytic = gradient(renderer, scene, parameters, channel, target)
-        for group in asked:
-            array = getattr(parameters, group)
-            if array.size == 0 or (group == "texels" and array.size == 1):
+        # What is asked for together is drawn alike; alone it gets as many samples as it needs.
+        parameters = renderer.parameters(scene, camera, requires_grad=together)
+        for channel in ("silhouette", "depth", "color", "normal"):
+            asked = [g for g in together if channel in groups[g]]
+            if not asked or channel in skip:
                 continue
-            ours, theirs = [], []
-            for d in directions(group, array, radius, coefficients, rng):
-                step = STEPS.get(group, 0.02)
-                ours.append(float((analytic[group] * d).sum()))
-                theirs.append(reference.derivative(group, d, step, channel, target))
-            difference = np.asarray(ours) - np.asarray(theirs)
-            found[group, channel] = float(np.linalg.norm(difference)), float(np.linalg.norm(theirs))
+            target = target_of.image(channel)
+            analytic = gradient(renderer, scene, parameters, channel, target)
+            for group in asked:
+                array = getattr(parameters, group)
+                if array.size == 0 or (group == "texels" and array.size == 1):
+                    continue
+                ours, theirs = [], []
+                for d in directions(group, array, radius, coefficients, rng):
+                    step = STEPS.get(group, 0.02)
+                    ours.append(float((analytic[group] * d).sum()))
+                    theirs.append(reference.derivative(group, d, step, channel, target))
+                difference = np.asarray(ours) - np.asarray(theirs)
+                found[group, channel] = float(np.linalg.norm(difference)), float(np.linalg.norm(theirs))
     return found
 
 
@@ -294,12 +312,28 @@ def errors(
     return compare(make_scene(mesh, T), moved, camera, groups, radius, rng, coefficients, skip)
 
 
-def errors_at_crossing(camera: Camera, rng: np.random.Generator, depth: float) -> Errors:
-    """Errors of the poses of a ring and of a ball ``depth`` radii behind it.
+def errors_of_small_part(
+    camera: Camera, groups: dict[str, tuple[str, ...]], rng: np.random.Generator, coefficients: int = 0
+) -> Errors:
+    """Errors of a part that is 4 to 15 pixels large, of any of the kinds of meshes."""
+    mesh = MESHES[str(rng.choice(list(MESHES)))]()
+    radius = float(np.linalg.norm(mesh.vertices, axis=1).max())
+    distance = 2.0 * radius * camera.fx / float(np.exp(rng.uniform(np.log(4.0), np.log(15.0))))
+    place = np.array([*rng.uniform(-0.2, 0.2, 2), 1.0]) * distance
+    T = make_transform(random_rotation(rng), place)
+    moved = make_scene(mesh, perturb(T, 0.06 * radius, 0.12, rng))
+    scene = make_scene(mesh, T)
+    return compare(scene, moved, camera, groups, radius, rng, coefficients, factor=SMALL_SUPERSAMPLING)
 
-    At 0 they pass through each other. Nothing moves the line at which surfaces cross, so images that jump
-    there, colour and normals, must be wrong.
-    """
+
+def errors_at_crossing(
+    camera: Camera,
+    groups: dict[str, tuple[str, ...]],
+    rng: np.random.Generator,
+    depth: float,
+    coefficients: int = 0,
+) -> Errors:
+    """Errors of a ring and a ball ``depth`` radii behind it; at 0 they pass through each other."""
     ball, ring = MESHES["convex"](), MESHES["holes"]()
     radius = float(np.linalg.norm(ring.vertices, axis=1).max())
     T = random_pose(ring, False, rng)
@@ -310,7 +344,7 @@ def errors_at_crossing(camera: Camera, rng: np.random.Generator, depth: float) -
     moved = make_scene(
         ring, perturb(T, 0.06 * radius, 0.12, rng), (ball, perturb(T_ball, 0.06 * radius, 0.12, rng))
     )
-    return compare(scene, moved, camera, {"pose": GROUPS["pose"]}, radius, rng)
+    return compare(scene, moved, camera, groups, radius, rng, coefficients)
 
 
 LENSES = {
@@ -353,36 +387,38 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--poses", type=int, default=20)
-    parser.add_argument("--meshes", nargs="*", default=list(MESHES))
+    parser.add_argument("--scenes", nargs="*", choices=SCENES, default=SCENES)
     parser.add_argument("--groups", nargs="*", default=list(GROUPS))
     parser.add_argument("--size", type=int, nargs=2, default=(80, 60))
     parser.add_argument("--hard-reference", action="store_true", help="point samples only (and larger steps)")
     parser.add_argument("--fill", action="store_true", help="surfaces that fill the image")
     parser.add_argument("--lens", choices=list(LENSES), default="pinhole")
-    parser.add_argument(
-        "--intersecting", action="store_true", help="only the case that must fail: meshes that intersect"
-    )
-    parser.add_argument("--samples", type=int, default=1, help="samples a pixel and axis of what is tested")
+    parser.add_argument("--samples", type=int, help="samples a pixel and axis, else what the renderer takes")
     arguments = parser.parse_args()
     global SAMPLES
     SAMPLES = arguments.samples
     if arguments.hard_reference:
         Reference.smooth = False
         STEPS.update(vertices=4e-4, pose=6e-4, camera_pose=6e-4, intrinsics=0.15)
-    camera = make_camera(arguments.size, arguments.lens)
     groups = {g: GROUPS[g] for g in arguments.groups}
     print(HEADER)
-    coefficients = len(LENSES[arguments.lens])
-    for name in () if arguments.intersecting else arguments.meshes:
-        mesh = MESHES[name]()
-        table(
-            name,
-            arguments.poses,
-            lambda rng, mesh=mesh: errors(mesh, camera, groups, rng, arguments.fill, coefficients),
-        )
-    if not arguments.fill:
-        table("crossing", arguments.poses, lambda rng: errors_at_crossing(camera, rng, 0.0))
-        table("apart", arguments.poses, lambda rng: errors_at_crossing(camera, rng, 2.5))
+    for name in arguments.scenes:
+        table(name, arguments.poses, _errors_of(name, arguments.lens, arguments.size, groups, arguments.fill))
+
+
+def _errors_of(
+    name: str, lens: str, size: tuple[int, int], groups: dict[str, tuple[str, ...]], fill: bool
+) -> Callable[[np.random.Generator], Errors]:
+    """What measures one pose of a scene."""
+    camera, coefficients = make_camera(size, lens), len(LENSES[lens])
+    if name == "small":
+        small = make_camera((camera.width // 2, camera.height // 2), lens)
+        return lambda rng: errors_of_small_part(small, groups, rng, len(LENSES[lens]))
+    if name in ("crossing", "apart"):
+        depth = 0.0 if name == "crossing" else 2.5
+        return lambda rng: errors_at_crossing(camera, groups, rng, depth, coefficients)
+    mesh = ellipsoid(rows=8) if name == "facets" else MESHES[name]()
+    return lambda rng: errors(mesh, camera, groups, rng, fill, coefficients)
 
 
 if __name__ == "__main__":

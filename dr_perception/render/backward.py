@@ -5,7 +5,7 @@ Only what was asked for is computed: no geometry pass for lights alone, no shadi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import warp as wp
 
@@ -50,7 +50,7 @@ class Gradients:
 
 def pull_back(c: Chunk, images: Images, grads: Images) -> None:
     """Add the gradients of a chunk's images to the gradients of the parameters."""
-    key = (c.parameters, c.options, images, *(getattr(grads, f.name) for f in fields(grads)))
+    key = (c.parameters, c.options, images, *grads.arrays().values())
     if c.launcher.replay("pull_back", key):
         return
     with c.launcher.remember("pull_back", key):

@@ -7,7 +7,8 @@ replay, and the results are those of `Renderer.render` and ``tape.backward``, bi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import replace
+from typing import Any
 
 import warp as wp
 
@@ -57,7 +58,8 @@ class CapturedRender:
         self.loss: wp.array | None = None
         self._chunk, self._refresh, self._evaluate = chunk, refresh, loss
         self._differentiable = differentiable
-        self._grads = Images(**{f.name: _grad(getattr(chunk.results, f.name)) for f in fields(Images)})
+        grads: dict[str, Any] = {name: _grad(image) for name, image in chunk.results.arrays().items()}
+        self._grads = replace(chunk.results, **grads)
         self._tape: wp.Tape | None = None
         self._forward_eager()
         if differentiable:
@@ -137,7 +139,7 @@ class CapturedRender:
     def _step_eager(self) -> None:
         assert self._evaluate is not None
         self._chunk.asked.zero_grad()
-        own = [grad for f in fields(Images) if (grad := getattr(self._grads, f.name)) is not None]
+        own = list(self._grads.arrays().values())
         for grad in own:
             grad.zero_()
         self._forward_eager()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import warp as wp
 
@@ -406,5 +406,4 @@ def slice_views(images: Images, first: int, count: int, total: int) -> Images:
     """The images of some of the views."""
     if count == total:
         return images
-    there = {f.name: getattr(images, f.name) for f in fields(images)}
-    return Images(**{k: None if a is None else a[first : first + count] for k, a in there.items()})
+    return replace(images, **{k: a[first : first + count] for k, a in images.arrays().items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from threading import RLock
 from weakref import WeakKeyDictionary
 
@@ -24,6 +24,7 @@ from dr_perception.render.scene import intrinsics
 from dr_perception.render.scene.checks import check_finite, check_images, check_parameters, check_type
 from dr_perception.render.scene.images import CHANNEL, Images, RenderOptions, crop_box, image_types
 from dr_perception.render.scene.parameters import SceneParameters, make_parameters
+from dr_perception.render.scene.sampling import samples_for
 from dr_perception.render.scene.scene import Scene
 from dr_perception.render.scene.topology import SceneTopology
 from dr_perception.render.supersampling import Target, enlarge, enlarged_options, enlarged_parameters
@@ -83,6 +84,9 @@ class Renderer:
         self._arrays: dict[tuple, SceneArrays] = {}
         self._workspaces: dict[tuple[SceneArrays, WorkspaceKey], tuple[Workspace, Launcher]] = {}
         self._checked: WeakKeyDictionary[SceneParameters, SceneTopology] = WeakKeyDictionary()
+        self._samples: WeakKeyDictionary[SceneParameters, dict[tuple[RenderOptions, int], RenderOptions]] = (
+            WeakKeyDictionary()
+        )
         self._enlarged: WeakKeyDictionary[SceneParameters, dict[int, SceneParameters]] = WeakKeyDictionary()
 
     def parameters(
@@ -135,11 +139,13 @@ class Renderer:
         self, scene: Scene, parameters: SceneParameters, options: RenderOptions, out: Images | None
     ) -> Images:
         self._check(scene, parameters)
+        options = self._settled(scene, parameters, options, views=1)
         _, _, width, height = crop_box(options, parameters.image_size)
         if out is not None:
             check_type(out, Images, "out")
             shape = (parameters.num_views, height, width)
             check_images(out, parameters, image_types(options, parameters, shape))
+            object.__setattr__(out, "supersampling", options.supersampling)
         images = out or self._new_images(parameters, options, width, height)
         request = _Request(scene, parameters, options, images)
         if width > 0 and height > 0:
@@ -192,6 +198,7 @@ class Renderer:
         self, scene: Scene, parameters: SceneParameters, options: RenderOptions, loss: Loss | None
     ) -> CapturedRender:
         self._check(scene, parameters)
+        options = self._settled(scene, parameters, options, parameters.num_views)
         box = crop_box(options, parameters.image_size)
         images = self._new_images(parameters, options, box[2], box[3])
         request = _Request(scene, parameters, options, images)
@@ -243,24 +250,45 @@ class Renderer:
             )
             for name, (dtype, shape) in image_types(options, p, shape).items()
         }
-        return Images(**made)
+        return Images(**made, supersampling=options.supersampling or 1)
+
+    def _settled(self, scene: Scene, p: SceneParameters, options: RenderOptions, views: int) -> RenderOptions:
+        """Options with a number of samples: what derivatives need, as far as so many views fit the budget."""
+        if options.supersampling is not None:
+            return options
+        known = self._samples.setdefault(p, {})
+        if (options, views) not in known:
+            _, _, width, height = crop_box(options, p.image_size)
+            n = samples_for(p.extent, p.requires_grad, options)
+            while n > 1 and views * self._bytes_per_view(scene, n * width, n * height) > self._budget:
+                n -= 2
+            known[options, views] = replace(options, supersampling=n)
+        return known[options, views]
+
+    @property
+    def _budget(self) -> float:
+        return self.memory_budget_mb * 1e6
+
+    def _bytes_per_view(self, scene: Scene, width: int, height: int) -> int:
+        return bytes_per_view(self._scene_arrays(scene), width, height)
 
     def _chunks(self, request: _Request, width: int, height: int) -> list[tuple[int, int]]:
         """First view and number of views of every chunk; all of one size but the last."""
-        total, n = request.parameters.num_views, request.options.supersampling
-        per_view = bytes_per_view(self._scene_arrays(request.scene), n * width, n * height)
-        size = max(1, min(int(self.memory_budget_mb * 1e6 // per_view), total))
+        total, n = request.parameters.num_views, request.options.supersampling or 1
+        per_view = self._bytes_per_view(request.scene, n * width, n * height)
+        size = max(1, min(int(self._budget // per_view), total))
         return [(first, min(size, total - first)) for first in range(0, total, size)]
 
     def _drawn(self, request: _Request) -> tuple[SceneParameters, RenderOptions]:
         """Parameters and options of what is drawn, before samples are averaged."""
         p, options = request.parameters, request.options
-        if options.supersampling == 1:
+        n = options.supersampling or 1
+        if n == 1:
             return p, options
         known = self._enlarged.setdefault(p, {})
-        if options.supersampling not in known:
-            known[options.supersampling] = enlarged_parameters(p, options.supersampling)
-        return known[options.supersampling], enlarged_options(options)
+        if n not in known:
+            known[n] = enlarged_parameters(p, n)
+        return known[n], enlarged_options(options)
 
     def _chunk(self, request: _Request, first: int, count: int) -> pipeline.Chunk:
         """A chunk with the buffers of its size, ready to be drawn."""
@@ -282,7 +310,7 @@ class Renderer:
         images = pipeline.slice_views(request.images, first, count, p.num_views)
         target = None
         if options is not request.options:
-            target = Target(request.options.supersampling, request.parameters, images)
+            target = Target(request.images.supersampling, request.parameters, images)
             if work.samples is None or work.samples[0] != (options, p):
                 made = self._new_images(p, options, work.key.width, work.key.height, count)
                 work.samples = ((options, p), made)
@@ -380,8 +408,7 @@ def _workspace_key(p: SceneParameters, box: tuple, views: int) -> WorkspaceKey:
 
 
 def _float_images(images: Images) -> dict[str, wp.array]:
-    there = {f.name: getattr(images, f.name) for f in fields(images)}
-    return {name: a for name, a in there.items() if a is not None and a.requires_grad}
+    return {name: a for name, a in images.arrays().items() if a.requires_grad}
 
 
 def render(

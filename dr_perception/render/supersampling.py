@@ -64,7 +64,7 @@ def enlarged_parameters(p: SceneParameters, factor: int) -> SceneParameters:
 
 def enlarged_options(options: RenderOptions) -> RenderOptions:
     """Options that draw the samples of a supersampled render."""
-    n = options.supersampling
+    n = options.supersampling or 1
     x0, y0, width, height = options.crop or (0, 0, 0, 0)
     crop = None if options.crop is None else (n * x0, n * y0, n * width, n * height)
     channels = tuple(name for name in options.channels if name not in SAMPLES)

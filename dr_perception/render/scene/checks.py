@@ -213,7 +213,7 @@ def check_images(
         ValueError: They are others than those that are drawn now, of another size, or without gradients that
             the parameters ask for.
     """
-    there = {name for name, image in vars(out).items() if image is not None}
+    there = set(out.arrays())
     if there != set(expected):
         raise ValueError(f"out must have the images {sorted(expected)} that are drawn, got {sorted(there)}")
     for name in sorted(there):

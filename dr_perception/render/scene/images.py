@@ -84,11 +84,16 @@ class Images:
     """int, row in the ``faces`` of the mesh of ``instance``, -1 where nothing is."""
     attributes: wp.array | None = field(default=None, metadata=_is(None, Kind.SAMPLE))
     """float (V, H, W, n), `Mesh.vertex_attributes` interpolated."""
+    supersampling: int = 1
+    """Samples a pixel along each axis that they are made of."""
+
+    def arrays(self) -> dict[str, wp.array]:
+        """The images that there are, by name."""
+        return {name: array for name, array in vars(self).items() if isinstance(array, wp.array)}
 
     def numpy(self, view: int = 0) -> dict[str, NDArray]:
         """The images of one view as NumPy arrays by name, shape (H, W) or (H, W, 3)."""
-        there = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: array.numpy()[view] for name, array in there.items() if array is not None}
+        return {name: array.numpy()[view] for name, array in self.arrays().items()}
 
     def color_uint8(self, view: int = 0) -> NDArray[np.uint8]:
         """The colour image of one view encoded as 8-bit sRGB, shape (H, W, 3).
@@ -101,7 +106,9 @@ class Images:
         return linear_to_srgb(self.color.numpy()[view])
 
 
-CHANNEL: dict[str, Channel] = {f.name: f.metadata["channel"] for f in fields(Images)}
+CHANNEL: dict[str, Channel] = {
+    f.name: f.metadata["channel"] for f in fields(Images) if "channel" in f.metadata
+}
 """All kinds of images by name."""
 CHANNELS = tuple(name for name in CHANNEL if name != "soft_silhouette")
 """Images that can be asked for by name."""
@@ -136,11 +143,14 @@ class RenderOptions:
     """x0, y0, width, height of the part of the image to draw [px]; None: all of it."""
     near: float = DEFAULT_NEAR_M
     """Distance of the near plane [m]."""
-    supersampling: int = 1
+    supersampling: int | None = None
     """Samples a pixel along each axis; images are drawn so many times as large and averaged.
 
-    One sample a pixel is biased where there is detail finer than a pixel: colours of dense vertices, small
-    texels, and outlines that fold several times within a pixel (``benchmarks/gradients.py`` has the figures).
+    None: as many as the derivatives that are asked for need (`dr_perception.render.scene.sampling`), as far
+    as they fit the memory budget of the renderer; one without derivatives. `Images.supersampling` says how
+    many. One sample a pixel is biased where there is detail finer than a pixel: colours of dense vertices,
+    small texels, small curved parts, and outlines that fold several times within a pixel
+    (``benchmarks/gradients.py`` has the figures).
     Without ``antialias_depth`` depth is that of the samples around the centre of the pixel; what is never
     mixed, as instance and face, is that of the sample nearest to it.
     """
@@ -155,6 +165,8 @@ class RenderOptions:
         self._check_number("near", tiny, "a positive distance in metres")
         self._check_number("far_depth", -np.inf, "a distance in metres")
         self._check_number("soft_silhouette_px", 0.0, "0 or more")
+        if self.supersampling is None:
+            return
         self._check_number("supersampling", 1.0, "a whole number from 1 on")
         if self.supersampling != int(self.supersampling):
             raise ValueError(f"supersampling must be a whole number from 1 on, got {self.supersampling}")

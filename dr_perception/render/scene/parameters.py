@@ -15,6 +15,7 @@ from dr_perception.geometry.mesh import Mesh
 from dr_perception.geometry.se3 import check_transform
 from dr_perception.render.scene.checks import check_cameras, check_names
 from dr_perception.render.scene.intrinsics import NUM_INTRINSICS
+from dr_perception.render.scene.sampling import Extent, extent_of
 from dr_perception.render.scene.scene import Scene
 from dr_perception.render.scene.topology import SceneTopology
 from dr_perception.render.scene.vertex_stage import vec6
@@ -95,6 +96,8 @@ class SceneParameters:
     """Names of the parameters that have gradients."""
     topology: SceneTopology
     """That of the scene that they were made for."""
+    extent: Extent
+    """How large its parts are on the images, where they were at first."""
 
     @property
     def num_views(self) -> int:
@@ -191,6 +194,7 @@ def make_parameters(
         image_size=(width, height),
         topology=topology,
         requires_grad=frozenset(requires_grad),
+        extent=extent_of(topology, cameras, T_cam, T_obj) if requires_grad else Extent(),
     )
 
 

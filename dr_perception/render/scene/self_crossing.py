@@ -75,11 +75,6 @@ def passes_through_itself(positions: NDArray[np.floating], faces: NDArray[np.int
     indices = wp.array(faces.astype(np.int32), dtype=wp.vec3i, device="cpu")
     count = wp.zeros(1, dtype=int, device="cpu")
     bvh = wp.Bvh(lower, upper)
-    wp.launch(
-        _count_pierced,
-        len(faces),
-        [bvh.id, lower, upper, places, indices, count],
-        device="cpu",
-        record_tape=False,
-    )
+    arguments = [bvh.id, lower, upper, places, indices, count]
+    wp.launch(_count_pierced, len(faces), arguments, device="cpu", record_tape=False)
     return bool(count.numpy()[0])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dr_perception.geometry.mesh import Mesh, face_normals
 from dr_perception.geometry.mesh_surface import MeshSurface, faces_in_mesh, mesh_surface
 from dr_perception.geometry.mesh_topology import edges_of_faces
+from dr_perception.render.scene.mesh_size import MeshSize
 from dr_perception.render.scene.scene import Instance
 from dr_perception.render.scene.self_crossing import passes_through_itself
 
@@ -206,6 +207,11 @@ class SceneTopology:
         """Vertices of the meshes as they are given, one after the other, shape (V, 3)."""
         vertices = [m.vertices for m in self.meshes]
         return np.concatenate(vertices).astype(np.float32) if vertices else np.zeros((0, 3), np.float32)
+
+    @cached_property
+    def sizes(self) -> tuple[MeshSize, ...]:
+        """Lengths of the distinct meshes."""
+        return tuple(MeshSize.of(m, s) for m, s in zip(self.meshes, self.surfaces, strict=True))
 
     @cached_property
     def passes_through_itself(self) -> bool:
