@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         fill_poses,
         render,
     )
-    from dr_perception.render.scene.joint_map import JointMap
+    from dr_perception.render.maps import GraphMap, JointMap, SkinMap, SplineMap
     from dr_perception.render.torch_bridge import render_torch
     from dr_perception.tracking import ObjectState, Status, Tracker, TrackerConfig, TrackResult
     from dr_perception.tracking.multi_camera import MultiCameraTracker
@@ -90,7 +90,10 @@ _MODULE_OF = {
     "fill_camera_poses": "dr_perception.render",
     "fill_poses": "dr_perception.render",
     "render": "dr_perception.render",
-    "JointMap": "dr_perception.render.scene.joint_map",
+    "GraphMap": "dr_perception.render.maps",
+    "JointMap": "dr_perception.render.maps",
+    "SkinMap": "dr_perception.render.maps",
+    "SplineMap": "dr_perception.render.maps",
     "render_torch": "dr_perception.render.torch_bridge",
     "ObjectState": "dr_perception.tracking",
     "Status": "dr_perception.tracking",
@@ -110,6 +113,7 @@ __all__ = [
     "FitConfig",
     "Frame",
     "FrameSource",
+    "GraphMap",
     "ImageFit",
     "Images",
     "Instance",
@@ -131,6 +135,8 @@ __all__ = [
     "Scene",
     "SceneParameters",
     "SensorConfig",
+    "SkinMap",
+    "SplineMap",
     "Status",
     "Symmetries",
     "TiedIntrinsics",

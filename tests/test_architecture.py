@@ -17,6 +17,7 @@ CORE = (
     "view",
     "render/shading",
     "render/scene",
+    "render/maps",
     "render/outline",
     "render/adjoint",
     "render",
@@ -35,7 +36,7 @@ CORE = (
 RENDERER = {room for room in CORE if room.split("/")[0] == "render"}
 BESIDE = {
     **{room: {"view"} for room in RENDERER},
-    "rays": {"view", "render", "render/outline", "render/adjoint"},
+    "rays": {"view", "render", "render/maps", "render/outline", "render/adjoint"},
     "losses": {"view", "rays"},
     "measure": {"losses", "rays", *RENDERER},
     "estimate": set(CORE) - {"geometry", "device"},

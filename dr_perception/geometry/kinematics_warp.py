@@ -1,4 +1,3 @@
-# mypy: disable-error-code="valid-type, operator, index, return-value, arg-type, no-any-return, assignment"
 """Kinematic trees on the device: poses of links, and gradients of joint values from tangents of the links.
 
 The twins of `dr_perception.geometry.kinematics`, batched over hypotheses. The way back is written by hand: a

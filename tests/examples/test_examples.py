@@ -54,6 +54,26 @@ def test_two_link_arm() -> None:
     assert found["joints deg"] < 0.1 and found["base mm"] < 0.1 and found["base deg"] < 0.1
 
 
+def test_camera_trajectory() -> None:
+    """Nine small pictures hold the path to a quarter of its first error."""
+    found = _run("camera_trajectory")
+    assert found["start mm"] > 8.0 and found["start deg"] > 2.0
+    assert found["camera mm"] < 0.25 * found["start mm"] and found["camera deg"] < 0.25 * found["start deg"]
+
+
+def test_skinned_finger() -> None:
+    found = _run("skinned_finger")
+    assert found["start surface mm"] > 50.0
+    assert found["joints deg"] < 0.1 and found["surface mm"] < 0.1
+
+
+def test_bent_part() -> None:
+    """100 mm, bent by 60 degrees: 0.3 mm in the mean, and no vertex is far off."""
+    found = _run("bent_part")
+    assert found["start Chamfer mm"] > 2.0
+    assert found["Chamfer mm"] < 0.3 and found["farthest mm"] < 1.5
+
+
 def test_vertices() -> None:
     """The surface comes within a tenth of its first distance; no face turns over, no edge collapses."""
     found = _run("fit_vertices")

@@ -12,7 +12,7 @@ from dr_perception.geometry.kinematics import Joint, KinematicTree
 from dr_perception.geometry.se3 import exp_so3, make_transform, retract
 from dr_perception.losses import L2, Objective, Term
 from dr_perception.render import Instance, Renderer, RenderOptions, Scene
-from dr_perception.render.scene.joint_map import JointMap
+from dr_perception.render.maps.joints import JointMap
 
 OPTIONS = RenderOptions(channels=("color", "silhouette"), supersampling=4)
 BASE = make_transform(exp_so3([0.2, 0.5, -0.3]), np.array([-0.04, 0.02, 0.45]))
