@@ -143,6 +143,11 @@ class RayCaster:
         self.geometry.mesh_ids = self._array([self._bvh[i].id for i in self._slot], wp.uint64)
 
     @property
+    def casts_shadows(self) -> bool:
+        """Whether surfaces block light that comes from somewhere."""
+        return bool(self.lights.shadows) and len(self.lights.directions) > 0
+
+    @property
     def vertex_offsets(self) -> NDArray[np.int64]:
         """First row of each distinct mesh among the concatenated vertices, and the total, shape (M + 1,)."""
         return np.concatenate([[0], np.cumsum([len(mesh.vertices) for mesh in self._unique])])

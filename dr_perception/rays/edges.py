@@ -6,6 +6,10 @@ from dr_perception.geometry.camera_warp import CameraParams, project, project_ja
 from dr_perception.rays.hits import RayGeometry, nearest_hit
 from dr_perception.rays.shading import RayLights, RaySurfaces, lit, surface_at
 
+NO_CREASES = wp.constant(0)
+FLAT_CREASES = wp.constant(1)
+ALL_CREASES = wp.constant(2)
+
 
 @wp.struct
 class EdgeList:
@@ -71,14 +75,18 @@ def weigh_edges(
     R: wp.array2d[wp.mat33],
     t: wp.array2d[wp.vec3],
     cameras: wp.array[CameraParams],
-    all_edges: int,
+    creases: int,
     near: float,
     # output
     weight: wp.array2d[wp.float64],
     crease: wp.array2d[wp.int32],
     span: wp.array2d[wp.vec2],
 ):
-    """Sampling weight of every edge in every view: its projected length [px], or 0 when it is no outline."""
+    """Sampling weight of every edge in every view: its projected length [px], or 0 where nothing jumps at it.
+
+    ``creases`` is `NO_CREASES`, `FLAT_CREASES`, those of instances whose faces are shaded flat, or
+    `ALL_CREASES`.
+    """
     view, e = wp.tid()
     k = edges.instance[e]
     pose_R, pose_t = R[view, k], t[view, k]
@@ -89,7 +97,7 @@ def weigh_edges(
         first = surfaces.first_vertex[k]
         one = _face_side(surfaces, pose_R, pose_t, first, pair[0])
         if one * _face_side(surfaces, pose_R, pose_t, first, pair[1]) > 0.0:
-            if all_edges == 0:
+            if creases == NO_CREASES or (creases == FLAT_CREASES and surfaces.smooth[k] != 0):
                 return
             crease[view, e] = 1
     ends = edges.vertices[e]

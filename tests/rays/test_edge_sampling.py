@@ -60,8 +60,7 @@ def test_pose_gradient_equals_central_differences(image: str) -> None:
     caster = RayCaster([shapes.cube(0.1), shapes.sphere(0.05, 2)], lighting=light, background=Background(0.8))
     poses = np.stack([shapes.pose(0.02, 0.0, 0.5, (0.4, 0.5, 0.1)), shapes.pose(-0.03, 0.01, 0.4)])
     adjoints = {image: _adjoint(1, (1, 36, 48, 3) if image == "color" else (1, 36, 48))}
-    # faces are shaded flat, so colour jumps at creases too
-    config = SamplingConfig(pixel_samples=16, edge_samples=1 << 13, all_edges=image == "color")
+    config = SamplingConfig(pixel_samples=16, edge_samples=1 << 13)
     gradient = EdgeSampler(caster, config).gradient(CAMERA, poses, adjoints).poses[0]
     scale = np.array([1.0] * 3 + [0.05] * 3)  # radians act at a lever of about 5 cm
     for k in range(2):
@@ -181,6 +180,36 @@ def test_even_patterns_have_less_variance_than_random_samples() -> None:
         assert variance[pattern] < 0.1 * variance["random"], variance
 
 
+def test_a_flat_ball_over_a_plane_has_the_jumps_of_its_creases() -> None:
+    """Colours of flat faces jump at every crease: outlines alone miss a third of how the image changes."""
+    plane = Mesh(
+        np.array([[-0.3, 0, -0.3], [0.3, 0, -0.3], [0.3, 0, 0.3], [-0.3, 0, 0.3]]),
+        np.array([[0, 1, 2], [0, 2, 3]]),
+    )
+    light = Lighting((0.3,) * 3, [[0.3, -0.8, -0.5]], [[0.7, 0.6, 0.5]], shadows=False)
+    caster = RayCaster([shapes.sphere(0.05, 2), plane], lighting=light, background=Background(0.8))
+    poses = np.stack([shapes.pose(z=0.3), shapes.pose(0.0, 0.06, 0.3, (0.3, 0.0, 0.0))])
+    adjoints = {"color": _adjoint(3, (1, 36, 48, 3))}
+    expected = _pose_differences(caster, CAMERA, poses, adjoints, 0)[:3]
+    errors = {}
+    for all_edges in (None, False):
+        config = SamplingConfig(pixel_samples=4, edge_samples=1 << 17, all_edges=all_edges)
+        found = EdgeSampler(caster, config).gradient(CAMERA, poses, adjoints).poses[0, 0, :3]
+        errors[all_edges] = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    assert errors[None] < 0.03 and errors[False] > 0.1, errors
+
+
+def test_colours_under_shadows_are_refused() -> None:
+    light = Lighting((0.2,) * 3, [(0.3, -0.5, -0.8)], [(0.7,) * 3])
+    sampler = EdgeSampler(RayCaster([shapes.cube(0.1)], lighting=light))
+    poses = shapes.pose()[None]
+    with pytest.raises(ValueError, match="colours under shadows have no gradient"):
+        sampler.gradient(CAMERA, poses, {"color": np.zeros((1, 36, 48, 3))})
+    sampler.gradient(CAMERA, poses, {"depth": np.zeros((1, 36, 48))})
+    unlit = EdgeSampler(RayCaster([shapes.cube(0.1)]))
+    unlit.gradient(CAMERA, poses, {"color": np.zeros((1, 36, 48, 3))})
+
+
 def test_bad_adjoints_are_named() -> None:
     sampler = EdgeSampler(RayCaster([shapes.cube(0.1)]))
     poses = shapes.pose()[None]
@@ -204,9 +233,8 @@ def test_a_mesh_may_be_written_in_any_way(image: str) -> None:
     adjoint = weights if image == "silhouette" else np.repeat(weights[..., None], 3, axis=-1)
     found = []
     for drawn in (mesh, other):
-        caster = RayCaster(
-            [drawn], smooth=True, lighting=Lighting((0.2,) * 3, [(0.3, -0.5, -0.8)], [(0.7,) * 3])
-        )
+        light = Lighting((0.2,) * 3, [(0.3, -0.5, -0.8)], [(0.7,) * 3], shadows=False)
+        caster = RayCaster([drawn], smooth=True, lighting=light)
         found.append(
             (
                 caster.render(CAMERA, T).color.numpy(),
