@@ -26,9 +26,9 @@ from dr_perception.render.shading.interpolation import (
     steeper_than,
     weights_on_ray,
 )
-from dr_perception.render.shading.shade import Surface
+from dr_perception.render.shading.material import Surface
 from dr_perception.render.shading.shade_slope import shade_slope
-from dr_perception.render.shading.surface import _base_color, ray_of
+from dr_perception.render.shading.surface import base_color, ray_of
 from dr_perception.render.shading.texture import sample_texture, texture_slope
 
 
@@ -153,7 +153,7 @@ def _pull_color(
     s = Surface()
     s.normal = sign * unit
     s.eye = -wp.normalize(d)
-    s.base = _base_color(face, w, k, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo)
+    s.base = base_color(face, w, k, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo)
     s.roughness = roughness[k]
     s.metallic = metallic[k]
     s.specular = specular[k]

@@ -20,7 +20,7 @@ from dr_perception.render.scene.checks import check_type, check_vector
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """How the surface of an instance reflects; see `dr_perception.render.shading.shade` for the model.
+    """How the surface of an instance reflects; see `dr_perception.render.shading.material` for the model.
 
     Raises:
         ValueError: A value outside its range.

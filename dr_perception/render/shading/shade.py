@@ -1,49 +1,14 @@
-"""A small physically based model of what a lit surface point looks like, in linear RGB.
+"""What a lit surface point looks like, in linear RGB: the lights of `render` and `rays` on a `material`.
 
-Diffuse: Lambert. Specular: microfacets with the GGX distribution (Walter et al. 2007, eq. 33), the separable
-Smith term in the
-form of Karis 2013 and Schlick's Fresnel approximation (1994). Metallic workflow: a dielectric reflects ``0.08
-* specular`` at
-normal incidence and a metal its base colour. Lights have no distance and cast no shadow here (see the ray
-caster); a light's
-colour is the radiance of a white Lambertian surface that faces it. Ambient light and spherical harmonics
-reach every point
-without occlusion; a harmonic light is given by the nine coefficients of that same radiance over the normal
-(Ramamoorthi and
-Hanrahan 2001, order 2, already convolved with the cosine lobe), in the axes of the scene.
+Lights have no distance and cast no shadow here (see the ray caster); a light's colour is the radiance of a
+white Lambertian surface that faces it. Ambient light and spherical harmonics reach every point without
+occlusion; a harmonic light is given by the nine coefficients of that same radiance over the normal
+(Ramamoorthi and Hanrahan 2001, order 2, already convolved with the cosine lobe), in the axes of the scene.
 """
 
 import warp as wp
 
-
-@wp.struct
-class Surface:
-    """A surface point in the camera frame: unit normal, unit direction to the eye, and material."""
-
-    normal: wp.vec3
-    eye: wp.vec3
-    base: wp.vec3
-    roughness: float
-    metallic: float
-    specular: float
-
-
-@wp.func
-def _specular(s: Surface, light: wp.vec3, f0: wp.vec3, n_l: float) -> wp.vec3:
-    """Specular reflectance times pi times the cosine."""
-    half = wp.normalize(s.eye + light)
-    n_v = wp.max(wp.dot(s.normal, s.eye), 1.0e-3)
-    n_h = wp.max(wp.dot(s.normal, half), 0.0)
-    v_h = wp.max(wp.dot(s.eye, half), 0.0)
-    alpha = wp.max(s.roughness * s.roughness, 1.0e-3)
-    a2 = alpha * alpha
-    lobe = n_h * n_h * (a2 - 1.0) + 1.0
-    k = 0.5 * alpha
-    visibility = 0.25 / ((n_l * (1.0 - k) + k) * (n_v * (1.0 - k) + k))
-    m = 1.0 - v_h
-    m2 = m * m
-    fresnel = f0 + (wp.vec3(1.0) - f0) * (m2 * m2 * m)
-    return (a2 / (lobe * lobe) * visibility * n_l) * fresnel
+from dr_perception.render.shading.material import Surface, diffuse_color, normal_reflectance, reflected
 
 
 @wp.func
@@ -58,6 +23,22 @@ def _harmonics(n: wp.vec3, c: wp.array[wp.vec3]) -> wp.vec3:
 
 
 @wp.func
+def from_everywhere(
+    s: Surface,
+    reflectance: wp.vec3,
+    camera: int,
+    ambient: wp.array[wp.vec3],
+    harmonics: wp.array[wp.vec3],
+    R_world_cam: wp.array[wp.mat33],
+) -> wp.vec3:
+    """Colour under ambient light and harmonics, which nothing blocks."""
+    light = ambient[0]
+    if harmonics.shape[0] > 0:
+        light = light + _harmonics(R_world_cam[camera] * s.normal, harmonics)
+    return wp.cw_mul(reflectance, light)
+
+
+@wp.func
 def shade(
     s: Surface,
     camera: int,
@@ -68,16 +49,9 @@ def shade(
     R_world_cam: wp.array[wp.mat33],
 ) -> wp.vec3:
     """Radiance towards the eye, linear RGB."""
-    diffuse = (1.0 - s.metallic) * s.base
-    f0 = wp.vec3(0.08 * s.specular * (1.0 - s.metallic)) + s.metallic * s.base
-    light = ambient[0]
-    if harmonics.shape[0] > 0:
-        light = light + _harmonics(R_world_cam[camera] * s.normal, harmonics)
-    color = wp.cw_mul(diffuse + f0, light)
+    diffuse = diffuse_color(s)
+    f0 = normal_reflectance(s)
+    color = from_everywhere(s, diffuse + f0, camera, ambient, harmonics, R_world_cam)
     for k in range(light_colors.shape[0]):
-        n_l = wp.dot(s.normal, light_cam[camera, k])
-        if n_l > 0.0:
-            color += n_l * wp.cw_mul(diffuse, light_colors[k])
-            if s.metallic > 0.0 or s.specular > 0.0:
-                color += wp.cw_mul(_specular(s, light_cam[camera, k], f0, n_l), light_colors[k])
+        color += wp.cw_mul(reflected(s, light_cam[camera, k], diffuse, f0), light_colors[k])
     return color

@@ -8,7 +8,8 @@ kernels.
 
 import warp as wp
 
-from dr_perception.render.shading.shade import Surface, _harmonics
+from dr_perception.render.shading.material import Surface
+from dr_perception.render.shading.shade import _harmonics
 
 
 @wp.struct

@@ -17,7 +17,8 @@ from dr_perception.render.shading.interpolation import (
     steeper_than,
     weights_on_ray,
 )
-from dr_perception.render.shading.shade import Surface, shade
+from dr_perception.render.shading.material import Surface
+from dr_perception.render.shading.shade import shade
 from dr_perception.render.shading.texture import sample_texture
 
 
@@ -43,7 +44,7 @@ def step_aside(rays: wp.array3d[wp.vec2], camera: int, x: int, y: int, dx: int, 
 
 
 @wp.func
-def _base_color(
+def base_color(
     face: int,
     w: wp.vec3,
     instance: int,
@@ -54,6 +55,7 @@ def _base_color(
     texels: wp.array[wp.vec3],
     albedo: wp.array[wp.vec3],
 ) -> wp.vec3:
+    """Linear RGB of the material at barycentric weights ``w`` of a face: colours, texture and albedo."""
     vertices = corner_vertex[face]
     color = mix(
         w,
@@ -212,7 +214,7 @@ def surface_color(
     s = Surface()
     s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
     s.eye = -wp.normalize(d)
-    s.base = _base_color(face, w, k, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo)
+    s.base = base_color(face, w, k, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo)
     s.roughness = roughness[k]
     s.metallic = metallic[k]
     s.specular = specular[k]
