@@ -216,11 +216,11 @@ def transform(c: Chunk) -> None:
     c.launcher.fill(w.cull, int(a.topology.closed))
     run("cameras", intrinsics.fill_ideal_cameras, (c.views,), [p.intrinsics, w.ideal_cameras])
     size, span = c.blocks(a.num_vertices)
+    poses = [c.positions, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj]
+    posed = w.bundle("posed", vertex_stage.Posed, poses)
     run(
         "vertices", vertex_stage.transform_vertices, size,
-        [c.positions, a.vertex_source, a.vertex_instance, w.R_cam_obj, w.t_cam_obj, w.ideal_cameras,
-         w.viewports, c.options.near, int(c.bounded), span, w.p_cam, w.screen, w.grid, w.boxes,
-         w.astray, w.cull],
+        [posed, w.ideal_cameras, w.viewports, c.options.near, int(c.bounded), span, w.seen, w.extent],
     )  # fmt: skip
     if c.wants_normals:
         size, span = c.blocks(a.num_normals)
@@ -251,8 +251,7 @@ def rasterize(c: Chunk) -> None:
     size, span = c.blocks(a.num_faces)
     c.launcher.run(
         "raster", raster.rasterize_scene, size,
-        [w.p_cam, w.screen, w.grid, a.faces, w.ideal_cameras, w.viewports, c.options.near, w.cull, span,
-         w.keys, w.facing if c.wants_outline else None],
+        [w.seen, a.faces, c.options.near, w.cull, span, w.renders, w.facing if c.wants_outline else None],
     )  # fmt: skip
 
 

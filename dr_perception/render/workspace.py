@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import warp as wp
 
+from dr_perception.raster.blocks import SeenVertices
 from dr_perception.raster.project import IdealCamera
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.types import Viewport
 from dr_perception.render.contents import Contents
 from dr_perception.render.outline.piece import Candidate, Piece
 from dr_perception.render.scene.images import Images
 from dr_perception.render.scene.topology import SceneTopology
-from dr_perception.render.scene.vertex_stage import vec6
+from dr_perception.render.scene.vertex_stage import Extent, vec6
 
 __all__ = ["SceneArrays", "Workspace", "bytes_per_view", "vec6"]
 
@@ -102,6 +104,14 @@ def _differs(old: Any, new: Any) -> bool:
     return old is not new and (not isinstance(new, int) or old != new)
 
 
+def struct_of(kind: Any, values: list[Any]) -> Any:
+    """A Warp struct of values in the order of its fields."""
+    made = kind()
+    for field, value in zip(kind.vars, values, strict=True):
+        setattr(made, field, value)
+    return made
+
+
 def piece_room(width: int, height: int) -> int:
     """Outline pieces that a view has room for at first."""
     return 1024 + 8 * (width + height)
@@ -165,6 +175,9 @@ class Workspace:
         """Pixels of each view outside of which nothing is seen: first column, row, last column, row."""
         self.captured_room = 1 << 30
         """Pieces that a captured graph looks at."""
+        self.seen = struct_of(SeenVertices, [self.p_cam, self.screen, self.grid])
+        self.renders = struct_of(Renders, [self.ideal_cameras, self.viewports, self.keys])
+        self.extent = struct_of(Extent, [self.boxes, self.astray, self.cull])
         self._lazy: dict[str, wp.array] = {}
         self._bundles: dict[str, tuple[list[Any], Any]] = {}
         self._outgrown: list[wp.array] = []
@@ -232,10 +245,7 @@ class Workspace:
         """A Warp struct of arrays and numbers, in the order of its fields; the same as long as they are."""
         found = self._bundles.get(name)
         if found is None or any(map(_differs, found[0], values)):
-            made = kind()
-            for field, value in zip(kind.vars, values, strict=True):
-                setattr(made, field, value)
-            found = self._bundles[name] = values, made
+            found = self._bundles[name] = values, struct_of(kind, values)
         return found[1]
 
     def scratch(self, name: str, like: wp.array) -> wp.array:

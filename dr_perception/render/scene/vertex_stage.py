@@ -8,9 +8,9 @@ of DESIGN section 2: ``t' = t + v``, ``R' = exp(w) R``, along the axes of the sc
 import warp as wp
 
 from dr_perception.geometry.se3_warp import retract_rotation, retract_translation
-from dr_perception.raster.project import IdealCamera, project_ideal
+from dr_perception.raster.blocks import BEHIND, BLOCK, NOWHERE_M, IntoCamera, SeenVertices, move_vertices
+from dr_perception.raster.project import IdealCamera
 from dr_perception.raster.types import SUBPIXEL_BITS, Viewport
-from dr_perception.render.scene.raster import behind, snap
 
 vec6 = wp.types.vector(length=6, dtype=wp.float32)
 """Tangent vector (v, w)."""
@@ -18,10 +18,10 @@ vec6 = wp.types.vector(length=6, dtype=wp.float32)
 _BITS = wp.constant(wp.int32(SUBPIXEL_BITS))
 _MARGIN = wp.constant(4)
 """Pixels around what is drawn that outlines and their neighbours may reach."""
-_NOWHERE = wp.constant(1.0e30)
-"""Depth [m] that only what is not finite has."""
-_BLOCK = wp.constant(64)
-VERTEX_BLOCK = 64
+_NOWHERE = wp.constant(NOWHERE_M)
+_BEHIND = wp.constant(wp.int32(BEHIND))
+_BLOCK = wp.constant(BLOCK)
+VERTEX_BLOCK = BLOCK
 """Vertices that one thread of the reductions sums before it touches shared memory."""
 
 
@@ -77,91 +77,111 @@ def rotate_lights(
 
 
 @wp.func
-def _box(x0: int, y0: int, x1: int, y1: int, v: Viewport) -> wp.vec4i:
-    """Pixels of a view between two points of the grid, and some more around for what looks at neighbours."""
+def _box(around: wp.vec4i, v: Viewport) -> wp.vec4i:
+    """Pixels of a view in a box of the grid, and some more around for what looks at neighbours."""
     return wp.vec4i(
-        wp.max((x0 >> _BITS) - v.x0 - _MARGIN, 0),
-        wp.max((y0 >> _BITS) - v.y0 - _MARGIN, 0),
-        wp.min((x1 >> _BITS) - v.x0 + _MARGIN, v.width - 1),
-        wp.min((y1 >> _BITS) - v.y0 + _MARGIN, v.height - 1),
+        wp.max((around[0] >> _BITS) - v.x0 - _MARGIN, 0),
+        wp.max((around[1] >> _BITS) - v.y0 - _MARGIN, 0),
+        wp.min((around[2] >> _BITS) - v.x0 + _MARGIN, v.width - 1),
+        wp.min((around[3] >> _BITS) - v.y0 + _MARGIN, v.height - 1),
     )
+
+
+@wp.struct
+class Posed:
+    """Vertices of all instances, and where these are in every view."""
+
+    vertices: wp.array[wp.vec3]
+    """Places of the meshes [m]."""
+    source: wp.array[int]
+    """Place of each vertex, (V,); those of an instance follow each other as its mesh's do."""
+    instance: wp.array[int]
+    """Instance of each vertex, (V,), ascending."""
+    R_cam_obj: wp.array2d[wp.mat33]
+    t_cam_obj: wp.array2d[wp.vec3]
+
+
+@wp.struct
+class Extent:
+    """What the vertices of each view tell of it."""
+
+    boxes: wp.array[wp.vec4i]
+    """Pixels outside of which nothing is seen: first column and row, last column and row."""
+    astray: wp.array[int]
+    """Number of vertices that are not finite, of the first ``span``, and one more if intrinsics are not."""
+    cull: wp.array[int]
+    """Set to 0 where a vertex is not in front of the near plane: inside a mesh, or
+    where it is cut, back faces are seen."""
+
+
+@wp.func
+def _run(instance: wp.array[int], first: int, last: int) -> int:
+    """How many vertices from ``first`` on belong to one instance: a block at most, or one."""
+    count = wp.min(last - first, _BLOCK)
+    return wp.where(instance[first + count - 1] == instance[first], count, 1)
+
+
+@wp.func
+def _lost(p_cam: wp.array2d[wp.vec3], view: int, first: int, count: int, near: float) -> int:
+    """How many of the vertices from ``first`` on are nowhere."""
+    lost = wp.int32(0)
+    for i in range(first, first + count):
+        z = p_cam[view, i][2]
+        if not (z <= near or z < _NOWHERE):
+            lost += 1
+    return lost
 
 
 @wp.kernel(enable_backward=False)
 def transform_vertices(
-    vertices: wp.array[wp.vec3],
-    vertex_source: wp.array[int],
-    vertex_instance: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
+    posed: Posed,
     cameras: wp.array[IdealCamera],
     viewports: wp.array[Viewport],
     near: float,
     bounded: int,
     span: int,
     # output
-    p_cam: wp.array2d[wp.vec3],
-    screen: wp.array2d[wp.vec2],
-    grid: wp.array2d[wp.vec2i],
-    boxes: wp.array[wp.vec4i],
-    astray: wp.array[int],
-    cull: wp.array[int],
+    seen: SeenVertices,
+    extent: Extent,
 ):
     """Vertices of all instances to camera coordinates and the ideal image plane, ``span`` a thread.
 
-    ``boxes`` gets the pixels of each view (first column and row, last column and row) outside of which
-    nothing is seen: all of them unless ``bounded``, which takes a single thread a view. ``astray`` gets the
-    number of vertices that are not finite, of the first ``span``, and one more if intrinsics are not.
-    ``cull`` is set to 0 in views in which a vertex is not in front of the near plane: inside a mesh, or
-    where it is cut, back faces are seen.
+    The boxes hold the whole views unless ``bounded``, which takes a single thread a view.
     """
     view, block = wp.tid()
     camera = cameras[view]
-    hidden = behind()
-    x0 = wp.int32(1 << 30)
-    y0 = wp.int32(1 << 30)
-    x1 = wp.int32(-(1 << 30))
-    y1 = wp.int32(-(1 << 30))
+    into = IntoCamera()
+    into.camera = camera
+    into.near = near
+    around = wp.vec4i(1 << 30, 1 << 30, -(1 << 30), -(1 << 30))
     whole = bounded == 0
-    cut = bool(False)
     lost = wp.int32(0)
-    current = wp.int32(-1)
-    R = wp.mat33()
-    t = wp.vec3()
-    last = wp.min(block * span + span, vertex_source.shape[0])
+    last = wp.min(block * span + span, posed.source.shape[0])
     i = block * span
     while i < last:
-        k = vertex_instance[i]
-        if k != current:
-            current = k
-            R = R_cam_obj[view, k]
-            t = t_cam_obj[view, k]
-        p = R * vertices[vertex_source[i]] + t
-        p_cam[view, i] = p
-        if p[2] > near and p[2] < _NOWHERE:
-            s = project_ideal(camera, p)
-            g = snap(s)
-            screen[view, i] = s
-            grid[view, i] = g
-            x0 = wp.min(x0, g[0])
-            y0 = wp.min(y0, g[1])
-            x1 = wp.max(x1, g[0])
-            y1 = wp.max(y1, g[1])
-        else:
-            grid[view, i] = hidden
+        count = _run(posed.instance, i, last)
+        k = posed.instance[i]
+        into.R_cam_obj = posed.R_cam_obj[view, k]
+        into.t_cam_obj = posed.t_cam_obj[view, k]
+        box = move_vertices(posed.vertices, posed.source[i], count, into, view, i, seen)
+        around = wp.vec4i(
+            wp.min(around[0], box[0]),
+            wp.min(around[1], box[1]),
+            wp.max(around[2], box[2]),
+            wp.max(around[3], box[3]),
+        )
+        if box[0] == _BEHIND:
             whole = True
-            cut = True
-            lost += wp.where(p[2] <= near, 0, 1)
-        i += 1
-    if cut:
-        cull[view] = 0
+            extent.cull[view] = 0
+            lost += _lost(seen.p_cam, view, i, count, near)
+        i += count
     if block == 0:
         scale = camera.fx * camera.fy * camera.cx * camera.cy
-        astray[view] = lost + wp.where(scale == scale, 0, 1)
+        extent.astray[view] = lost + wp.where(scale == scale, 0, 1)
         v = viewports[view]
-        boxes[view] = wp.vec4i(0, 0, v.width - 1, v.height - 1)
+        extent.boxes[view] = wp.vec4i(0, 0, v.width - 1, v.height - 1)
         if not whole:
-            boxes[view] = _box(x0, y0, x1, y1, v)
+            extent.boxes[view] = _box(around, v)
 
 
 @wp.kernel(enable_backward=False)

@@ -49,6 +49,14 @@ def test_faces_and_depths_are_those_of_the_plain_rasteriser(
     np.testing.assert_array_equal(w.face_index.numpy() >= 0, seen)
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_a_face_from_beyond_the_border_to_behind_the_camera_is_drawn_between(side: float) -> None:
+    corners = [[0.4 * side, -0.1, 0.3], [0.4 * side, 0.1, 0.3], [-0.5 * side, 0.0, -0.3]]
+    _, w = _draw(Mesh(np.array(corners), np.array([[0, 1, 2]])), np.eye(4))
+    assert (w.grid.numpy()[0, :2, 0] * side > 0).all()
+    assert (w.face_index.numpy() >= 0).sum() > 100
+
+
 @pytest.mark.parametrize("T_cam_obj", [pose(0.3), pose(0.3, (2.0, -1.0, 0.5)), pose(0.8)])
 def test_facing_tells_front_from_back_and_leaves_out_what_is_uncertain(T_cam_obj: np.ndarray) -> None:
     mesh = torus()
