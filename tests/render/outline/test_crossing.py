@@ -169,6 +169,32 @@ def test_bodies_and_one_body_that_passes_through_itself(lens: str, bodies: int) 
     assert np.sqrt((error**2).mean()) < 0.2 * np.sqrt((before**2).mean())
 
 
+def test_an_outline_close_before_a_wall_is_seen() -> None:
+    ball = Mesh(*_ball(48))
+    poses = [make_transform(np.eye(3), np.array([0.003, 0.004, z])) for z in (0.3, 0.305)]
+    bodies = zip((ball, wall()), poses, COLORS, strict=True)
+    scene = Scene([Instance(m, T, Material(c)) for m, T, c in bodies], AMBIENT)
+    camera, renderer = Camera(48, 36, 60.0, 61.0, 23.2, 17.7), Renderer("cpu")
+    expected = _finely(scene, camera, 16)
+    drawn, sampled = (
+        renderer.render(scene, camera, dataclasses.replace(PLAIN, antialias=smooth)).numpy()["color"]
+        for smooth in (True, False)
+    )
+    assert np.linalg.norm(drawn - expected) < 0.2 * np.linalg.norm(sampled - expected)
+
+
+def _ball(rows: int) -> tuple[NDArray, NDArray]:
+    """Vertices and faces of a ball of 50 mm, so fine that several edges pass through a pixel."""
+    grid = np.stack(np.meshgrid(np.arange(rows + 1), np.arange(2 * rows), indexing="ij"), -1).reshape(-1, 2)
+    theta, phi = np.pi * grid[:, 0] / rows, np.pi * grid[:, 1] / rows
+    x = 0.05 * np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1)
+    i, j = (a.reshape(-1) for a in np.meshgrid(np.arange(rows), np.arange(2 * rows), indexing="ij"))
+    n = 2 * rows
+    a, b = i * n + j, i * n + (j + 1) % n
+    faces = np.concatenate([np.stack([a, a + n, b + n], 1), np.stack([a, b + n, b], 1)])
+    return x, faces
+
+
 def test_bodies_that_do_not_cross_have_no_such_pieces() -> None:
     behind = make_transform(np.eye(3), np.array([0.01, 0.0, 0.6])) @ make_transform(SKEW[:3, :3], np.zeros(3))
     meshes = [torus(0.05, 0.02, 64, 32), box((0.3, 0.2, 0.02))]
