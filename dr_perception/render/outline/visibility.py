@@ -21,6 +21,8 @@ _MAX_CUTS = wp.constant(6)
 _LAYER_PX = wp.constant(3.0)
 """Edges whose depths differ by less than this many pixels' width belong to one layer."""
 _FAR = wp.constant(1.0e30)
+_MAX_GAP_PX = wp.constant(32)
+"""How far away to look for what is seen through a gap."""
 
 cuts_t = wp.types.vector(length=8, dtype=wp.float32)
 
@@ -129,18 +131,45 @@ class Beyond:
 
 
 @wp.func
-def _deepest_around(p: Piece, face_index: wp.array3d[int], depth: wp.array3d[float]) -> wp.vec2i:
-    """Pixel within two of a piece that shows background, or else the most distant surface."""
+def _beyond_depth(
+    view: int, x: int, y: int, floor: float, face_index: wp.array3d[int], depth: wp.array3d[float]
+) -> float:
+    """Depth that a pixel shows if that is farther than ``floor``, else 0; very far where there is nothing."""
+    if face_index[view, y, x] < 0:
+        return _FAR
+    return wp.where(depth[view, y, x] > floor, depth[view, y, x], 0.0)
+
+
+@wp.func
+def _deepest_around(
+    p: Piece, floor: float, face_index: wp.array3d[int], depth: wp.array3d[float]
+) -> wp.vec2i:
+    """Pixel that shows what lies farther than ``floor``.
+
+    Within two of a piece that shows background, or else the most distant surface. If there is none, as in a
+    long gap that no pixel's centre lies in, the nearest one across the piece.
+    """
     found = wp.vec2i(p.out_x, p.out_y)
     deepest = float(0.0)
     for y in range(wp.max(p.y - 2, 0), wp.min(p.y + 3, face_index.shape[1])):
         for x in range(wp.max(p.x - 2, 0), wp.min(p.x + 3, face_index.shape[2])):
-            z = depth[p.view, y, x]
-            if face_index[p.view, y, x] < 0:
-                z = _FAR
+            z = _beyond_depth(p.view, x, y, floor, face_index, depth)
             if z > deepest:
                 deepest = z
                 found = wp.vec2i(x, y)
+    step = wp.normalize(p.outward)
+    k = wp.int32(3)
+    while deepest == 0.0 and k < _MAX_GAP_PX:
+        for sense in range(2):
+            along = float(k * (1 - 2 * sense)) * step
+            x = p.x + wp.int32(wp.round(along[0]))
+            y = p.y + wp.int32(wp.round(along[1]))
+            if x >= 0 and y >= 0 and x < face_index.shape[2] and y < face_index.shape[1]:
+                z = _beyond_depth(p.view, x, y, floor, face_index, depth)
+                if z > deepest:
+                    deepest = z
+                    found = wp.vec2i(x, y)
+        k += 1
     return found
 
 
@@ -165,6 +194,7 @@ def _beyond(
         return found
     origin = wp.vec2(float(p.out_x), float(p.out_y))
     last = float(0.0)
+    floor = p.z
     for k in range(2):
         j = heads[p.view, p.y, p.x]
         if k == 1:
@@ -184,6 +214,8 @@ def _beyond(
                 entering = wp.dot(o.piece.outward, o.start - origin) < 0.0
                 if at > last and not (nearer and entering):
                     last = at
+                    # What is seen past the end of a farther sheet lies behind that.
+                    floor = wp.where(entering or nearer, p.z, o.piece.z)
                     found.opened = 1
                     found.candidate = -1
                     found.x = wp.where(entering, o.in_x, o.piece.out_x)
@@ -192,9 +224,9 @@ def _beyond(
                         found.candidate = j
             j = o.next
     if last > 0.0 and found.candidate < 0 and found.x >= 0:
-        if face_index[p.view, found.y, found.x] >= 0 and depth[p.view, found.y, found.x] <= p.z:
+        if face_index[p.view, found.y, found.x] >= 0 and depth[p.view, found.y, found.x] <= floor:
             # That pixel shows the near side: what lies between is narrower than a pixel.
-            deepest = _deepest_around(p, face_index, depth)
+            deepest = _deepest_around(p, floor + same_layer, face_index, depth)
             found.x = deepest[0]
             found.y = deepest[1]
     return found

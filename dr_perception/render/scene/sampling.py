@@ -8,7 +8,7 @@ Their errors fall with the square of the number of samples across the part, what
 | derivatives of | by | samples across |
 |---|---|---|
 | colour | materials and lights | 72 a part (about 1 %) |
-| colour | colours of vertices, texels | 6 an edge of a face, 6 a texel (about 2 %) |
+| colour | colours of vertices, texels | 8 an edge of a face, 8 a texel (about 1 %) |
 | colour, normals | what moves things | 48 a part |
 | silhouettes, antialiased depth | what moves things | 20 a part |
 | all of these | what moves things | 3 the thickness of a part |
@@ -42,7 +42,7 @@ MATERIALS_AND_LIGHTS = frozenset(
 )
 SHADED_ACROSS, MOVED_ACROSS, OUTLINED_ACROSS = 72.0, 48.0, 20.0
 """Samples across a part: colour by materials, colour by motion, coverage and depth by motion."""
-THICKNESS_ACROSS, DETAIL_ACROSS = 3.0, 6.0
+THICKNESS_ACROSS, DETAIL_ACROSS = 3.0, 8.0
 """Samples across the thickness of a part; across edges of faces and texels."""
 MOST_SAMPLES = 31
 """Per axis, which draw a part of six pixels 186 samples large."""
