@@ -7,8 +7,8 @@ Their errors fall with the square of the number of samples across the part, what
 
 | derivatives of | by | samples across |
 |---|---|---|
-| colour | materials and lights | 72 a part (about 1 %) |
-| colour | colours of vertices, texels | 8 an edge of a face, 8 a texel (about 1 %) |
+| colour | materials, lights, colours of vertices, texels | 72 a part (about 1 %) |
+| colour | colours of vertices, texels | 8 an edge of a face, a texel, the thickness of a part (about 1 %) |
 | colour, normals | what moves things | 48 a part |
 | silhouettes, antialiased depth | what moves things | 20 a part |
 | all of these | what moves things | 3 the thickness of a part |
@@ -40,6 +40,7 @@ MATERIALS_AND_LIGHTS = frozenset(
         "harmonics",
     }
 )
+PATTERNS = frozenset({"vertex_colors", "texels"})
 SHADED_ACROSS, MOVED_ACROSS, OUTLINED_ACROSS = 72.0, 48.0, 20.0
 """Samples across a part: colour by materials, colour by motion, coverage and depth by motion."""
 THICKNESS_ACROSS, DETAIL_ACROSS = 3.0, 8.0
@@ -122,14 +123,13 @@ def samples_for(extent: Extent, requires_grad: frozenset[str], options: RenderOp
     shaded = color or (options.antialias and "normal" in options.channels)
     outlined = options.antialias and "silhouette" in options.channels
     outlined |= options.antialias_depth and "depth" in options.channels
-    if color and requires_grad & MATERIALS_AND_LIGHTS:
+    if color and requires_grad & (MATERIALS_AND_LIGHTS | PATTERNS):
         wanted = max(wanted, SHADED_ACROSS / extent.diameter_px)
-    detail = max(DETAIL_SAMPLES, DETAIL_PART / extent.diameter_px)
     if color and "vertex_colors" in requires_grad:
-        wanted = max(wanted, min(DETAIL_ACROSS / extent.edge_px, detail))
+        wanted = max(wanted, _for_detail(min(extent.edge_px, extent.thickness_px), extent))
     if color and "texels" in requires_grad:
-        wanted = max(wanted, min(DETAIL_ACROSS / extent.texel_px, detail))
-    if requires_grad - MATERIALS_AND_LIGHTS - {"vertex_colors", "texels"}:
+        wanted = max(wanted, _for_detail(min(extent.texel_px, extent.thickness_px), extent))
+    if requires_grad - MATERIALS_AND_LIGHTS - PATTERNS:
         if shaded:
             wanted = max(wanted, MOVED_ACROSS / extent.diameter_px)
         if outlined:
@@ -138,3 +138,8 @@ def samples_for(extent: Extent, requires_grad: frozenset[str], options: RenderOp
             wanted = max(wanted, THICKNESS_ACROSS / extent.thickness_px)
     wanted = min(wanted, MOST_SAMPLES)
     return 1 + 2 * int(np.ceil((wanted - 1.0) / 2.0 - 1e-9))
+
+
+def _for_detail(size_px: float, extent: Extent) -> float:
+    """Samples a pixel for detail of a size."""
+    return min(DETAIL_ACROSS / size_px, max(DETAIL_SAMPLES, DETAIL_PART / extent.diameter_px))
