@@ -6,22 +6,26 @@ Only what was asked for is computed: no geometry pass for lights alone, no shadi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import warp as wp
 
 from dr_perception.render.adjoint import pose_gradient, transport
 from dr_perception.render.outline import antialias, soft_silhouette
-from dr_perception.render.pipeline import (
-    Chunk,
-    color_jump_arguments,
-    material_inputs,
-    normal_jump_arguments,
-    pixel_inputs,
-)
+from dr_perception.render.pipeline import Chunk, jumps, lighting, looks, seen, surfaces
 from dr_perception.render.samples import SAMPLES, pull_samples
 from dr_perception.render.scene import intrinsics, vertex_stage
 from dr_perception.render.scene.images import Images
 from dr_perception.render.shading import surface
+from dr_perception.render.shading.inputs import (
+    ImageGradients,
+    Lighting,
+    Looks,
+    Poses,
+    Pulled,
+    Seen,
+    Surfaces,
+)
 from dr_perception.render.supersampling import narrow, spread
 
 GEOMETRY = frozenset({"vertices", "pose", "camera_pose", "intrinsics"})
@@ -71,17 +75,12 @@ def _pull_back(c: Chunk, images: Images, grads: Images) -> None:
     if grads.depth is not None and c.parameters.requires_grad & GEOMETRY and _rigid(c, RIGID):
         c.launcher.run(
             "depth_to_poses", pose_gradient.pull_depth_to_poses, c.strips,
-            [c.work.face_index, c.work.rays, c.work.viewports, c.work.p_cam, c.arrays.faces,
-             c.arrays.face_instance,
-             c.work.R_cam_obj, c.work.t_cam_obj, c.first_view, c.work.boxes, c.span,
-             grads.depth if g_depth is None else g_depth,
-             g.R, g.t],
+            [seen(c), surfaces(c), c.span, grads.depth if g_depth is None else g_depth, _poses(c, g)],
         )  # fmt: skip
     elif geometry and grads.depth is not None:
         c.launcher.run(
             "resolve_adjoint", surface.resolve_adjoint, c.size,
-            [c.work.face_index, c.work.rays, c.work.viewports, c.work.p_cam, c.arrays.faces, c.first_view,
-             grads.depth if g_depth is None else g_depth, g.cam, g.rays],
+            [seen(c), surfaces(c), grads.depth if g_depth is None else g_depth, g.cam, g.rays],
         )  # fmt: skip
     if geometry and grads.soft_silhouette is not None:
         _soft_adjoint(c, grads.soft_silhouette, g)
@@ -141,7 +140,7 @@ def _gather(c: Chunk, images: Images, grads: Images) -> Gradients:
 
 def _boundary(c: Chunk, grads: Images, g: Gradients) -> wp.array | None:
     """Motion of the outline. Returns the gradient of depth at pixel centres if blending changed it."""
-    w, p, o = c.work, c.parameters, c.options
+    w, o = c.work, c.options
     silhouette = grads.silhouette if o.antialias else None
     color = grads.color if o.antialias else None
     normal = grads.normal if o.antialias else None
@@ -152,18 +151,18 @@ def _boundary(c: Chunk, grads: Images, g: Gradients) -> wp.array | None:
     if depth is not None:
         sampled = c.scratch("g_depth", w.depth, zero=False)
         c.launcher.copy(sampled, depth)
+    found = w.bundle("jumps", antialias.JumpsOfImages, [w.scalar_jumps, w.color_jumps, w.normal_jumps])
+    images = w.bundle("boundary", ImageGradients, [silhouette, depth, color, normal])
     c.launcher.run_list(
         "boundary_adjoint", antialias.boundary_adjoint, c.room,
-        [w.pieces, w.piece_count, w.scalar_jumps, w.color_jumps, w.normal_jumps, silhouette, depth, color,
-         normal, w.p_cam, c.arrays.faces, w.viewports, p.intrinsics, p.camera_models, c.first_view, sampled,
-         g.cam, g.intrinsics],
+        [w.pieces, w.piece_count, found, images, surfaces(c), seen(c), _pulled(c, g, sampled)],
     )  # fmt: skip
     return sampled
 
 
 def _transport(c: Chunk, grads: Images, g_depth: wp.array | None, g: Gradients) -> wp.array | None:
     """Slopes of colour, normals and antialiased depth next to outlines. Returns the pixels done that way."""
-    w, a, p, o = c.work, c.arrays, c.parameters, c.options
+    w, o = c.work, c.options
     color = grads.color if o.antialias else None
     normal = grads.normal if o.antialias else None
     depth = grads.depth if o.antialias_depth else None
@@ -172,13 +171,12 @@ def _transport(c: Chunk, grads: Images, g_depth: wp.array | None, g: Gradients) 
     marks = c.scratch("marks", w.face_index)
     c.launcher.run_list(
         "mark_outline", transport.mark_outline, c.room,
-        [w.pieces, w.piece_count, w.face_index, w.rays, w.viewports, w.p_cam, a.faces, c.first_view, marks],
+        [w.pieces, w.piece_count, seen(c), surfaces(c), marks],
     )  # fmt: skip
+    images = w.bundle("transport", ImageGradients, [None, depth, color, normal])
     c.launcher.run(
         "transport", transport.pull_transport, c.strips,
-        [marks, w.face_index, w.depth, w.rays, w.viewports, a.neighbors, p.intrinsics, p.camera_models,
-         c.first_view, w.boxes, c.span, color, normal, depth, w.p_cam, w.n_cam, a.faces, a.normal_index,
-         *material_inputs(c), g_depth, g.cam, g.intrinsics],
+        [marks, seen(c), surfaces(c), looks(c), lighting(c), c.span, images, _pulled(c, g, g_depth)],
     )  # fmt: skip
     return marks
 
@@ -197,47 +195,49 @@ def _soft_adjoint(c: Chunk, g_soft: wp.array, g: Gradients) -> None:
     )  # fmt: skip
 
 
-def _material_gradients(c: Chunk, g: Gradients) -> list:
-    """Gradients beside `material_inputs`."""
-    names = (
-        "vertex_colors",
-        "texels",
-        "albedo",
-        "roughness",
-        "metallic",
-        "specular",
-        "ambient",
-        "light_colors",
-        "harmonics",
-    )
-    colors, texels, albedo, roughness, metallic, specular, ambient, lights, harmonics = (
-        _wanted(c, n) for n in names
-    )
+def _shading_structs(c: Chunk, g: Gradients) -> list[Any]:
+    """What colour is made of, with the gradients that are wanted: faces, looks and lights."""
+    names = ("vertex_colors", "texels", "albedo", "roughness", "metallic", "specular")
+    lit = {"ambient", "light_colors", "harmonics"}
     return [
-        None, None, colors, None, None, texels, albedo, roughness, metallic, specular, ambient, g.lights,
-        lights,
-        harmonics, g.R_world_cam,
-    ]  # fmt: skip
+        surfaces(c, p_cam=g.cam, n_cam=g.normals),
+        looks(c, **{name: _wanted(c, name) for name in names}),
+        lighting(
+            c, light_cam=g.lights, R_world_cam=g.R_world_cam, **{name: _wanted(c, name) for name in lit}
+        ),
+    ]
+
+
+def _poses(c: Chunk, g: Gradients) -> Any:
+    """Poses with the sums that their gradients are gathered in."""
+    return c.work.bundle("poses", Poses, [c.work.R_cam_obj, c.work.t_cam_obj, g.R, g.t])
+
+
+def _pulled(c: Chunk, g: Gradients, depth_sample: wp.array | None) -> Any:
+    """What gradients of the outline are added to."""
+    return c.work.bundle("pulled", Pulled, [depth_sample, g.cam, g.intrinsics])
 
 
 def _color_adjoint(
     c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients
 ) -> None:
-    w, p = c.work, c.parameters
+    w = c.work
     sampled = c.scratch("g_color", color, zero=False)
     c.launcher.copy(sampled, g_color)
-    material = _material_gradients(c, g)
+    mesh, materials, lights = _shading_structs(c, g)
+    views = seen(c, rays=g.rays)
+    empty = [w.empty(kind) for kind in (Surfaces, Looks, Lighting)]
     if c.options.antialias:
-        jumps = c.scratch("g_color_jumps", w.color_jumps, zero=False)
-        changes = c.scratch("g_color_changes", w.color_changes, zero=False)
-        arguments = [w.pieces, w.piece_count, w.color_near, g_color, sampled, jumps, changes]
+        by_jumps = c.scratch("g_color_jumps", w.color_jumps, zero=False)
+        by_changes = c.scratch("g_color_changes", w.color_changes, zero=False)
+        arguments = [w.pieces, w.piece_count, w.color_near, g_color, sampled, by_jumps, by_changes]
         c.launcher.run_list("blend_color_adjoint", antialias.blend_vectors_adjoint, c.room, arguments)
-        gradients = [None, None, g.cam, g.normals, None, None, *material, None, g.rays, None, 0]
-        gradients += [sampled, jumps, changes]
-        arguments = color_jump_arguments(c, color)
+        found = jumps(c, "color", jumps=by_jumps, changes=by_changes)
+        arguments = [w.pieces, w.piece_count, mesh, materials, lights, views, color, found]
+        gradients = [None, None, *empty, w.empty(Seen), sampled, w.empty(antialias.Jumps)]
         c.launcher.run_list("color_jumps_adjoint", antialias.color_jumps, c.room, arguments, gradients)
-    arguments = [*pixel_inputs(c), *material_inputs(c), p.background, c.first_view, marks, color]
-    gradients = [None, g.rays, None, g.cam, g.normals, None, None, *material, None, 0, None, sampled]
+    arguments = [views, mesh, materials, lights, marks, color]
+    gradients = [w.empty(Seen), *empty, None, sampled]
     c.launcher.run_adjoint("color_adjoint", surface.shade_pixels, c.size, arguments, gradients)
 
 
@@ -245,23 +245,18 @@ def _color_to_poses(
     c: Chunk, color: wp.array, g_color: wp.array, marks: wp.array | None, g: Gradients
 ) -> None:
     """The same for poses alone, without a detour over vertices and materials."""
-    w, a = c.work, c.arrays
-    material = material_inputs(c)
+    w = c.work
+    inputs = [surfaces(c), looks(c), lighting(c)]
     sampled = g_color
     if c.options.antialias:
         sampled = c.scratch("g_color", color, zero=False)
         c.launcher.copy(sampled, g_color)
-        c.launcher.run_list(
-            "jumps_to_poses", pose_gradient.pull_jumps_to_poses, c.room,
-            [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index, *material, w.R_cam_obj,
-             w.t_cam_obj,
-             w.rays, w.viewports, c.first_view, w.color_near, g_color, sampled, g.R, g.t],
-        )  # fmt: skip
-    c.launcher.run(
-        "color_to_poses", pose_gradient.pull_color_to_poses, c.strips,
-        [*pixel_inputs(c), *material, w.R_cam_obj, w.t_cam_obj, c.first_view, w.boxes, c.span, marks, sampled,
-         g.R, g.t],
-    )  # fmt: skip
+        blended = w.bundle("blended", pose_gradient.BlendedColor, [w.color_near, g_color, sampled])
+        arguments = [w.pieces, w.piece_count, *inputs, seen(c), blended, _poses(c, g)]
+        c.launcher.run_list("jumps_to_poses", pose_gradient.pull_jumps_to_poses, c.room, arguments)
+    shown = w.bundle("shown", pose_gradient.ShownColor, [marks, sampled])
+    arguments = [seen(c), *inputs, c.span, shown, _poses(c, g)]
+    c.launcher.run("color_to_poses", pose_gradient.pull_color_to_poses, c.strips, arguments)
 
 
 def _normal_adjoint(
@@ -270,16 +265,18 @@ def _normal_adjoint(
     w = c.work
     sampled = c.scratch("g_normal", normal, zero=False)
     c.launcher.copy(sampled, g_normal)
+    mesh, views = surfaces(c, p_cam=g.cam, n_cam=g.normals), seen(c, rays=g.rays)
     if c.options.antialias:
-        jumps = c.scratch("g_normal_jumps", w.normal_jumps, zero=False)
-        changes = c.scratch("g_normal_changes", w.normal_changes, zero=False)
-        arguments = [w.pieces, w.piece_count, None, g_normal, None, jumps, changes]
+        by_jumps = c.scratch("g_normal_jumps", w.normal_jumps, zero=False)
+        by_changes = c.scratch("g_normal_changes", w.normal_changes, zero=False)
+        arguments = [w.pieces, w.piece_count, None, g_normal, None, by_jumps, by_changes]
         c.launcher.run_list("blend_normal_adjoint", antialias.blend_vectors_adjoint, c.room, arguments)
-        gradients = [None, None, g.cam, g.normals, None, None, g.rays, None, 0, sampled, jumps, changes]
-        arguments = normal_jump_arguments(c, normal)
+        found = jumps(c, "normal", jumps=by_jumps, changes=by_changes)
+        arguments = [w.pieces, w.piece_count, mesh, views, normal, found]
+        gradients = [None, None, w.empty(Surfaces), w.empty(Seen), sampled, w.empty(antialias.Jumps)]
         c.launcher.run_list("normal_jumps_adjoint", antialias.normal_jumps, c.room, arguments, gradients)
-    arguments = [*pixel_inputs(c), c.first_view, marks, normal]
-    gradients = [None, g.rays, None, g.cam, g.normals, None, None, 0, None, sampled]
+    arguments = [views, mesh, marks, normal]
+    gradients = [w.empty(Seen), w.empty(Surfaces), None, sampled]
     c.launcher.run_adjoint("normal_adjoint", surface.shade_normals, c.size, arguments, gradients)
 
 

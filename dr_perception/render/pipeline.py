@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import warp as wp
 
@@ -22,6 +23,7 @@ from dr_perception.render.scene import intrinsics, raster, vertex_stage
 from dr_perception.render.scene.images import Images, RenderOptions
 from dr_perception.render.scene.parameters import SceneParameters
 from dr_perception.render.shading import surface
+from dr_perception.render.shading.inputs import Lighting, Looks, Seen, Surfaces
 from dr_perception.render.supersampling import Target, average
 from dr_perception.render.workspace import SceneArrays, Workspace
 
@@ -138,20 +140,56 @@ class Chunk:
         return self.work.ideal_positions is not None
 
 
-def pixel_inputs(c: Chunk) -> list:
-    """Leading arguments of the kernels that shade pixels."""
+def surfaces(c: Chunk, **grads: wp.array | None) -> Any:
+    """Faces in the camera frames as kernels take them; with the named gradients, if there are any."""
     w, a = c.work, c.arrays
-    return [w.face_index, w.rays, w.viewports, w.p_cam, w.n_cam, a.faces, a.normal_index]
-
-
-def material_inputs(c: Chunk) -> list:
-    """Arguments of shading that pixels and pieces share."""
-    w, a, p = c.work, c.arrays, c.parameters
-    return [
-        a.face_instance, a.corner_vertex, p.vertex_colors, a.corner_uv, p.textures, p.texels, p.albedo,
-        p.roughness,
-        p.metallic, p.specular, p.ambient, w.light_cam, p.light_colors, p.harmonics, w.R_world_cam,
+    values = [
+        w.p_cam, w.n_cam, a.faces, a.neighbors, a.face_instance, a.normal_index, a.corner_vertex, a.corner_uv,
     ]  # fmt: skip
+    return _bundle(c, Surfaces, values, grads)
+
+
+def seen(c: Chunk, **grads: wp.array | None) -> Any:
+    """What the centres of pixels show, and the cameras; likewise."""
+    w, p = c.work, c.parameters
+    values = [
+        w.face_index,
+        w.depth,
+        w.rays,
+        w.viewports,
+        w.boxes,
+        c.first_view,
+        p.intrinsics,
+        p.camera_models,
+    ]
+    return _bundle(c, Seen, values, grads)
+
+
+def looks(c: Chunk, **grads: wp.array | None) -> Any:
+    """Colours and materials; likewise."""
+    p = c.parameters
+    values = [p.vertex_colors, p.textures, p.texels, p.albedo, p.roughness, p.metallic, p.specular]
+    return _bundle(c, Looks, values, grads)
+
+
+def lighting(c: Chunk, **grads: wp.array | None) -> Any:
+    """Lights and background; likewise."""
+    w, p = c.work, c.parameters
+    values = [p.ambient, w.light_cam, p.light_colors, p.harmonics, w.R_world_cam, p.background]
+    return _bundle(c, Lighting, values, grads)
+
+
+def jumps(c: Chunk, name: str, **grads: wp.array | None) -> Any:
+    """Room for the jumps of ``"color"`` or ``"normal"``; likewise."""
+    values = [getattr(c.work, f"{name}_jumps"), getattr(c.work, f"{name}_changes")]
+    return _bundle(c, antialias.Jumps, values, grads, name)
+
+
+def _bundle(c: Chunk, kind: Any, values: list[Any], grads: dict[str, wp.array | None], name: str = "") -> Any:
+    label = f"{kind.key} {name}"
+    if not grads:
+        return c.work.bundle(label, kind, values)
+    return c.work.graded(label, kind, values, grads)
 
 
 def draw(c: Chunk) -> None:
@@ -257,18 +295,16 @@ def rasterize(c: Chunk) -> None:
 
 def resolve(c: Chunk) -> None:
     """Faces, and the images at pixel centres."""
-    w, a, p, images = c.work, c.arrays, c.parameters, c.images
+    w, a, images = c.work, c.arrays, c.images
     c.launcher.run(
         "resolve", surface.resolve, c.strips,
-        [w.keys, a.face_instance, w.boxes, c.span, w.face_index, w.depth, images.depth,
-         images.silhouette, images.instance],
+        [w.keys, a.face_instance, seen(c), c.span, images.depth, images.silhouette, images.instance],
     )  # fmt: skip
     if c.wants_color:
-        where = [c.first_view, w.boxes, c.span, None]
-        arguments = [*pixel_inputs(c), *material_inputs(c), p.background, *where, images.color]
+        arguments = [seen(c), surfaces(c), looks(c), lighting(c), c.span, None, images.color]
         c.launcher.run("color", surface.shade_strips, c.strips, arguments)
     if images.normal is not None:
-        arguments = [*pixel_inputs(c), c.first_view, None, images.normal]
+        arguments = [seen(c), surfaces(c), None, images.normal]
         c.launcher.run("normal", surface.shade_normals, c.size, arguments)
 
 
@@ -311,12 +347,10 @@ def _list_pieces(c: Chunk) -> None:
 
 def crossing_arguments(c: Chunk) -> list:
     """Arguments of `crossing.find_crossings`."""
-    w, a = c.work, c.arrays
-    surfaces = [w.p_cam, a.faces, a.neighbors, a.face_instance, a.normal_index, a.corner_uv]
-    seen = [w.face_index, w.depth, w.rays, w.viewports, w.boxes, c.first_view]
+    w = c.work
     return [
-        w.bundle("surfaces", crossing.Surfaces, surfaces),
-        w.bundle("seen", crossing.Seen, seen),
+        surfaces(c),
+        seen(c),
         c.span,
         int(c.may_cross_itself),
         w.bundle("candidates", crossing.Candidates, [w.heads, w.candidates, w.candidate_count]),
@@ -358,26 +392,13 @@ def spoil_overflow(c: Chunk) -> None:
 
 def color_jump_arguments(c: Chunk, color: wp.array) -> list:
     """Arguments of `antialias.color_jumps`."""
-    w, a = c.work, c.arrays
-    leading = [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index]
-    return [
-        *leading,
-        *material_inputs(c),
-        c.parameters.background,
-        w.rays,
-        w.viewports,
-        c.first_view,
-        color,
-        w.color_jumps,
-        w.color_changes,
-    ]
+    inputs = [surfaces(c), looks(c), lighting(c), seen(c), color]
+    return [c.work.pieces, c.work.piece_count, *inputs, jumps(c, "color")]
 
 
 def normal_jump_arguments(c: Chunk, normal: wp.array) -> list:
     """Arguments of `antialias.normal_jumps`."""
-    w, a = c.work, c.arrays
-    leading = [w.pieces, w.piece_count, w.p_cam, w.n_cam, a.faces, a.normal_index]
-    return [*leading, w.rays, w.viewports, c.first_view, normal, w.normal_jumps, w.normal_changes]
+    return [c.work.pieces, c.work.piece_count, surfaces(c), seen(c), normal, jumps(c, "normal")]
 
 
 def soften(c: Chunk) -> None:

@@ -21,6 +21,7 @@ from dr_perception.render.outline.piece import Candidate, Piece
 from dr_perception.render.scene.images import Images
 from dr_perception.render.scene.topology import SceneTopology
 from dr_perception.render.scene.vertex_stage import Extent, vec6
+from dr_perception.render.shading.inputs import graded, struct_of
 
 __all__ = ["SceneArrays", "Workspace", "bytes_per_view", "vec6"]
 
@@ -102,14 +103,6 @@ def bytes_per_view(arrays: SceneArrays, width: int, height: int) -> int:
 
 def _differs(old: Any, new: Any) -> bool:
     return old is not new and (not isinstance(new, int) or old != new)
-
-
-def struct_of(kind: Any, values: list[Any]) -> Any:
-    """A Warp struct of values in the order of its fields."""
-    made = kind()
-    for field, value in zip(kind.vars, values, strict=True):
-        setattr(made, field, value)
-    return made
 
 
 def piece_room(width: int, height: int) -> int:
@@ -247,6 +240,19 @@ class Workspace:
         if found is None or any(map(_differs, found[0], values)):
             found = self._bundles[name] = values, struct_of(kind, values)
         return found[1]
+
+    def graded(self, name: str, kind: Any, values: list[Any], grads: dict[str, wp.array | None]) -> Any:
+        """The same, its arrays with the named gradients."""
+        key = f"{name} with {' '.join(grads)}"
+        found = self._bundles.get(key)
+        told = [*values, *grads.values()]
+        if found is None or any(map(_differs, found[0], told)):
+            found = self._bundles[key] = told, struct_of(kind, graded(kind, values, grads))
+        return found[1]
+
+    def empty(self, kind: Any) -> Any:
+        """A Warp struct without anything in it: where the gradients of its arrays are their own."""
+        return self._bundles.setdefault(f"empty {kind.key}", ([], kind()))[1]
 
     def scratch(self, name: str, like: wp.array) -> wp.array:
         """A scratch array of the size of another, kept under a name."""

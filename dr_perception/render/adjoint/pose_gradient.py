@@ -14,10 +14,16 @@ A thread works through a strip of pixels: whole rows on the CPU, one pixel on a 
 
 import warp as wp
 
-from dr_perception.raster.types import Viewport
-from dr_perception.render.outline.antialias import _edge_weights
-from dr_perception.render.outline.crossing_sides import inner_weights, middle_ray
+from dr_perception.render.outline.antialias import (
+    EdgePoint,
+    edge_weights,
+    inner_point,
+    outer_point,
+    ray_of_piece,
+)
+from dr_perception.render.outline.crossing_sides import inner_weights
 from dr_perception.render.outline.piece import Piece
+from dr_perception.render.shading.inputs import Lighting, Looks, Poses, Seen, Surfaces
 from dr_perception.render.shading.interpolation import (
     EDGE_ON,
     depth_on_ray,
@@ -33,67 +39,50 @@ from dr_perception.render.shading.texture import sample_texture, texture_slope
 
 
 @wp.func
-def _flush(
-    view: int,
-    k: int,
-    moment: wp.mat33,
-    force: wp.vec3,
-    R_cam_obj: wp.array2d[wp.mat33],
-    R_grad: wp.array2d[wp.mat33],
-    t_grad: wp.array2d[wp.vec3],
-):
+def _flush(view: int, k: int, moment: wp.mat33, force: wp.vec3, poses: Poses):
     """Add the sums of one instance: ``moment`` is in camera axes about the origin of the object."""
     if k >= 0:
-        wp.atomic_add(R_grad, view, k, moment * R_cam_obj[view, k])
-        wp.atomic_add(t_grad, view, k, force)
+        wp.atomic_add(poses.R_grad, view, k, moment * poses.R_cam_obj[view, k])
+        wp.atomic_add(poses.t_grad, view, k, force)
 
 
 @wp.kernel(enable_backward=False)
 def pull_depth_to_poses(
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    first_view: int,
-    boxes: wp.array[wp.vec4i],
+    seen: Seen,
+    mesh: Surfaces,
     span: int,
     g_depth: wp.array3d[float],
     # output
-    R_grad: wp.array2d[wp.mat33],
-    t_grad: wp.array2d[wp.vec3],
+    poses: Poses,
 ):
     """Gradient of depth at pixel centres."""
     view, y, strip = wp.tid()
-    box = boxes[view]
+    box = seen.boxes[view]
     if y < box[1] or y > box[3]:
         return
-    v = viewports[view]
-    camera = (view + first_view) % rays.shape[0]
+    v = seen.viewports[view]
+    camera = (view + seen.first_view) % seen.rays.shape[0]
     current = wp.int32(-1)
     t = wp.vec3()
     force = wp.vec3()
     moment = wp.mat33()
     for x in range(wp.max(strip * span, box[0]), wp.min(strip * span + span, box[2] + 1)):
-        face = face_index[view, y, x]
+        face = seen.face_index[view, y, x]
         if face >= 0:
             g = g_depth[view, y, x]
-            k = face_instance[face]
+            k = mesh.face_instance[face]
             if k != current:
-                _flush(view, current, moment, force, R_cam_obj, R_grad, t_grad)
+                _flush(view, current, moment, force, poses)
                 current = k
-                t = t_cam_obj[view, k]
+                t = poses.t_cam_obj[view, k]
                 force = wp.vec3()
                 moment = wp.mat33()
-            s = face_on_ray(view, faces[face], ray_of(rays, camera, x + v.x0, y + v.y0), p_cam)
+            s = face_on_ray(view, mesh.faces[face], ray_of(seen.rays, camera, x + v.x0, y + v.y0), mesh.p_cam)
             if g != 0.0 and not steeper_than(s, EDGE_ON):
                 row = (g / s.n_d) * s.n
                 force += row
                 moment += wp.outer(row, depth_on_ray(s) * s.d - t)
-    _flush(view, current, moment, force, R_cam_obj, R_grad, t_grad)
+    _flush(view, current, moment, force, poses)
 
 
 @wp.struct
@@ -107,43 +96,47 @@ class SurfacePull:
     eye: wp.vec3
 
 
+@wp.struct
+class Sight:
+    """A point of a face at barycentric weights ``w``, seen along ``d``."""
+
+    face: int
+    w: wp.vec3
+    d: wp.vec3
+
+
+@wp.func
+def sight(face: int, w: wp.vec3, d: wp.vec3) -> Sight:
+    """A point of a face, seen along a ray."""
+    at = Sight()
+    at.face = face
+    at.w = w
+    at.d = d
+    return at
+
+
 @wp.func
 def _pull_color(
     q: wp.vec3,
-    face: int,
-    w: wp.vec3,
-    d: wp.vec3,
+    at: Sight,
     view: int,
     camera: int,
     with_eye: int,
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
 ) -> SurfacePull:
-    """Gradients of ``q . colour`` at barycentric weights ``w`` of a face, seen along ``d``."""
-    f = faces[face]
-    r = face_on_ray(view, f, d, p_cam)
-    k = face_instance[face]
-    index = normal_index[face]
-    n_a = n_cam[view, index[0]]
-    n_b = n_cam[view, index[1]]
-    n_c = n_cam[view, index[2]]
+    """Gradients of ``q . colour`` at a point of a face."""
+    face = at.face
+    w = at.w
+    d = at.d
+    f = mesh.faces[face]
+    r = face_on_ray(view, f, d, mesh.p_cam)
+    k = mesh.face_instance[face]
+    index = mesh.normal_index[face]
+    n_a = mesh.n_cam[view, index[0]]
+    n_b = mesh.n_cam[view, index[1]]
+    n_c = mesh.n_cam[view, index[2]]
     mixed = mix(w, n_a, n_b, n_c)
     length = wp.length(mixed)
     # Where the normals of the corners cancel there is none, and no slope of it.
@@ -153,27 +146,27 @@ def _pull_color(
     s = Surface()
     s.normal = sign * unit
     s.eye = -wp.normalize(d)
-    s.base = base_color(face, w, k, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo)
-    s.roughness = roughness[k]
-    s.metallic = metallic[k]
-    s.specular = specular[k]
-    slope = shade_slope(s, q, camera, ambient, light_cam, light_colors, harmonics, R_world_cam, with_eye)
+    s.base = base_color(face, w, k, mesh, looks)
+    s.roughness = looks.roughness[k]
+    s.metallic = looks.metallic[k]
+    s.specular = looks.specular[k]
+    slope = shade_slope(s, q, camera, lights, with_eye)
     g_normal = (sign * by_length) * (slope.normal - wp.dot(unit, slope.normal) * unit)
-    vertices = corner_vertex[face]
-    c_a = vertex_colors[vertices[0]]
-    c_b = vertex_colors[vertices[1]]
-    c_c = vertex_colors[vertices[2]]
-    g_color = wp.cw_mul(slope.base, albedo[k])
+    vertices = mesh.corner_vertex[face]
+    c_a = looks.vertex_colors[vertices[0]]
+    c_b = looks.vertex_colors[vertices[1]]
+    c_c = looks.vertex_colors[vertices[2]]
+    g_color = wp.cw_mul(slope.base, looks.albedo[k])
     by_b = wp.dot(g_normal, n_b - n_a)
     by_c = wp.dot(g_normal, n_c - n_a)
-    texture = textures[k]
+    texture = looks.textures[k]
     if texture[1] > 0:
-        uv_a = corner_uv[face, 0]
-        uv_b = corner_uv[face, 1] - uv_a
-        uv_c = corner_uv[face, 2] - uv_a
+        uv_a = mesh.corner_uv[face, 0]
+        uv_b = mesh.corner_uv[face, 1] - uv_a
+        uv_c = mesh.corner_uv[face, 2] - uv_a
         uv = uv_a + w[1] * uv_b + w[2] * uv_c
-        g_uv = texture_slope(texels, texture, uv, wp.cw_mul(g_color, mix(w, c_a, c_b, c_c)))
-        g_color = wp.cw_mul(g_color, sample_texture(texels, texture, uv))
+        g_uv = texture_slope(looks.texels, texture, uv, wp.cw_mul(g_color, mix(w, c_a, c_b, c_c)))
+        g_color = wp.cw_mul(g_color, sample_texture(looks.texels, texture, uv))
         by_b += wp.dot(g_uv, uv_b)
         by_c += wp.dot(g_uv, uv_c)
     by_b += wp.dot(g_color, c_b - c_a)
@@ -193,122 +186,116 @@ def _eye_force(g_eye: wp.vec3, x: wp.vec3) -> wp.vec3:
     return ((wp.dot(g_eye, x) / (length * length)) * x - g_eye) / length
 
 
+@wp.struct
+class ShownColor:
+    """Colour at the centres of pixels."""
+
+    marks: wp.array3d[int]
+    """1 where the slopes next to outlines are done by `transport`; empty without outlines."""
+    gradient: wp.array3d[wp.vec3]
+
+
 @wp.kernel(enable_backward=False)
 def pull_color_to_poses(
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    first_view: int,
-    boxes: wp.array[wp.vec4i],
+    seen: Seen,
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
     span: int,
-    marks: wp.array3d[int],
-    g_color: wp.array3d[wp.vec3],
+    shown: ShownColor,
     # output
-    R_grad: wp.array2d[wp.mat33],
-    t_grad: wp.array2d[wp.vec3],
+    poses: Poses,
 ):
     """Gradient of colour at pixel centres."""
     view, y, strip = wp.tid()
-    box = boxes[view]
+    box = seen.boxes[view]
     if y < box[1] or y > box[3]:
         return
-    v = viewports[view]
-    camera = (view + first_view) % rays.shape[0]
+    v = seen.viewports[view]
+    camera = (view + seen.first_view) % seen.rays.shape[0]
     current = wp.int32(-1)
     t = wp.vec3()
     force = wp.vec3()
     moment = wp.mat33()
     for x in range(wp.max(strip * span, box[0]), wp.min(strip * span + span, box[2] + 1)):
-        face = face_index[view, y, x]
+        face = seen.face_index[view, y, x]
         if face >= 0:
-            k = face_instance[face]
+            k = mesh.face_instance[face]
             if k != current:
-                _flush(view, current, moment, force, R_cam_obj, R_grad, t_grad)
+                _flush(view, current, moment, force, poses)
                 current = k
-                t = t_cam_obj[view, k]
+                t = poses.t_cam_obj[view, k]
                 force = wp.vec3()
                 moment = wp.mat33()
-            d = ray_of(rays, camera, x + v.x0, y + v.y0)
-            s = face_on_ray(view, faces[face], d, p_cam)
+            d = ray_of(seen.rays, camera, x + v.x0, y + v.y0)
+            s = face_on_ray(view, mesh.faces[face], d, mesh.p_cam)
             if not steeper_than(s, EDGE_ON):
                 held = wp.int32(0)
-                if marks.shape[0] > 0:
-                    held = marks[view, y, x]
-                pull = _pull_color(
-                    g_color[view, y, x], face, weights_on_ray(s), d, view, camera, held, p_cam, n_cam, faces,
-                    normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels,
-                    albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
-                    R_world_cam,
-                )  # fmt: skip
+                if shown.marks.shape[0] > 0:
+                    held = shown.marks[view, y, x]
+                at = sight(face, weights_on_ray(s), d)
+                pull = _pull_color(shown.gradient[view, y, x], at, view, camera, held, mesh, looks, lights)
                 point = depth_on_ray(s) * d
                 row = (wp.dot(pull.along, d) / s.n_d) * s.n - pull.along
                 if held != 0:
                     row = _eye_force(pull.eye, point)
                 force += row
                 moment += wp.outer(row, point - t) + wp.outer(pull.normal, pull.mixed)
-    _flush(view, current, moment, force, R_cam_obj, R_grad, t_grad)
+    _flush(view, current, moment, force, poses)
 
 
 @wp.func
-def _weights_inside(view: int, f: wp.vec3i, d: wp.vec3, p_cam: wp.array2d[wp.vec3]) -> wp.vec3:
-    return inner_weights(d, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+def _pull_side(
+    piece: Piece,
+    e: EdgePoint,
+    q: wp.vec3,
+    camera: int,
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
+    poses: Poses,
+):
+    """Add the gradient of ``q . colour`` beside a piece: at a point of its edge, or the ray of a crossing."""
+    view = piece.view
+    f = mesh.faces[e.face]
+    k = mesh.face_instance[e.face]
+    x = mesh.p_cam[view, e.a] + e.t * (mesh.p_cam[view, e.b] - mesh.p_cam[view, e.a])
+    w = edge_weights(f, e.a, e.b, e.t)
+    if e.crossing != 0:
+        x = e.d
+        w = inner_weights(x, mesh.p_cam[view, f[0]], mesh.p_cam[view, f[1]], mesh.p_cam[view, f[2]])
+    pull = _pull_color(q, sight(e.face, w, x), view, camera, 1 - e.crossing, mesh, looks, lights)
+    row = _eye_force(pull.eye, x)
+    if e.crossing != 0:
+        s = face_on_ray(view, f, x, mesh.p_cam)
+        row = (wp.dot(pull.along, x) / s.n_d) * s.n - pull.along
+        x = depth_on_ray(s) * x
+    moment = wp.outer(row, x - poses.t_cam_obj[view, k]) + wp.outer(pull.normal, pull.mixed)
+    _flush(view, k, moment, row, poses)
+
+
+@wp.struct
+class BlendedColor:
+    """Colour of pixels that pieces have a share of."""
+
+    near: wp.array[wp.vec3]
+    """What `antialias.follow_slopes` found."""
+    gradient: wp.array3d[wp.vec3]
+    sampled: wp.array3d[wp.vec3]
+    """What is left of the gradient for the centres of pixels."""
 
 
 @wp.kernel(enable_backward=False)
 def pull_jumps_to_poses(
     pieces: wp.array[Piece],
     count: wp.array[int],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
-    R_cam_obj: wp.array2d[wp.mat33],
-    t_cam_obj: wp.array2d[wp.vec3],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    first_view: int,
-    near: wp.array[wp.vec3],
-    g_color: wp.array3d[wp.vec3],
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
+    seen: Seen,
     # output
-    g_sampled: wp.array3d[wp.vec3],
-    R_grad: wp.array2d[wp.mat33],
-    t_grad: wp.array2d[wp.vec3],
+    blended: BlendedColor,
+    poses: Poses,
 ):
     """Gradient of the colours that pieces give to pixels; those at an edge move with the surface.
 
@@ -321,46 +308,24 @@ def pull_jumps_to_poses(
         return
     piece = pieces[i]
     view = piece.view
-    q = piece.area * g_color[view, piece.y, piece.x]
+    q = piece.area * blended.gradient[view, piece.y, piece.x]
     q_near = wp.vec3()
     if piece.sloped != 0:
-        q_near = wp.cw_mul(near[i], q)
-        wp.atomic_add(g_sampled, view, piece.y, piece.x, 2.0 * (q_near - q))
+        q_near = wp.cw_mul(blended.near[i], q)
+        wp.atomic_add(blended.sampled, view, piece.y, piece.x, 2.0 * (q_near - q))
     else:
-        wp.atomic_add(g_sampled, view, piece.y, piece.x, -q)
-    camera = (view + first_view) % light_cam.shape[0]
-    for side in range(2):
-        face = piece.face
+        wp.atomic_add(blended.sampled, view, piece.y, piece.x, -q)
+    d = ray_of_piece(piece, seen)
+    camera = (view + seen.first_view) % lights.light_cam.shape[0]
+    # A count that is a variable is not unrolled, which keeps the kernel small.
+    sides = wp.int32(2)
+    for side in range(sides):
+        e = inner_point(piece, d)
         weight = wp.where(piece.inside != 0, -q_near, q)
-        a = piece.a
-        b = piece.b
-        along = piece.t
         if side == 1:
-            face = wp.where(piece.inside != 0, piece.face_out, -1)
-            weight = q
-            if piece.inside != 0 and piece.back_face >= 0:
-                face = piece.back_face
-                a = piece.back_a
-                b = piece.back_b
-                along = piece.back_t
-        if face >= 0 and wp.length_sq(weight) > 0.0:
-            k = face_instance[face]
-            x = p_cam[view, a] + along * (p_cam[view, b] - p_cam[view, a])
-            w = _edge_weights(faces[face], a, b, along)
-            if piece.crossing != 0:
-                x = middle_ray(piece, rays, viewports[view], camera)
-                w = _weights_inside(view, faces[face], x, p_cam)
-            pull = _pull_color(
-                weight, face, w, x, view, camera, 1 - piece.crossing, p_cam, n_cam, faces, normal_index,
-                face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness,
-                metallic, specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
-            )  # fmt: skip
-            row = _eye_force(pull.eye, x)
-            if piece.crossing != 0:
-                s = face_on_ray(view, faces[face], x, p_cam)
-                row = (wp.dot(pull.along, x) / s.n_d) * s.n - pull.along
-                x = depth_on_ray(s) * x
-            moment = wp.outer(row, x - t_cam_obj[view, k]) + wp.outer(pull.normal, pull.mixed)
-            _flush(view, k, moment, row, R_cam_obj, R_grad, t_grad)
+            e = outer_point(piece, d)
+            weight = wp.where(piece.inside != 0, q, wp.vec3())
+        if e.face >= 0 and wp.length_sq(weight) > 0.0:
+            _pull_side(piece, e, weight, camera, mesh, looks, lights, poses)
     if piece.inside != 0 and piece.face_out < 0 and piece.back_face < 0 and piece.out_x >= 0:
-        wp.atomic_add(g_sampled, view, piece.out_y, piece.out_x, q)
+        wp.atomic_add(blended.sampled, view, piece.out_y, piece.out_x, q)

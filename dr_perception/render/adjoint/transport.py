@@ -16,11 +16,11 @@ pixel.
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project_jacobian
-from dr_perception.raster.types import Viewport
 from dr_perception.render.outline.piece import Piece
 from dr_perception.render.outline.probe import touches
 from dr_perception.render.outline.sheet_walk import SheetPoint, clamped_weights, walk_sheet
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
+from dr_perception.render.shading.inputs import ImageGradients, Lighting, Looks, Pulled, Seen, Surfaces
 from dr_perception.render.shading.interpolation import face_on_ray, mix, plane_depth, steeper_than
 from dr_perception.render.shading.surface import ray_of, shading_normal, step_aside, surface_color
 
@@ -41,12 +41,8 @@ _HALF = wp.constant(0.4999)
 def mark_outline(
     pieces: wp.array[Piece],
     count: wp.array[int],
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    first_view: int,
+    seen: Seen,
+    mesh: Surfaces,
     # output
     marks: wp.array3d[int],
 ):
@@ -57,24 +53,28 @@ def mark_outline(
     p = pieces[i]
     if p.face_out >= 0:
         return
-    v = viewports[p.view]
-    camera = (p.view + first_view) % rays.shape[0]
+    v = seen.viewports[p.view]
+    camera = (p.view + seen.first_view) % seen.rays.shape[0]
     for y in range(wp.max(p.y - 1, 0), wp.min(p.y + 2, marks.shape[1])):
         for x in range(wp.max(p.x - 1, 0), wp.min(p.x + 2, marks.shape[2])):
             if x == p.x and y == p.y:
                 marks[p.view, y, x] = 1
             elif marks[p.view, y, x] == 0:
-                face = face_index[p.view, y, x]
+                face = seen.face_index[p.view, y, x]
                 if face >= 0:
-                    d = ray_of(rays, camera, x + v.x0, y + v.y0)
-                    if steeper_than(face_on_ray(p.view, faces[face], d, p_cam), _STEEP):
+                    d = ray_of(seen.rays, camera, x + v.x0, y + v.y0)
+                    if steeper_than(face_on_ray(p.view, mesh.faces[face], d, mesh.p_cam), _STEEP):
                         marks[p.view, y, x] = 1
 
 
 @wp.func
-def _point(p: SheetPoint, view: int, p_cam: wp.array2d[wp.vec3], faces: wp.array[wp.vec3i]) -> wp.vec3:
-    f = faces[p.face]
-    return mix(p.w, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+def _point(
+    p: SheetPoint,
+    view: int,
+    mesh: Surfaces,
+) -> wp.vec3:
+    f = mesh.faces[p.face]
+    return mix(p.w, mesh.p_cam[view, f[0]], mesh.p_cam[view, f[1]], mesh.p_cam[view, f[2]])
 
 
 @wp.struct
@@ -93,19 +93,17 @@ def _pixel_gradient(
     view: int,
     y: int,
     x: int,
-    g_color: wp.array3d[wp.vec3],
-    g_normal: wp.array3d[wp.vec3],
-    g_depth: wp.array3d[float],
+    g: ImageGradients,
 ) -> PixelGradient:
     q = PixelGradient()
-    if g_color.shape[0] > 0:
-        q.color = g_color[view, y, x]
+    if g.color.shape[0] > 0:
+        q.color = g.color[view, y, x]
         q.has_color = 1
-    if g_normal.shape[0] > 0:
-        q.normal = g_normal[view, y, x]
+    if g.normal.shape[0] > 0:
+        q.normal = g.normal[view, y, x]
         q.has_normal = 1
-    if g_depth.shape[0] > 0:
-        q.depth = g_depth[view, y, x]
+    if g.depth.shape[0] > 0:
+        q.depth = g.depth[view, y, x]
     return q
 
 
@@ -115,43 +113,33 @@ def _weighted(
     q: PixelGradient,
     view: int,
     camera: int,
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
 ) -> float:
     """Attributes at a point of a sheet, weighted with the gradients of the pixel."""
-    x = _point(p, view, p_cam, faces)
+    x = _point(p, view, mesh)
     total = q.depth * x[2]
     if q.has_color != 0:
-        color = surface_color(
-            view, camera, p.face, p.w, x, p_cam, n_cam, faces, normal_index, face_instance, corner_vertex,
-            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-            light_cam, light_colors, harmonics, R_world_cam,
-        )  # fmt: skip
+        color = surface_color(view, camera, p.face, p.w, x, mesh, looks, lights)  # fmt: skip
         total += wp.dot(q.color, color)
     if q.has_normal != 0:
-        f = faces[p.face]
+        f = mesh.faces[p.face]
         n = shading_normal(
-            p.face, p.w, x, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]], normal_index, n_cam, view
+            p.face, p.w, x, mesh.p_cam[view, f[0]], mesh.p_cam[view, f[1]], mesh.p_cam[view, f[2]], mesh, view
         )
         total += wp.dot(q.normal, n)
     return total
+
+
+@wp.struct
+class Walk:
+    """A walk over a sheet: first face (-1 for no walk), ray to start from, step, and share of it to go."""
+
+    face: int
+    origin: wp.vec3
+    step: wp.vec3
+    limit: float
 
 
 @wp.struct
@@ -164,38 +152,18 @@ class EndOfWalk:
 
 @wp.func
 def _follow(
-    start: int,
-    d: wp.vec3,
-    step: wp.vec3,
-    limit: float,
+    walk: Walk,
     q: PixelGradient,
     view: int,
     camera: int,
-    neighbors: wp.array[wp.vec3i],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
 ) -> EndOfWalk:
-    """Attributes at the end of a walk from the ray ``d`` on a face, less their jumps at creases."""
+    """Attributes at the end of a walk, less their jumps at creases."""
     out = EndOfWalk()
     creases = wp.max(q.has_color, q.has_normal)
-    face = start
+    face = walk.face
     at = float(0.0)
     after = wp.int32(0)
     walking = bool(True)
@@ -204,19 +172,18 @@ def _follow(
         p.face = face
         p.beyond = face
         if after == 0:
-            p = walk_sheet(
-                view, face, d, step, at, limit, creases, p_cam, faces, neighbors, normal_index, corner_uv
-            )
+            p = walk_sheet(view, face, walk.origin, walk.step, at, walk.limit, creases, mesh)
         else:
-            f = faces[face]
-            p.w = clamped_weights(d + at * step, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
-        value = _weighted(
-            p, q, view, camera, p_cam, n_cam, faces, normal_index, face_instance, corner_vertex,
-            vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-            light_cam, light_colors, harmonics, R_world_cam,
-        )  # fmt: skip
+            f = mesh.faces[face]
+            p.w = clamped_weights(
+                walk.origin + at * walk.step,
+                mesh.p_cam[view, f[0]],
+                mesh.p_cam[view, f[1]],
+                mesh.p_cam[view, f[2]],
+            )
+        value = _weighted(p, q, view, camera, mesh, looks, lights)  # fmt: skip
         out.value += wp.where(after == 0, value, -value)
-        walking = p.beyond >= 0 and at < limit
+        walking = p.beyond >= 0 and at < walk.limit
         if after == 0:
             at = p.at
             out.point = p
@@ -233,19 +200,17 @@ def _add_motion(
     view: int,
     camera: int,
     cam: CameraParams,
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    g_cam: wp.array2d[wp.vec3],
-    g_intrinsics: wp.array2d[float],
+    mesh: Surfaces,
+    pulled: Pulled,
 ):
     """Send the gradient with respect to the image position (and depth) of a surface point to its vertices."""
-    x = _point(p, view, p_cam, faces)
+    x = _point(p, view, mesh)
     g = wp.transpose(project_jacobian(cam, x)) * g_uv + wp.vec3(0.0, 0.0, g_z)
-    f = faces[p.face]
+    f = mesh.faces[p.face]
     for i in range(3):
-        wp.atomic_add(g_cam, view, f[i], p.w[i] * g)
-    if g_intrinsics.shape[0] > 0:
-        add_intrinsics_gradient(cam, wp.vec2(x[0] / x[2], x[1] / x[2]), g_uv, camera, g_intrinsics)
+        wp.atomic_add(pulled.cam, view, f[i], p.w[i] * g)
+    if pulled.intrinsics.shape[0] > 0:
+        add_intrinsics_gradient(cam, wp.vec2(x[0] / x[2], x[1] / x[2]), g_uv, camera, pulled.intrinsics)
 
 
 @wp.func
@@ -254,15 +219,14 @@ def _same_sheet(
     z: float,
     face: int,
     depth: float,
-    neighbors: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
+    mesh: Surfaces,
 ) -> bool:
     """Whether a walk to the centre of a pixel has found what the pixel shows."""
     if p.arrived == 0 or face < 0:
         return False
-    if touches(p.face, face, neighbors):
+    if touches(p.face, face, mesh.neighbors):
         return True
-    return face_instance[p.face] == face_instance[face] and wp.abs(z - depth) < _SAME_DEPTH * depth
+    return mesh.face_instance[p.face] == mesh.face_instance[face] and wp.abs(z - depth) < _SAME_DEPTH * depth
 
 
 @wp.struct
@@ -283,12 +247,7 @@ def _reach(
     step: wp.vec3,
     other: int,
     other_depth: float,
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_uv: wp.array2d[wp.vec2],
+    mesh: Surfaces,
 ) -> Reach:
     """Follow the sheets of a pixel (face ``own``) and its neighbour (``other``) towards each other."""
     reach = Reach()
@@ -297,20 +256,20 @@ def _reach(
     z = float(0.0)
     same = bool(False)
     if own >= 0:
-        mine = walk_sheet(view, own, d, step, 0.0, 1.0, 0, p_cam, faces, neighbors, normal_index, corner_uv)
+        mine = walk_sheet(view, own, d, step, 0.0, 1.0, 0, mesh)
         reach.own = mine.at
-        z = _point(mine, view, p_cam, faces)[2]
-        same = _same_sheet(mine, z, other, other_depth, neighbors, face_instance)
+        z = _point(mine, view, mesh)[2]
+        same = _same_sheet(mine, z, other, other_depth, mesh)
     if other >= 0 and not same:
-        yours = walk_sheet(
-            view, other, d + step, -step, 0.0, 1.0, 0, p_cam, faces, neighbors, normal_index, corner_uv
-        )
+        yours = walk_sheet(view, other, d + step, -step, 0.0, 1.0, 0, mesh)
         reach.other = 1.0 - yours.at
         if mine.arrived != 0 and yours.arrived != 0:
             # Where they cross; what each pixel shows is in front there.
-            f = faces[own]
-            here = 1.0 / plane_depth(d, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
-            here -= 1.0 / _point(yours, view, p_cam, faces)[2]
+            f = mesh.faces[own]
+            here = 1.0 / plane_depth(
+                d, mesh.p_cam[view, f[0]], mesh.p_cam[view, f[1]], mesh.p_cam[view, f[2]]
+            )
+            here -= 1.0 / _point(yours, view, mesh)[2]
             there = 1.0 / other_depth - 1.0 / z
             if here > 0.0 and there > 0.0:
                 reach.own = here / (here + there)
@@ -321,7 +280,7 @@ def _reach(
             # Both sheets are there: one that reaches a centre that shows the other lies behind.
             front = mine.arrived == 0
             if front and yours.arrived == 0:
-                front = z < _point(yours, view, p_cam, faces)[2]
+                front = z < _point(yours, view, mesh)[2]
             if front:
                 reach.other = reach.own
             else:
@@ -345,24 +304,19 @@ class Shown:
 
 
 @wp.func
-def _shown(view: int, y: int, x: int, face_index: wp.array3d[int], depth: wp.array3d[float]) -> Shown:
+def _shown(
+    view: int,
+    y: int,
+    x: int,
+    seen: Seen,
+) -> Shown:
     """What a pixel shows; nothing outside of the image."""
     out = Shown()
     out.face = -1
-    if x >= 0 and x < face_index.shape[2] and y >= 0 and y < face_index.shape[1]:
-        out.face = face_index[view, y, x]
-        out.depth = depth[view, y, x]
+    if x >= 0 and x < seen.face_index.shape[2] and y >= 0 and y < seen.face_index.shape[1]:
+        out.face = seen.face_index[view, y, x]
+        out.depth = seen.depth[view, y, x]
     return out
-
-
-@wp.struct
-class Walk:
-    """A walk over a sheet: first face (-1 for no walk), ray to start from, step, and share of it to go."""
-
-    face: int
-    origin: wp.vec3
-    step: wp.vec3
-    limit: float
 
 
 @wp.func
@@ -385,99 +339,63 @@ def _walk_to(end: int, own: int, other: int, d: wp.vec3, step: wp.vec3, reach: R
 @wp.kernel(enable_backward=False)
 def pull_transport(
     marks: wp.array3d[int],
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    neighbors: wp.array[wp.vec3i],
-    intrinsics: wp.array2d[float],
-    models: wp.array[int],
-    first_view: int,
-    boxes: wp.array[wp.vec4i],
+    seen: Seen,
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
     span: int,
-    g_color: wp.array3d[wp.vec3],
-    g_normal: wp.array3d[wp.vec3],
-    g_depth: wp.array3d[float],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
+    g: ImageGradients,
     # output
-    g_depth_sample: wp.array3d[float],
-    g_cam: wp.array2d[wp.vec3],
-    g_intrinsics: wp.array2d[float],
+    pulled: Pulled,
 ):
     """Add the transport of marked pixels; the depth at their centres is pulled here too, and then taken out.
 
     A thread works through ``span`` pixels of a row.
     """
     view, y, strip = wp.tid()
-    box = boxes[view]
+    box = seen.boxes[view]
     if y < box[1] or y > box[3]:
         return
-    v = viewports[view]
-    camera = (view + first_view) % rays.shape[0]
-    cam = camera_from_row(intrinsics, models, camera)
+    v = seen.viewports[view]
+    camera = (view + seen.first_view) % seen.rays.shape[0]
+    cam = camera_from_row(seen.intrinsics, seen.models, camera)
     sides = wp.int32(4)
     ends = wp.int32(3)
     for x in range(wp.max(strip * span, box[0]), wp.min(strip * span + span, box[2] + 1)):
         if marks[view, y, x] != 0:
-            q = _pixel_gradient(view, y, x, g_color, g_normal, g_depth)
-            own = face_index[view, y, x]
-            d = ray_of(rays, camera, x + v.x0, y + v.y0)
+            q = _pixel_gradient(view, y, x, g)
+            own = seen.face_index[view, y, x]
+            d = ray_of(seen.rays, camera, x + v.x0, y + v.y0)
             g_own = wp.vec2()
             # Counts that are variables are not unrolled, which keeps the kernel small.
             for k in range(sides):
                 side = _side(k)
-                other = _shown(view, y + side[1], x + side[0], face_index, depth)
-                step = step_aside(rays, camera, x + v.x0, y + v.y0, side[0], side[1])
-                reach = _reach(
-                    view, own, d, step, other.face, other.depth, p_cam, faces, neighbors, normal_index,
-                    face_instance, corner_uv,
-                )  # fmt: skip
+                other = _shown(view, y + side[1], x + side[0], seen)
+                step = step_aside(seen.rays, camera, x + v.x0, y + v.y0, side[0], side[1])
+                reach = _reach(view, own, d, step, other.face, other.depth, mesh)
                 along = wp.vec2(float(side[0]), float(side[1]))
                 gain = float(0.0)
                 edge = SheetPoint()
                 for i in range(ends):
                     walk = _walk_to(i, own, other.face, d, step, reach)
                     if walk.face >= 0:
-                        end = _follow(
-                            walk.face, walk.origin, walk.step, walk.limit, q, view, camera, neighbors, p_cam,
-                            n_cam, faces, normal_index, face_instance, corner_vertex, vertex_colors,
-                            corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-                            light_cam, light_colors, harmonics, R_world_cam,
-                        )  # fmt: skip
+                        end = _follow(walk, q, view, camera, mesh, looks, lights)
                         if i == 0:
                             g_own -= end.value * along
                         else:
                             gain += wp.where(i == 1, end.value, -end.value)
                             edge = end.point
                 if reach.other < _HALF:
-                    _add_motion(
-                        edge, -gain * along, 0.0, view, camera, cam, p_cam, faces, g_cam, g_intrinsics
-                    )
+                    _add_motion(edge, -gain * along, 0.0, view, camera, cam, mesh, pulled)
             if own >= 0:
-                f = faces[own]
+                f = mesh.faces[own]
                 here = SheetPoint()
                 here.face = own
-                here.w = clamped_weights(d, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+                here.w = clamped_weights(
+                    d, mesh.p_cam[view, f[0]], mesh.p_cam[view, f[1]], mesh.p_cam[view, f[2]]
+                )
                 g_z = float(0.0)
-                if g_depth_sample.shape[0] > 0:
-                    g_z = g_depth_sample[view, y, x]
-                    g_depth_sample[view, y, x] = 0.0
-                _add_motion(here, g_own, g_z, view, camera, cam, p_cam, faces, g_cam, g_intrinsics)
+                if pulled.depth_sample.shape[0] > 0:
+                    g_z = pulled.depth_sample[view, y, x]
+                    pulled.depth_sample[view, y, x] = 0.0
+                _add_motion(here, g_own, g_z, view, camera, cam, mesh, pulled)

@@ -10,7 +10,6 @@ boundary (weighted by the jump, inner minus outer side).
 import warp as wp
 
 from dr_perception.geometry.camera_warp import project_jacobian, ray
-from dr_perception.raster.types import Viewport
 from dr_perception.render.outline.crossing_sides import (
     add_crossing_motion,
     inner_weights,
@@ -19,12 +18,20 @@ from dr_perception.render.outline.crossing_sides import (
 from dr_perception.render.outline.piece import Piece
 from dr_perception.render.outline.shares import against_background
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
+from dr_perception.render.shading.inputs import (
+    ImageGradients,
+    Lighting,
+    Looks,
+    Pulled,
+    Seen,
+    Surfaces,
+)
 from dr_perception.render.shading.interpolation import mix
 from dr_perception.render.shading.surface import shading_normal, surface_color
 
 
 @wp.func
-def _edge_weights(corners: wp.vec3i, a: int, b: int, t: float) -> wp.vec3:
+def edge_weights(corners: wp.vec3i, a: int, b: int, t: float) -> wp.vec3:
     """Barycentric weights of a point of the edge a-b in a face."""
     w = wp.vec3(0.0, 0.0, 0.0)
     for i in range(3):
@@ -35,196 +42,159 @@ def _edge_weights(corners: wp.vec3i, a: int, b: int, t: float) -> wp.vec3:
     return w
 
 
+@wp.struct
+class EdgePoint:
+    """The middle of a piece on one of the faces beside it."""
+
+    face: int
+    """-1 if there is none."""
+    a: int
+    b: int
+    t: float
+    crossing: int
+    """1 if it is not a point of the edge a-b but where the ray `d` meets the face."""
+    d: wp.vec3
+
+
+@wp.func
+def inner_point(piece: Piece, d: wp.vec3) -> EdgePoint:
+    """The middle of a piece on its inner face; ``d`` is its ray where surfaces cross."""
+    e = EdgePoint()
+    e.face = piece.face
+    e.a = piece.a
+    e.b = piece.b
+    e.t = piece.t
+    e.crossing = piece.crossing
+    e.d = d
+    return e
+
+
+@wp.func
+def outer_point(piece: Piece, d: wp.vec3) -> EdgePoint:
+    """The same on its outer face, or at the edge behind it that bounds what lies beyond."""
+    behind = piece.face_out < 0
+    e = EdgePoint()
+    e.face = wp.where(behind, piece.back_face, piece.face_out)
+    e.a = wp.where(behind, piece.back_a, piece.a)
+    e.b = wp.where(behind, piece.back_b, piece.b)
+    e.t = wp.where(behind, piece.back_t, piece.t)
+    e.crossing = wp.where(behind, 0, piece.crossing)
+    e.d = d
+    return e
+
+
+@wp.func
+def ray_of_piece(piece: Piece, seen: Seen) -> wp.vec3:
+    """Ray of the middle of a piece where surfaces cross; elsewhere nobody asks for it."""
+    d = wp.vec3()
+    if piece.crossing != 0:
+        camera = (piece.view + seen.first_view) % seen.rays.shape[0]
+        d = middle_ray(piece, seen.rays, seen.viewports[piece.view], camera)
+    return d
+
+
 @wp.func
 def _side_color(
-    face: int,
-    view: int,
-    a: int,
-    b: int,
-    t: float,
-    crossing: int,
-    d: wp.vec3,
-    camera: int,
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
+    e: EdgePoint, view: int, camera: int, mesh: Surfaces, looks: Looks, lights: Lighting
 ) -> wp.vec3:
-    """Linear RGB of one face at a point of its edge a-b, or where the ray ``d`` of a crossing meets it."""
-    f = faces[face]
-    w = _edge_weights(f, a, b, t)
-    x = mix(w, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
-    if crossing != 0:
-        w = inner_weights(d, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
-        x = d
-    return surface_color(
-        view, camera, face, w, x, p_cam, n_cam, faces, normal_index, face_instance,
-        corner_vertex, vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular,
-        ambient, light_cam, light_colors, harmonics, R_world_cam,
-    )  # fmt: skip
+    """Linear RGB of a face at the middle of a piece."""
+    f = mesh.faces[e.face]
+    a = mesh.p_cam[view, f[0]]
+    b = mesh.p_cam[view, f[1]]
+    c = mesh.p_cam[view, f[2]]
+    w = edge_weights(f, e.a, e.b, e.t)
+    x = mix(w, a, b, c)
+    if e.crossing != 0:
+        w = inner_weights(e.d, a, b, c)
+        x = e.d
+    return surface_color(view, camera, e.face, w, x, mesh, looks, lights)
+
+
+@wp.struct
+class Jumps:
+    """Vectors at every piece."""
+
+    jumps: wp.array[wp.vec3]
+    """Inner minus outer side."""
+    changes: wp.array[wp.vec3]
+    """Far side minus the pixel's centre."""
 
 
 @wp.kernel
 def color_jumps(
     pieces: wp.array[Piece],
     count: wp.array[int],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
-    background: wp.array3d[wp.vec3],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    first_view: int,
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
+    seen: Seen,
     color: wp.array3d[wp.vec3],
     # output
-    jumps: wp.array[wp.vec3],
-    changes: wp.array[wp.vec3],
+    found: Jumps,
 ):
-    """Colours at every piece: inner minus outer side, and far side minus the pixel's centre.
-
-    ``color`` is not blended yet.
-    """
+    """Jumps of colour at every piece. ``color`` is not blended yet."""
     i = wp.tid()
     if i >= count[0]:
         return
     piece = pieces[i]
-    camera = (piece.view + first_view) % light_cam.shape[0]
-    d = wp.vec3()
-    if piece.crossing != 0:
-        d = middle_ray(piece, rays, viewports[piece.view], camera)
-    inner = _side_color(
-        piece.face, piece.view, piece.a, piece.b, piece.t, piece.crossing, d, camera, p_cam, n_cam,
-        faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo,
-        roughness, metallic,
-        specular, ambient, light_cam, light_colors, harmonics, R_world_cam,
-    )  # fmt: skip
+    camera = (piece.view + seen.first_view) % lights.light_cam.shape[0]
+    d = ray_of_piece(piece, seen)
+    inner = _side_color(inner_point(piece, d), piece.view, camera, mesh, looks, lights)
     outer = wp.vec3()
-    if piece.face_out >= 0:
-        outer = _side_color(
-            piece.face_out, piece.view, piece.a, piece.b, piece.t, piece.crossing, d, camera, p_cam,
-            n_cam, faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures,
-            texels, albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
-            R_world_cam,
-        )  # fmt: skip
-    elif piece.back_face >= 0:
-        outer = _side_color(
-            piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, 0, d, camera, p_cam,
-            n_cam, faces, normal_index, face_instance, corner_vertex, vertex_colors, corner_uv, textures,
-            texels, albedo, roughness, metallic, specular, ambient, light_cam, light_colors, harmonics,
-            R_world_cam,
-        )  # fmt: skip
+    beyond = outer_point(piece, d)
+    if beyond.face >= 0:
+        outer = _side_color(beyond, piece.view, camera, mesh, looks, lights)
     elif piece.out_x < 0:
-        v = viewports[piece.view]
-        row = wp.min(piece.y + v.y0, background.shape[1] - 1)
-        column = wp.min(piece.x + v.x0, background.shape[2] - 1)
-        outer = background[wp.min(camera, background.shape[0] - 1), row, column]
+        v = seen.viewports[piece.view]
+        row = wp.min(piece.y + v.y0, lights.background.shape[1] - 1)
+        column = wp.min(piece.x + v.x0, lights.background.shape[2] - 1)
+        outer = lights.background[wp.min(camera, lights.background.shape[0] - 1), row, column]
     else:
         outer = color[piece.view, piece.out_y, piece.out_x]
-    jumps[i] = inner - outer
-    changes[i] = wp.where(piece.inside != 0, outer, inner) - color[piece.view, piece.y, piece.x]
+    found.jumps[i] = inner - outer
+    found.changes[i] = wp.where(piece.inside != 0, outer, inner) - color[piece.view, piece.y, piece.x]
 
 
 @wp.func
-def _side_normal(
-    face: int,
-    view: int,
-    edge_a: int,
-    edge_b: int,
-    t: float,
-    crossing: int,
-    d: wp.vec3,
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-) -> wp.vec3:
-    f = faces[face]
-    w = _edge_weights(f, edge_a, edge_b, t)
-    a = p_cam[view, f[0]]
-    b = p_cam[view, f[1]]
-    c = p_cam[view, f[2]]
+def _side_normal(e: EdgePoint, view: int, mesh: Surfaces) -> wp.vec3:
+    """Normal of a face at the middle of a piece."""
+    f = mesh.faces[e.face]
+    a = mesh.p_cam[view, f[0]]
+    b = mesh.p_cam[view, f[1]]
+    c = mesh.p_cam[view, f[2]]
+    w = edge_weights(f, e.a, e.b, e.t)
     x = mix(w, a, b, c)
-    if crossing != 0:
-        w = inner_weights(d, a, b, c)
-        x = d
-    return shading_normal(face, w, x, a, b, c, normal_index, n_cam, view)
+    if e.crossing != 0:
+        w = inner_weights(e.d, a, b, c)
+        x = e.d
+    return shading_normal(e.face, w, x, a, b, c, mesh, view)
 
 
 @wp.kernel
 def normal_jumps(
     pieces: wp.array[Piece],
     count: wp.array[int],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    first_view: int,
+    mesh: Surfaces,
+    seen: Seen,
     normal: wp.array3d[wp.vec3],
     # output
-    jumps: wp.array[wp.vec3],
-    changes: wp.array[wp.vec3],
+    found: Jumps,
 ):
-    """Normals at every piece: inner minus outer side, and far side minus the pixel's centre."""
+    """Jumps of the normal at every piece. ``normal`` is not blended yet."""
     i = wp.tid()
     if i >= count[0]:
         return
     piece = pieces[i]
-    d = wp.vec3()
-    if piece.crossing != 0:
-        camera = (piece.view + first_view) % rays.shape[0]
-        d = middle_ray(piece, rays, viewports[piece.view], camera)
-    inner = _side_normal(
-        piece.face, piece.view, piece.a, piece.b, piece.t, piece.crossing, d, p_cam, n_cam, faces,
-        normal_index,
-    )  # fmt: skip
+    d = ray_of_piece(piece, seen)
+    inner = _side_normal(inner_point(piece, d), piece.view, mesh)
     outer = wp.vec3()
-    if piece.face_out >= 0:
-        outer = _side_normal(
-            piece.face_out, piece.view, piece.a, piece.b, piece.t, piece.crossing, d, p_cam, n_cam,
-            faces, normal_index,
-        )  # fmt: skip
-    elif piece.back_face >= 0:
-        outer = _side_normal(
-            piece.back_face, piece.view, piece.back_a, piece.back_b, piece.back_t, 0, d, p_cam, n_cam,
-            faces, normal_index,
-        )  # fmt: skip
+    beyond = outer_point(piece, d)
+    if beyond.face >= 0:
+        outer = _side_normal(beyond, piece.view, mesh)
     elif piece.out_x >= 0:
         outer = normal[piece.view, piece.out_y, piece.out_x]
-    jumps[i] = inner - outer
-    changes[i] = wp.where(piece.inside != 0, outer, inner) - normal[piece.view, piece.y, piece.x]
+    found.jumps[i] = inner - outer
+    found.changes[i] = wp.where(piece.inside != 0, outer, inner) - normal[piece.view, piece.y, piece.x]
 
 
 @wp.kernel(enable_backward=False)
@@ -353,27 +323,25 @@ def add_edge_gradient(g: wp.vec3, view: int, a: int, b: int, t: float, g_cam: wp
     wp.atomic_add(g_cam, view, b, t * g)
 
 
+@wp.struct
+class JumpsOfImages:
+    """Inner minus outer side of every piece, in silhouette and depth, colour and normal."""
+
+    scalar: wp.array[wp.vec2]
+    color: wp.array[wp.vec3]
+    normal: wp.array[wp.vec3]
+
+
 @wp.kernel(enable_backward=False)
 def boundary_adjoint(
     pieces: wp.array[Piece],
     count: wp.array[int],
-    scalar_jump: wp.array[wp.vec2],
-    color_jump: wp.array[wp.vec3],
-    normal_jump: wp.array[wp.vec3],
-    g_silhouette: wp.array3d[float],
-    g_depth: wp.array3d[float],
-    g_color: wp.array3d[wp.vec3],
-    g_normal: wp.array3d[wp.vec3],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    viewports: wp.array[Viewport],
-    intrinsics: wp.array2d[float],
-    models: wp.array[int],
-    first_view: int,
+    jumps: JumpsOfImages,
+    g: ImageGradients,
+    mesh: Surfaces,
+    seen: Seen,
     # output
-    g_depth_sample: wp.array3d[float],
-    g_cam: wp.array2d[wp.vec3],
-    g_intrinsics: wp.array2d[float],
+    pulled: Pulled,
 ):
     """Motion of the boundary: what every image that has a gradient gains where the outline sweeps.
 
@@ -384,42 +352,42 @@ def boundary_adjoint(
         return
     piece = pieces[i]
     gain = float(0.0)
-    if g_silhouette.shape[0] > 0:
-        gain += scalar_jump[i][0] * g_silhouette[piece.view, piece.y, piece.x]
-    if g_color.shape[0] > 0:
-        gain += wp.dot(color_jump[i], g_color[piece.view, piece.y, piece.x])
-    if g_normal.shape[0] > 0:
-        gain += wp.dot(normal_jump[i], g_normal[piece.view, piece.y, piece.x])
-    camera = (piece.view + first_view) % intrinsics.shape[0]
-    cam = camera_from_row(intrinsics, models, camera)
+    if g.silhouette.shape[0] > 0:
+        gain += jumps.scalar[i][0] * g.silhouette[piece.view, piece.y, piece.x]
+    if g.color.shape[0] > 0:
+        gain += wp.dot(jumps.color[i], g.color[piece.view, piece.y, piece.x])
+    if g.normal.shape[0] > 0:
+        gain += wp.dot(jumps.normal[i], g.normal[piece.view, piece.y, piece.x])
+    camera = (piece.view + seen.first_view) % seen.intrinsics.shape[0]
+    cam = camera_from_row(seen.intrinsics, seen.models, camera)
     if piece.crossing != 0:
-        v = viewports[piece.view]
+        v = seen.viewports[piece.view]
         d = ray(cam, piece.middle + wp.vec2(float(v.x0), float(v.y0)))
-        add_crossing_motion(piece, gain, d, cam, p_cam, faces, g_cam)
-        if g_intrinsics.shape[0] > 0:
-            add_intrinsics_gradient(cam, wp.vec2(d[0], d[1]), gain * piece.outward, camera, g_intrinsics)
+        add_crossing_motion(piece, gain, d, cam, mesh.p_cam, mesh.faces, pulled.cam)
+        if pulled.intrinsics.shape[0] > 0:
+            add_intrinsics_gradient(cam, wp.vec2(d[0], d[1]), gain * piece.outward, camera, pulled.intrinsics)
         return
     g_point = wp.vec3(0.0, 0.0, 0.0)
-    if g_depth.shape[0] > 0:
-        g = g_depth[piece.view, piece.y, piece.x]
-        gain += scalar_jump[i][1] * g
-        far = piece.area * g
+    if g.depth.shape[0] > 0:
+        g_here = g.depth[piece.view, piece.y, piece.x]
+        gain += jumps.scalar[i][1] * g_here
+        far = piece.area * g_here
         if piece.sloped != 0:
             g_point = wp.vec3(0.0, 0.0, -far)
         else:
-            wp.atomic_add(g_depth_sample, piece.view, piece.y, piece.x, -far)
+            wp.atomic_add(pulled.depth_sample, piece.view, piece.y, piece.x, -far)
         if piece.inside == 0 or piece.face_out >= 0:
             g_point += wp.vec3(0.0, 0.0, far)
         elif piece.back_face >= 0:
             g_back = wp.vec3(0.0, 0.0, far)
-            add_edge_gradient(g_back, piece.view, piece.back_a, piece.back_b, piece.back_t, g_cam)
+            add_edge_gradient(g_back, piece.view, piece.back_a, piece.back_b, piece.back_t, pulled.cam)
         elif piece.out_x >= 0:
-            wp.atomic_add(g_depth_sample, piece.view, piece.out_y, piece.out_x, far)
-    a = p_cam[piece.view, piece.a]
-    p = a + piece.t * (p_cam[piece.view, piece.b] - a)
+            wp.atomic_add(pulled.depth_sample, piece.view, piece.out_y, piece.out_x, far)
+    a = mesh.p_cam[piece.view, piece.a]
+    p = a + piece.t * (mesh.p_cam[piece.view, piece.b] - a)
     g_uv = gain * piece.outward
     if gain != 0.0:
         g_point += wp.transpose(project_jacobian(cam, p)) * g_uv
-        if g_intrinsics.shape[0] > 0:
-            add_intrinsics_gradient(cam, wp.vec2(p[0] / p[2], p[1] / p[2]), g_uv, camera, g_intrinsics)
-    add_edge_gradient(g_point, piece.view, piece.a, piece.b, piece.t, g_cam)
+        if pulled.intrinsics.shape[0] > 0:
+            add_intrinsics_gradient(cam, wp.vec2(p[0] / p[2], p[1] / p[2]), g_uv, camera, pulled.intrinsics)
+    add_edge_gradient(g_point, piece.view, piece.a, piece.b, piece.t, pulled.cam)

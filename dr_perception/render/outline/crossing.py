@@ -16,10 +16,10 @@ Bias: of three surfaces that meet in one pixel two are seen.
 
 import warp as wp
 
-from dr_perception.raster.types import Viewport
 from dr_perception.render.outline.piece import Candidate, Piece
 from dr_perception.render.outline.probe import clip_span, touches
-from dr_perception.render.outline.sheet_walk import Exit, SheetPoint, exit_of, facing_of, walk_sheet
+from dr_perception.render.outline.sheet_walk import Exit, SheetPoint, edges_of, exit_of, facing_of, walk_sheet
+from dr_perception.render.shading.inputs import Seen, Surfaces
 from dr_perception.render.shading.surface import ray_of, step_aside
 
 wp.set_module_options({"enable_backward": False})
@@ -38,30 +38,6 @@ _FARTHEST_PX = wp.constant(1.5)
 _MAX_STEPS = wp.constant(32)
 _ROUNDS = wp.constant(8)
 """Steps towards the place where two curved sheets meet; plane ones take one."""
-
-
-@wp.struct
-class Surfaces:
-    """All faces in the camera frames."""
-
-    p_cam: wp.array2d[wp.vec3]
-    faces: wp.array[wp.vec3i]
-    neighbors: wp.array[wp.vec3i]
-    face_instance: wp.array[int]
-    normal_index: wp.array[wp.vec3i]
-    corner_uv: wp.array2d[wp.vec2]
-
-
-@wp.struct
-class Seen:
-    """What the centres of the pixels show."""
-
-    face_index: wp.array3d[int]
-    depth: wp.array3d[float]
-    rays: wp.array3d[wp.vec2]
-    viewports: wp.array[Viewport]
-    boxes: wp.array[wp.vec4i]
-    first_view: int
 
 
 @wp.struct
@@ -119,9 +95,7 @@ def _plane(m: Surfaces, view: int, face: int) -> wp.vec3:
 @wp.func
 def _walk(m: Surfaces, view: int, face: int, d: wp.vec3, step: wp.vec3, limit: float) -> SheetPoint:
     """Follow a sheet from the ray ``d`` on one of its faces."""
-    return walk_sheet(
-        view, face, d, step, 0.0, limit, 0, m.p_cam, m.faces, m.neighbors, m.normal_index, m.corner_uv
-    )
+    return walk_sheet(view, face, d, step, 0.0, limit, 0, m)
 
 
 @wp.func
@@ -247,7 +221,7 @@ def _exit(m: Surfaces, view: int, s: Sheet, d: wp.vec3, step: wp.vec3, limit: fl
     a = m.p_cam[view, f[0]]
     b = m.p_cam[view, f[1]]
     c = m.p_cam[view, f[2]]
-    return exit_of(a, b, c, s.facing, d, step, 0.0, limit, m.neighbors[s.face], s.came_from)
+    return exit_of(edges_of(a, b, c, s.facing), d, step, 0.0, limit, m.neighbors[s.face], s.came_from)
 
 
 @wp.func

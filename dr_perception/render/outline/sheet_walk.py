@@ -6,6 +6,7 @@ Creases and texture seams, where attributes jump, lie within sheets; a walk can 
 
 import warp as wp
 
+from dr_perception.render.shading.inputs import Surfaces
 from dr_perception.render.shading.interpolation import intersect
 
 _MAX_STEPS = wp.constant(48)
@@ -44,19 +45,17 @@ def _continuous(
     f: int,
     g: int,
     edge: int,
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    corner_uv: wp.array2d[wp.vec2],
+    mesh: Surfaces,
 ) -> bool:
     """Whether normals and texture coordinates agree on both sides of an edge."""
     same = bool(True)
-    corners = faces[f]
+    corners = mesh.faces[f]
     for i in range(2):
         mine = (edge + i) % 3
-        yours = _corner(faces[g], corners[mine])
-        if normal_index[f][mine] != normal_index[g][yours]:
+        yours = _corner(mesh.faces[g], corners[mine])
+        if mesh.normal_index[f][mine] != mesh.normal_index[g][yours]:
             same = False
-        if wp.length_sq(corner_uv[f, mine] - corner_uv[g, yours]) > 1.0e-10:
+        if wp.length_sq(mesh.corner_uv[f, mine] - mesh.corner_uv[g, yours]) > 1.0e-10:
             same = False
     return same
 
@@ -76,27 +75,23 @@ class Exit:
 
 
 @wp.func
+def edges_of(a: wp.vec3, b: wp.vec3, c: wp.vec3, turned: float) -> wp.mat33:
+    """Functions of a ray, positive beyond the edges of a face; ``turned`` is the sign of `facing_of`."""
+    return turned * wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
+
+
+@wp.func
 def exit_of(
-    a: wp.vec3,
-    b: wp.vec3,
-    c: wp.vec3,
-    turned: float,
-    d: wp.vec3,
-    step: wp.vec3,
-    first: float,
-    limit: float,
-    around: wp.vec3i,
-    came_from: int,
+    edges: wp.mat33, d: wp.vec3, step: wp.vec3, first: float, limit: float, around: wp.vec3i, came_from: int
 ) -> Exit:
     """Where the line ``d + at * step``, followed from ``first`` to ``limit``, leaves a face.
 
-    ``turned`` is the sign of `facing_of`, ``around`` holds the neighbours over the edges, and the line does
-    not go back to the face it came from.
+    ``edges`` are those of `edges_of`, ``around`` holds the neighbours over them, and the line does not go
+    back to the face it came from.
     """
     # Edge i is left where its function turns positive.
-    normals = wp.matrix_from_rows(wp.cross(a, b), wp.cross(b, c), wp.cross(c, a))
-    now = turned * (normals * d)
-    slope = turned * (normals * step)
+    now = edges * d
+    slope = edges * step
     out = Exit()
     out.edge = -1
     out.at = limit
@@ -118,11 +113,7 @@ def walk_sheet(
     first: float,
     limit: float,
     creases: int,
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    corner_uv: wp.array2d[wp.vec2],
+    mesh: Surfaces,
 ) -> SheetPoint:
     """Walk over a sheet on the line ``d + at * step``.
 
@@ -139,10 +130,10 @@ def walk_sheet(
     steps = wp.int32(0)
     while steps < _MAX_STEPS:
         steps += 1
-        corners = faces[f]
-        a = p_cam[view, corners[0]]
-        b = p_cam[view, corners[1]]
-        c = p_cam[view, corners[2]]
+        corners = mesh.faces[f]
+        a = mesh.p_cam[view, corners[0]]
+        b = mesh.p_cam[view, corners[1]]
+        c = mesh.p_cam[view, corners[2]]
         facing = facing_of(a, b, c)
         if turned == 0.0:
             turned = facing
@@ -151,8 +142,8 @@ def walk_sheet(
             f = came_from
             steps = _MAX_STEPS
         else:
-            around = neighbors[f]
-            leave = exit_of(a, b, c, turned, d, step, at, limit, around, came_from)
+            around = mesh.neighbors[f]
+            leave = exit_of(edges_of(a, b, c, turned), d, step, at, limit, around, came_from)
             at = leave.at
             next = wp.int32(-1)
             if leave.edge < 0:
@@ -160,10 +151,13 @@ def walk_sheet(
             else:
                 next = around[leave.edge]
             if next >= 0 and creases != 0:
-                if not _continuous(f, next, leave.edge, faces, normal_index, corner_uv):
+                if not _continuous(f, next, leave.edge, mesh):
                     # Beyond a crease the sheet goes on, unless it folds over there.
-                    g = faces[next]
-                    if facing_of(p_cam[view, g[0]], p_cam[view, g[1]], p_cam[view, g[2]]) == turned:
+                    g = mesh.faces[next]
+                    if (
+                        facing_of(mesh.p_cam[view, g[0]], mesh.p_cam[view, g[1]], mesh.p_cam[view, g[2]])
+                        == turned
+                    ):
                         beyond = next
                     next = -1
             if next >= 0:
@@ -171,12 +165,15 @@ def walk_sheet(
                 f = next
             else:
                 steps = _MAX_STEPS
-    corners = faces[f]
+    corners = mesh.faces[f]
     out.face = f
     out.at = at
     out.arrived = arrived
     out.beyond = beyond
     out.w = clamped_weights(
-        d + at * step, p_cam[view, corners[0]], p_cam[view, corners[1]], p_cam[view, corners[2]]
+        d + at * step,
+        mesh.p_cam[view, corners[0]],
+        mesh.p_cam[view, corners[1]],
+        mesh.p_cam[view, corners[2]],
     )
     return out

@@ -8,6 +8,7 @@ kernels.
 
 import warp as wp
 
+from dr_perception.render.shading.inputs import Lighting
 from dr_perception.render.shading.material import Surface
 from dr_perception.render.shading.shade import _harmonics
 
@@ -78,29 +79,27 @@ def shade_slope(
     s: Surface,
     q: wp.vec3,
     camera: int,
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
+    lights: Lighting,
     with_eye: int,
 ) -> ShadingSlope:
     """Gradient of ``q . shade(s)``; the one with respect to the eye only if ``with_eye``."""
     diffuse = (1.0 - s.metallic) * s.base
     f0 = wp.vec3(0.08 * s.specular * (1.0 - s.metallic)) + s.metallic * s.base
     slope = ShadingSlope()
-    light = ambient[0]
-    if harmonics.shape[0] > 0:
-        R = R_world_cam[camera]
+    light = lights.ambient[0]
+    if lights.harmonics.shape[0] > 0:
+        R = lights.R_world_cam[camera]
         n_world = R * s.normal
-        light = light + _harmonics(n_world, harmonics)
-        slope.normal += wp.transpose(R) * _harmonics_slope(n_world, wp.cw_mul(q, diffuse + f0), harmonics)
+        light = light + _harmonics(n_world, lights.harmonics)
+        slope.normal += wp.transpose(R) * _harmonics_slope(
+            n_world, wp.cw_mul(q, diffuse + f0), lights.harmonics
+        )
     slope.base += wp.cw_mul(q, light)
-    for k in range(light_colors.shape[0]):
-        direction = light_cam[camera, k]
+    for k in range(lights.light_colors.shape[0]):
+        direction = lights.light_cam[camera, k]
         n_l = wp.dot(s.normal, direction)
         if n_l > 0.0:
-            weighted = wp.cw_mul(q, light_colors[k])
+            weighted = wp.cw_mul(q, lights.light_colors[k])
             slope.normal += wp.dot(weighted, diffuse) * direction
             slope.base += ((1.0 - s.metallic) * n_l) * weighted
             if s.metallic > 0.0 or s.specular > 0.0:

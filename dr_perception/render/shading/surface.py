@@ -8,6 +8,7 @@ import warp as wp
 
 from dr_perception.raster.types import Viewport
 from dr_perception.raster.zbuffer import key_face, key_inverse_z
+from dr_perception.render.shading.inputs import Lighting, Looks, Seen, Surfaces
 from dr_perception.render.shading.interpolation import (
     EDGE_ON,
     depth_on_ray,
@@ -48,26 +49,22 @@ def base_color(
     face: int,
     w: wp.vec3,
     instance: int,
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
+    mesh: Surfaces,
+    looks: Looks,
 ) -> wp.vec3:
     """Linear RGB of the material at barycentric weights ``w`` of a face: colours, texture and albedo."""
-    vertices = corner_vertex[face]
+    vertices = mesh.corner_vertex[face]
     color = mix(
         w,
-        vertex_colors[vertices[0]],
-        vertex_colors[vertices[1]],
-        vertex_colors[vertices[2]],
+        looks.vertex_colors[vertices[0]],
+        looks.vertex_colors[vertices[1]],
+        looks.vertex_colors[vertices[2]],
     )
-    texture = textures[instance]
+    texture = looks.textures[instance]
     if texture[1] > 0:
-        uv = w[0] * corner_uv[face, 0] + w[1] * corner_uv[face, 1] + w[2] * corner_uv[face, 2]
-        color = wp.cw_mul(color, sample_texture(texels, texture, uv))
-    return wp.cw_mul(color, albedo[instance])
+        uv = w[0] * mesh.corner_uv[face, 0] + w[1] * mesh.corner_uv[face, 1] + w[2] * mesh.corner_uv[face, 2]
+        color = wp.cw_mul(color, sample_texture(looks.texels, texture, uv))
+    return wp.cw_mul(color, looks.albedo[instance])
 
 
 @wp.func
@@ -78,13 +75,14 @@ def shading_normal(
     a: wp.vec3,
     b: wp.vec3,
     c: wp.vec3,
-    normal_index: wp.array[wp.vec3i],
-    n_cam: wp.array2d[wp.vec3],
+    mesh: Surfaces,
     view: int,
 ) -> wp.vec3:
     """Interpolated unit normal, turned to the side of the face that the ray ``d`` sees."""
-    index = normal_index[face]
-    n = wp.normalize(mix(w, n_cam[view, index[0]], n_cam[view, index[1]], n_cam[view, index[2]]))
+    index = mesh.normal_index[face]
+    n = wp.normalize(
+        mix(w, mesh.n_cam[view, index[0]], mesh.n_cam[view, index[1]], mesh.n_cam[view, index[2]])
+    )
     sign = 1.0
     if wp.dot(wp.cross(b - a, c - a), d) > 0.0:
         sign = -1.0
@@ -95,11 +93,9 @@ def shading_normal(
 def resolve(
     keys: wp.array3d[wp.uint64],
     face_instance: wp.array[int],
-    boxes: wp.array[wp.vec4i],
+    seen: Seen,
     span: int,
     # output
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
     depth_image: wp.array3d[float],
     silhouette: wp.array3d[float],
     instance: wp.array3d[int],
@@ -110,7 +106,7 @@ def resolve(
     far as they lie in the box of the view.
     """
     view, y, strip = wp.tid()
-    box = boxes[view]
+    box = seen.boxes[view]
     if y < box[1] or y > box[3]:
         return
     x = wp.max(strip * span, box[0])
@@ -120,8 +116,8 @@ def resolve(
         face = key_face(key)
         if face >= 0:
             z = 1.0 / key_inverse_z(key)
-            face_index[view, y, x] = face
-            depth[view, y, x] = z
+            seen.face_index[view, y, x] = face
+            seen.depth[view, y, x] = z
             if depth_image.shape[0] > 0:
                 depth_image[view, y, x] = z
             if silhouette.shape[0] > 0:
@@ -133,12 +129,8 @@ def resolve(
 
 @wp.kernel(enable_backward=False)
 def resolve_adjoint(
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    first_view: int,
+    seen: Seen,
+    mesh: Surfaces,
     g_depth: wp.array3d[float],
     # output
     g_cam: wp.array2d[wp.vec3],
@@ -146,16 +138,16 @@ def resolve_adjoint(
 ):
     """Depth gradients to vertices and rays: ``dz/dv_i = b_i n / (n.d)`` and ``dz/dd = -z n / (n.d)``."""
     view, y, x = wp.tid()
-    face = face_index[view, y, x]
+    face = seen.face_index[view, y, x]
     if face < 0:
         return
     g = g_depth[view, y, x]
     if g == 0.0:
         return
-    f = faces[face]
-    v = viewports[view]
-    camera = (view + first_view) % rays.shape[0]
-    s = face_on_ray(view, f, ray_of(rays, camera, x + v.x0, y + v.y0), p_cam)
+    f = mesh.faces[face]
+    v = seen.viewports[view]
+    camera = (view + seen.first_view) % seen.rays.shape[0]
+    s = face_on_ray(view, f, ray_of(seen.rays, camera, x + v.x0, y + v.y0), mesh.p_cam)
     if steeper_than(s, EDGE_ON):
         return
     w = weights_on_ray(s)
@@ -185,40 +177,26 @@ def surface_color(
     face: int,
     w: wp.vec3,
     d: wp.vec3,
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
 ) -> wp.vec3:
     """Linear RGB at barycentric weights ``w`` of a face, seen along ``d``."""
-    f = faces[face]
-    a = p_cam[view, f[0]]
-    b = p_cam[view, f[1]]
-    c = p_cam[view, f[2]]
-    k = face_instance[face]
+    f = mesh.faces[face]
+    a = mesh.p_cam[view, f[0]]
+    b = mesh.p_cam[view, f[1]]
+    c = mesh.p_cam[view, f[2]]
+    k = mesh.face_instance[face]
     s = Surface()
-    s.normal = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
+    s.normal = shading_normal(face, w, d, a, b, c, mesh, view)
     s.eye = -wp.normalize(d)
-    s.base = base_color(face, w, k, corner_vertex, vertex_colors, corner_uv, textures, texels, albedo)
-    s.roughness = roughness[k]
-    s.metallic = metallic[k]
-    s.specular = specular[k]
-    return shade(s, camera, ambient, light_cam, light_colors, harmonics, R_world_cam)
+    s.base = base_color(face, w, k, mesh, looks)
+    s.roughness = looks.roughness[k]
+    s.metallic = looks.metallic[k]
+    s.specular = looks.specular[k]
+    return shade(
+        s, camera, lights.ambient, lights.light_cam, lights.light_colors, lights.harmonics, lights.R_world_cam
+    )
 
 
 @wp.func
@@ -226,124 +204,54 @@ def _pixel_color(
     view: int,
     y: int,
     x: int,
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
-    background: wp.array3d[wp.vec3],
-    first_view: int,
+    seen: Seen,
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
     marks: wp.array3d[int],
 ) -> wp.vec3:
-    face = face_index[view, y, x]
-    camera = (view + first_view) % rays.shape[0]
-    v = viewports[view]
+    face = seen.face_index[view, y, x]
+    camera = (view + seen.first_view) % seen.rays.shape[0]
+    v = seen.viewports[view]
     if face < 0:
-        row = wp.min(y + v.y0, background.shape[1] - 1)
-        column = wp.min(x + v.x0, background.shape[2] - 1)
-        return background[wp.min(camera, background.shape[0] - 1), row, column]
-    d = ray_of(rays, camera, x + v.x0, y + v.y0)
-    f = faces[face]
-    a = p_cam[view, f[0]]
-    b = p_cam[view, f[1]]
-    c = p_cam[view, f[2]]
+        row = wp.min(y + v.y0, lights.background.shape[1] - 1)
+        column = wp.min(x + v.x0, lights.background.shape[2] - 1)
+        return lights.background[wp.min(camera, lights.background.shape[0] - 1), row, column]
+    d = ray_of(seen.rays, camera, x + v.x0, y + v.y0)
+    f = mesh.faces[face]
+    a = mesh.p_cam[view, f[0]]
+    b = mesh.p_cam[view, f[1]]
+    c = mesh.p_cam[view, f[2]]
     hit = intersect(d, a, b, c)
     w = wp.vec3(hit[0], hit[1], hit[2])
     if marks.shape[0] > 0:
         if marks[view, y, x] != 0:
             w = hold(w)
             d = mix(w, a, b, c)
-    return surface_color(
-        view, camera, face, w, d, p_cam, n_cam, faces, normal_index, face_instance, corner_vertex,
-        vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient, light_cam,
-        light_colors, harmonics, R_world_cam,
-    )  # fmt: skip
+    return surface_color(view, camera, face, w, d, mesh, looks, lights)  # fmt: skip
 
 
 @wp.kernel
 def shade_pixels(
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
-    background: wp.array3d[wp.vec3],
-    first_view: int,
+    seen: Seen,
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
     marks: wp.array3d[int],
     # output
     color: wp.array3d[wp.vec3],
 ):
     """Linear RGB of every pixel."""
     view, y, x = wp.tid()
-    color[view, y, x] = _pixel_color(
-        view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
-        corner_vertex,
-        vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-        light_cam, light_colors, harmonics, R_world_cam, background, first_view, marks,
-    )  # fmt: skip
+    color[view, y, x] = _pixel_color(view, y, x, seen, mesh, looks, lights, marks)  # fmt: skip
 
 
 @wp.kernel(enable_backward=False)
 def shade_strips(
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    face_instance: wp.array[int],
-    corner_vertex: wp.array[wp.vec3i],
-    vertex_colors: wp.array[wp.vec3],
-    corner_uv: wp.array2d[wp.vec2],
-    textures: wp.array[wp.vec3i],
-    texels: wp.array[wp.vec3],
-    albedo: wp.array[wp.vec3],
-    roughness: wp.array[float],
-    metallic: wp.array[float],
-    specular: wp.array[float],
-    ambient: wp.array[wp.vec3],
-    light_cam: wp.array2d[wp.vec3],
-    light_colors: wp.array[wp.vec3],
-    harmonics: wp.array[wp.vec3],
-    R_world_cam: wp.array[wp.mat33],
-    background: wp.array3d[wp.vec3],
-    first_view: int,
-    boxes: wp.array[wp.vec4i],
+    seen: Seen,
+    mesh: Surfaces,
+    looks: Looks,
+    lights: Lighting,
     span: int,
     marks: wp.array3d[int],
     # output
@@ -354,19 +262,14 @@ def shade_strips(
     A thread works through ``span`` pixels of a row, as far as they lie in the box of the view.
     """
     view, y, strip = wp.tid()
-    box = boxes[view]
+    box = seen.boxes[view]
     if y < box[1] or y > box[3]:
         return
     x = wp.max(strip * span, box[0])
     last = wp.min(strip * span + span - 1, box[2])
     while x <= last:
-        if face_index[view, y, x] >= 0:
-            color[view, y, x] = _pixel_color(
-                view, y, x, face_index, rays, viewports, p_cam, n_cam, faces, normal_index, face_instance,
-                corner_vertex,
-                vertex_colors, corner_uv, textures, texels, albedo, roughness, metallic, specular, ambient,
-                light_cam, light_colors, harmonics, R_world_cam, background, first_view, marks,
-            )  # fmt: skip
+        if seen.face_index[view, y, x] >= 0:
+            color[view, y, x] = _pixel_color(view, y, x, seen, mesh, looks, lights, marks)  # fmt: skip
         x += 1
 
 
@@ -399,33 +302,27 @@ def fill_background(
 
 @wp.kernel
 def shade_normals(
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    n_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    normal_index: wp.array[wp.vec3i],
-    first_view: int,
+    seen: Seen,
+    mesh: Surfaces,
     marks: wp.array3d[int],
     # output
     normal: wp.array3d[wp.vec3],
 ):
     """Unit shading normal of every pixel in the camera frame; zero where there is nothing."""
     view, y, x = wp.tid()
-    face = face_index[view, y, x]
+    face = seen.face_index[view, y, x]
     if face < 0:
         normal[view, y, x] = wp.vec3(0.0, 0.0, 0.0)
         return
-    v = viewports[view]
-    d = ray_of(rays, (view + first_view) % rays.shape[0], x + v.x0, y + v.y0)
-    f = faces[face]
-    a = p_cam[view, f[0]]
-    b = p_cam[view, f[1]]
-    c = p_cam[view, f[2]]
+    v = seen.viewports[view]
+    d = ray_of(seen.rays, (view + seen.first_view) % seen.rays.shape[0], x + v.x0, y + v.y0)
+    f = mesh.faces[face]
+    a = mesh.p_cam[view, f[0]]
+    b = mesh.p_cam[view, f[1]]
+    c = mesh.p_cam[view, f[2]]
     hit = intersect(d, a, b, c)
     w = wp.vec3(hit[0], hit[1], hit[2])
     if marks.shape[0] > 0:
         if marks[view, y, x] != 0:
             w = hold(w)
-    normal[view, y, x] = shading_normal(face, w, d, a, b, c, normal_index, n_cam, view)
+    normal[view, y, x] = shading_normal(face, w, d, a, b, c, mesh, view)

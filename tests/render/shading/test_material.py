@@ -5,6 +5,7 @@ import pytest
 import warp as wp
 from scipy.stats import chi2
 
+from dr_perception.render.shading.inputs import Lighting
 from dr_perception.render.shading.material import Surface, density, evaluate, sample
 from dr_perception.render.shading.shade import shade
 from dr_perception.render.shading.shade_slope import shade_slope
@@ -92,7 +93,13 @@ def slope_all(
     # output
     slope: wp.array[wp.vec3],
 ):
-    found = shade_slope(_surface(values), q, 0, ambient, lights, colors, harmonics, R, 1)
+    lit = Lighting()
+    lit.ambient = ambient
+    lit.light_cam = lights
+    lit.light_colors = colors
+    lit.harmonics = harmonics
+    lit.R_world_cam = R
+    found = shade_slope(_surface(values), q, 0, lit, 1)
     slope[0] = found.normal
     slope[1] = found.eye
     slope[2] = found.base
