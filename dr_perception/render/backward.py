@@ -11,6 +11,7 @@ from typing import Any
 import warp as wp
 
 from dr_perception.render.adjoint import pose_gradient, transport
+from dr_perception.render.blending import pull_blended
 from dr_perception.render.outline import antialias, soft_silhouette
 from dr_perception.render.pipeline import Chunk, jumps, lighting, looks, seen, surfaces
 from dr_perception.render.samples import SAMPLES, pull_samples
@@ -54,7 +55,7 @@ class Gradients:
 
 def pull_back(c: Chunk, images: Images, grads: Images) -> None:
     """Add the gradients of a chunk's images to the gradients of the parameters."""
-    key = (c.parameters, c.options, images, *grads.arrays().values())
+    key = (c.parameters, c.options, images, c.blended, *grads.arrays().values())
     if c.launcher.replay("pull_back", key):
         return
     with c.launcher.remember("pull_back", key):
@@ -92,6 +93,8 @@ def _pull_back(c: Chunk, images: Images, grads: Images) -> None:
     if geometry and grads.normal is not None and images.normal is not None:
         _normal_adjoint(c, images.normal, grads.normal, marks, g)
     pull_samples(c, grads, g.cam if geometry else None, g.rays)
+    if c.blended is not None:
+        pull_blended(c, c.blended, g if geometry else replace(g, cam=None))
     if g.rays is not None:
         p, w = c.parameters, c.work
         c.launcher.run(
@@ -124,7 +127,7 @@ def _gather(c: Chunk, images: Images, grads: Images) -> Gradients:
     posed = bool(c.parameters.requires_grad & RIGID)
     short = images.normal is None and _rigid(c, frozenset({"pose"}))
     direct = _rigid(c, RIGID) and not _moves_outline(c, grads) and grads.soft_silhouette is None
-    direct = direct and all(getattr(grads, name) is None for name in SAMPLES)
+    direct = direct and c.blended is None and all(getattr(grads, name) is None for name in SAMPLES)
     lit = images.color is not None and not short
     return Gradients(
         cam=None if direct and (short or not shaded) else c.scratch("g_cam", w.p_cam),

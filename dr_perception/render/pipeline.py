@@ -9,6 +9,8 @@ import warp as wp
 
 from dr_perception.device.launcher import STOP, Launcher
 from dr_perception.raster.types import EMPTY_KEY
+from dr_perception.render import blending
+from dr_perception.render.blending import Blended
 from dr_perception.render.outline import (
     antialias,
     crossing,
@@ -43,6 +45,8 @@ class Chunk:
     views: int
     target: Target | None = None
     """What the images are averaged into, if there are several samples a pixel."""
+    blended: Blended | None = None
+    """An image of the user's own that is blended over the outline."""
 
     @property
     def results(self) -> Images:
@@ -120,6 +124,8 @@ class Chunk:
     @property
     def wants_outline(self) -> bool:
         """Whether outline pieces are needed."""
+        if self.blended is not None:
+            return True
         blended = self.options.antialias and (self.images.silhouette is not None or self.wants_normals)
         blended = blended or (self.options.antialias_depth and self.images.depth is not None)
         return blended or self.images.soft_silhouette is not None
@@ -194,7 +200,7 @@ def _bundle(c: Chunk, kind: Any, values: list[Any], grads: dict[str, wp.array | 
 
 def draw(c: Chunk) -> None:
     """Run all stages; the same launches as last time are replayed if they were for the same arrays."""
-    key = (c.parameters, c.options, c.images, c.results, c.work.reshaped)
+    key = (c.parameters, c.options, c.images, c.results, c.work.reshaped, c.blended)
     if c.launcher.replay("draw", key):
         return
     with c.launcher.remember("draw", key):
@@ -320,7 +326,7 @@ def find_outline(c: Chunk) -> None:
 
 def _list_pieces(c: Chunk) -> None:
     w, a, p, fill = c.work, c.arrays, c.parameters, c.launcher.fill
-    jumps = c.wants_normals and c.options.antialias
+    jumps = (c.wants_normals or c.blended is not None) and c.options.antialias
     outline_only = not jumps and not (c.options.antialias_depth and c.images.depth is not None)
     size, span = c.blocks(a.num_edges)
     fill(w.piece_count, 0)
@@ -377,6 +383,8 @@ def blend(c: Chunk) -> None:
         run("blend_normal", antialias.blend_vectors, room, arguments)
     if images.soft_silhouette is not None:
         soften(c)
+    if c.blended is not None:
+        blending.blend(c, c.blended)
 
 
 def spoil_overflow(c: Chunk) -> None:

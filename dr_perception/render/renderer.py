@@ -19,6 +19,7 @@ from dr_perception.geometry.camera import Camera
 from dr_perception.raster.types import viewport
 from dr_perception.render import pipeline
 from dr_perception.render.backward import pull_back
+from dr_perception.render.blending import Blended, blended_options, check_sampled
 from dr_perception.render.captured import CapturedRender, Loss
 from dr_perception.render.scene import intrinsics
 from dr_perception.render.scene.checks import check_finite, check_images, check_parameters, check_type
@@ -43,6 +44,7 @@ class _Request:
     parameters: SceneParameters
     options: RenderOptions
     images: Images
+    blended: Blended | None = None
 
 
 class Renderer:
@@ -147,16 +149,64 @@ class Renderer:
             check_images(out, parameters, image_types(options, parameters, shape))
             object.__setattr__(out, "supersampling", options.supersampling)
         images = out or self._new_images(parameters, options, width, height)
-        request = _Request(scene, parameters, options, images)
+        self._draw(_Request(scene, parameters, options, images), width, height)
+        return images
+
+    def antialias(
+        self,
+        scene: Scene,
+        parameters: SceneParameters,
+        image: wp.array,
+        options: RenderOptions | None = None,
+    ) -> wp.array:
+        """Blend an image that was made of samples at pixel centres over the outline of a scene.
+
+        What `render` does with its own colours, for those of a shader of the user's own:
+
+            images = renderer.render(scene, parameters, RenderOptions(channels=("uv",), antialias=False))
+            wp.launch(shader, ...)                                  # from images.uv to an image
+            picture = renderer.antialias(scene, parameters, image)  # right at outlines, and moves with them
+
+        Where an edge passes through a pixel, what lies beyond it takes its share of the pixel, as a
+        neighbouring pixel's centre shows it. The derivative has the motion of the outline, and goes on to the
+        image; that inside of surfaces is the shader's.
+
+        Args:
+            scene: The scene whose outline is found.
+            parameters: Its parameters on this device, those that the image was drawn with.
+            image: float or vectors of them, shape (views, rows, columns), or float of shape (views, rows,
+                columns, n); any numbers, also where nothing is seen.
+            options: Crop and near plane of the image.
+
+        Returns:
+            A new image of the same shape and type.
+
+        Raises:
+            TypeError: An argument is of another type.
+            ValueError: The image has another shape or type, the options ask for several samples a pixel, or
+                as `render`.
+        """
+        _check_types(scene, parameters, options)
+        check_type(parameters, SceneParameters, "parameters of antialias")
+        drawn = blended_options(options or RenderOptions())
+        with self._lock:
+            self._check(scene, parameters)
+            _, _, width, height = crop_box(drawn, parameters.image_size)
+            check_sampled(image, (parameters.num_views, height, width), self.device)
+            wanted = bool(parameters.requires_grad) or image.requires_grad
+            made = wp.empty(image.shape, dtype=image.dtype, device=self.device, requires_grad=wanted)
+            self._draw(_Request(scene, parameters, drawn, Images(), Blended(image, made)), width, height)
+            return made
+
+    def _draw(self, request: _Request, width: int, height: int) -> None:
         if width > 0 and height > 0:
             for first, count in self._chunks(request, width, height):
                 chunk = self._chunk(request, first, count)
                 pipeline.draw(chunk)
                 if chunk.work.is_astray():
-                    check_finite(parameters)
-                chunk.work.token = (images, first)
+                    check_finite(request.parameters)
+                chunk.work.token = (request.images, first)
             self._record(request, width, height)
-        return images
 
     def capture(
         self,
@@ -299,8 +349,8 @@ class Renderer:
     def _held_chunk(self, request: _Request, first: int, count: int) -> pipeline.Chunk:
         """The same, with whatever the buffers hold."""
         p, options = self._drawn(request)
-        box = crop_box(options, p.image_size)
-        work, launcher = self._workspace(self._scene_arrays(request.scene), p, box, count)
+        key = _workspace_key(p, crop_box(options, p.image_size), count, request.blended is not None)
+        work, launcher = self._workspace(self._scene_arrays(request.scene), key)
         return self._assemble(request, work, launcher, first, count)
 
     def _assemble(
@@ -316,12 +366,10 @@ class Renderer:
                 work.samples = ((options, p), made)
             images = work.samples[1]
         arrays = self._scene_arrays(request.scene)
-        return pipeline.Chunk(arrays, p, options, work, launcher, images, first, count, target)
+        blended = request.blended and request.blended.views(first, count)
+        return pipeline.Chunk(arrays, p, options, work, launcher, images, first, count, target, blended)
 
-    def _workspace(
-        self, arrays: SceneArrays, p: SceneParameters, box: tuple, views: int
-    ) -> tuple[Workspace, Launcher]:
-        key = _workspace_key(p, box, views)
+    def _workspace(self, arrays: SceneArrays, key: WorkspaceKey) -> tuple[Workspace, Launcher]:
         found = self._workspaces.get((arrays, key))
         if found is None:
             # Graphs of the caller's point into the buffers that they were captured with.
@@ -366,11 +414,12 @@ class Renderer:
 
     def _record(self, request: _Request, width: int, height: int) -> None:
         tape = active_tape()
-        p, images = request.parameters, request.images
-        if tape is None or not p.requires_grad:
+        p, blended = request.parameters, request.blended
+        given = [blended.sampled] if blended is not None and blended.sampled.requires_grad else []
+        if tape is None or not (p.requires_grad or given):
             return
-        arrays = [getattr(p, name) for name in sorted(p.requires_grad)]
-        arrays += list(_float_images(images).values())
+        arrays = [getattr(p, name) for name in sorted(p.requires_grad)] + given
+        arrays += list(_float_images(request.images).values()) if blended is None else [blended.image]
         tape.record_func(lambda: self._backward(request, width, height), [a for a in arrays if a.size > 0])
 
     def _backward(self, request: _Request, width: int, height: int) -> None:
@@ -401,9 +450,9 @@ def _check_types(scene: Scene, parameters: SceneParameters | Camera, options: Re
         check_type(options, RenderOptions, "options")
 
 
-def _workspace_key(p: SceneParameters, box: tuple, views: int) -> WorkspaceKey:
+def _workspace_key(p: SceneParameters, box: tuple, views: int, blends: bool = False) -> WorkspaceKey:
     return WorkspaceKey(
-        views, p.intrinsics.shape[0], box[2], box[3], *p.image_size, p.light_directions.shape[0]
+        views, p.intrinsics.shape[0], box[2], box[3], *p.image_size, p.light_directions.shape[0], blends
     )
 
 

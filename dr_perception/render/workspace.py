@@ -86,6 +86,8 @@ class WorkspaceKey:
     image_width: int
     image_height: int
     lights: int
+    blends: bool
+    """Whether it is for images of the user's own: they do not take the buffers of the render before."""
 
 
 def bytes_per_view(arrays: SceneArrays, width: int, height: int) -> int:

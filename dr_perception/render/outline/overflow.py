@@ -36,3 +36,19 @@ def spoil(
         if x < normal.shape[2]:
             normal[view, y, x] = wp.vec3(_NAN)
         x += 1
+
+
+@wp.kernel(enable_backward=False)
+def spoil_numbers(
+    candidate_count: wp.array[int],
+    piece_count: wp.array[int],
+    room: int,
+    # output
+    image: wp.array4d[float],
+):
+    """The same for an image with any numbers a pixel."""
+    view, y, x = wp.tid()
+    if candidate_count[0] <= room and piece_count[0] <= room:
+        return
+    for k in range(image.shape[3]):
+        image[view, y, x, k] = _NAN
