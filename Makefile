@@ -6,7 +6,7 @@ export AMENT_PREFIX_PATH := $(abspath .venv)$(if $(AMENT_PREFIX_PATH),:$(AMENT_P
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format params types bench build clean
+.PHONY: help setup demo test frameworks lint format params types bench build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: ## track three objects through the shipped bag with the ROS 2 node; writes
 
 test: setup ## install what is missing and run the tests, on two cores
 	$(PY) -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
+
+frameworks: setup ## test the bridges to PyTorch and JAX, in .venv-frameworks with their builds for a CPU
+	@scripts/test_frameworks $(PYTEST_ARGS)
 
 lint: setup ## ruff: rules and formatting
 	$(PY) -m ruff check .
@@ -43,5 +46,5 @@ build: setup ## colcon build into build/, install/, log/ (colcon comes with a RO
 	PATH="$(abspath .venv/bin):$$PATH" colcon build --packages-select dr_perception
 
 clean: ## remove everything that was built or installed here
-	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-frameworks build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

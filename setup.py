@@ -53,6 +53,7 @@ EXTRAS = {
     ],
     "viz": ["rerun-sdk>=0.20"],
     "torch": ["torch>=2.1"],
+    "jax": ["jax>=0.4.30"],
     "bench": ["small_gicp>=1.0", "psutil>=5.9"],
 }
 

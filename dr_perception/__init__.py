@@ -43,8 +43,9 @@ if TYPE_CHECKING:
         fill_poses,
         render,
     )
+    from dr_perception.render.jax_bridge import antialias_jax, render_jax
     from dr_perception.render.maps import GraphMap, JointMap, SkinMap, SplineMap
-    from dr_perception.render.torch_bridge import render_torch
+    from dr_perception.render.torch_bridge import antialias_torch, render_torch
     from dr_perception.tracking import ObjectState, Status, Tracker, TrackerConfig, TrackResult
     from dr_perception.tracking.multi_camera import MultiCameraTracker
 
@@ -94,6 +95,9 @@ _MODULE_OF = {
     "JointMap": "dr_perception.render.maps",
     "SkinMap": "dr_perception.render.maps",
     "SplineMap": "dr_perception.render.maps",
+    "antialias_jax": "dr_perception.render.jax_bridge",
+    "antialias_torch": "dr_perception.render.torch_bridge",
+    "render_jax": "dr_perception.render.jax_bridge",
     "render_torch": "dr_perception.render.torch_bridge",
     "ObjectState": "dr_perception.tracking",
     "Status": "dr_perception.tracking",
@@ -145,6 +149,8 @@ __all__ = [
     "TrackerConfig",
     "__version__",
     "adam",
+    "antialias_jax",
+    "antialias_torch",
     "fill_camera_poses",
     "fill_poses",
     "fit_pose",
@@ -154,6 +160,7 @@ __all__ = [
     "load_models",
     "open_sequence",
     "render",
+    "render_jax",
     "render_torch",
 ]
 

@@ -1,28 +1,25 @@
-"""Optional bridge to PyTorch: a render as an ``autograd.Function`` over the Warp path.
+"""Optional bridge to PyTorch: renders as an ``autograd.Function`` over the Warp path.
 
-PyTorch is imported only when `render_torch` is called; install it with the extra ``torch``.
+PyTorch is imported only when a function here is called; install it with the extra ``torch``.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import warp as wp
 
+from dr_perception.render.bridge import Bridge, antialias_bridge, check_shape, render_bridge
 from dr_perception.render.renderer import Renderer
-from dr_perception.render.scene.checks import check_type
-from dr_perception.render.scene.images import Images, RenderOptions
-from dr_perception.render.scene.maps import ParameterMap, check_map, shape_of
+from dr_perception.render.scene.images import RenderOptions
+from dr_perception.render.scene.maps import ParameterMap
 from dr_perception.render.scene.parameters import SceneParameters
 from dr_perception.render.scene.scene import Scene
 
 if TYPE_CHECKING:
     import torch
-
-_IMAGES = ("depth", "silhouette", "color", "normal", "soft_silhouette")
 
 
 def render_torch(
@@ -37,94 +34,134 @@ def render_torch(
 
     The values of ``tensors`` replace those of ``parameters`` on its device (they are copied, so that PyTorch
     may free or change its own). The backward pass is that of `Renderer.render`; several renders of one scene
-    may be alive at once because the values are restored before going back.
+    may be alive at once, and go back twice, because the values are restored before going back.
+    ``torch.compile`` leaves the call as it is.
 
     Args:
         renderer: The renderer.
         scene: What to draw.
         parameters: Its parameters, with gradients for the names in ``tensors``.
-        tensors: Name -> float32 tensor of the shape of that parameter array, with vectors last: ``"pose"``
+        tensors: Name -> tensor of floats of the shape of that parameter array, with vectors last: ``"pose"``
             (hypotheses, instances, 6), ``"vertices"`` (V, 3), ``"intrinsics"`` (cameras, 12), ...; or the
-            name of an unknown of ``front``.
+            name of an unknown of ``front``. All on one device.
         options: What to draw.
         front: What makes some of the parameters from unknowns of its own.
 
     Returns:
-        The float images by name, shape (views, height, width) or (views, height, width, 3), on the device of
-        the tensors.
+        The images by name, shape (views, height, width) or (views, height, width, n), on the device of the
+        tensors.
 
     Raises:
         ModuleNotFoundError: When PyTorch is not installed.
         TypeError: When an argument is of another type.
-        ValueError: When there is no tensor, a parameter has no gradient or a tensor has the wrong shape.
+        ValueError: When there is no tensor, a parameter has no gradient or a tensor has the wrong shape or
+            device.
     """
-    check_type(renderer, Renderer, "renderer")
-    check_type(scene, Scene, "scene")
-    check_type(parameters, SceneParameters, "parameters")
-    arrays = _arrays(parameters, front)
-    if not isinstance(tensors, Mapping) or not tensors:
-        got = "none" if isinstance(tensors, Mapping) else type(tensors).__name__
-        known = sorted(arrays)
-        raise ValueError(f"tensors must map at least one name out of {known} to a tensor, got {got}")
+    _require_torch()
+    return _apart(_render)(renderer, scene, parameters, tensors, options, front)
+
+
+def antialias_torch(
+    renderer: Renderer,
+    scene: Scene,
+    parameters: SceneParameters,
+    tensors: Mapping[str, torch.Tensor],
+    image: torch.Tensor,
+    options: RenderOptions | None = None,
+    front: ParameterMap | None = None,
+) -> torch.Tensor:
+    """Blend an image that a network made of samples over the outline: `Renderer.antialias` for tensors.
+
+    Args:
+        renderer: The renderer.
+        scene: The scene whose outline is found.
+        parameters: Its parameters, with gradients for the names in ``tensors``.
+        tensors: As for `render_torch`, those that the samples were drawn with; may be empty.
+        image: Any numbers at the centres of pixels, shape (views, height, width) or (views, height, width,
+            n).
+        options: Crop and near plane of the image.
+        front: As for `render_torch`.
+
+    Returns:
+        The blended image, of the same shape.
+
+    Raises:
+        ModuleNotFoundError, TypeError, ValueError: As `render_torch`, or the image has another shape.
+    """
+    _require_torch()
+    return _apart(_antialias)(renderer, scene, parameters, tensors, image, options, front)
+
+
+def _render(
+    renderer: Renderer,
+    scene: Scene,
+    parameters: SceneParameters,
+    tensors: Mapping[str, torch.Tensor],
+    options: RenderOptions | None,
+    front: ParameterMap | None,
+) -> dict[str, torch.Tensor]:
+    bridge = render_bridge(renderer, scene, parameters, tensors, options, front)
+    return dict(zip(bridge.shapes, _apply(bridge, dict(tensors)), strict=True))
+
+
+def _antialias(
+    renderer: Renderer,
+    scene: Scene,
+    parameters: SceneParameters,
+    tensors: Mapping[str, torch.Tensor],
+    image: torch.Tensor,
+    options: RenderOptions | None,
+    front: ParameterMap | None,
+) -> torch.Tensor:
+    _check_tensor("image", image)
+    shape = tuple(image.shape)
+    bridge = antialias_bridge(renderer, scene, parameters, tensors, shape, options, front)
+    return _apply(bridge, {**tensors, "image": image})[0]
+
+
+def _apply(bridge: Bridge, tensors: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    first = next(iter(tensors))
     for name, tensor in tensors.items():
-        if name not in arrays:
-            known = sorted(arrays)
-            raise ValueError(f"parameter {name!r} was not asked for gradients, expected one of {known}")
-        if not hasattr(tensor, "detach"):
-            raise TypeError(f"tensor {name!r} must be a torch.Tensor, got {type(tensor).__name__}")
-        expected = shape_of(arrays[name])
-        if tuple(tensor.shape) != expected:
-            raise ValueError(f"tensor {name!r}: expected shape {expected}, got {tuple(tensor.shape)}")
-    call = _Call(
-        partial(renderer.render, scene, parameters, options or RenderOptions()),
-        {name: arrays[name] for name in tensors},
-        parameters,
-        front,
-    )
-    found = _function().apply(call, *tensors.values())
-    return dict(zip(call.images, found, strict=True))
+        _check_tensor(name, tensor)
+        check_shape(name, tuple(tensor.shape), bridge.arrays[name])
+        if tensor.device != tensors[first].device:
+            raise ValueError(
+                f"tensors must be on one device, got {first!r} on {tensors[first].device} and {name!r} on "
+                f"{tensor.device}"
+            )
+    return _function().apply(bridge, *tensors.values())
 
 
-class _Call:
-    """One render: what its backward pass needs besides the tensors."""
+def _check_tensor(name: str, tensor: torch.Tensor) -> None:
+    import torch
 
-    def __init__(
-        self,
-        render: Callable[[], Images],
-        arrays: dict[str, wp.array],
-        parameters: SceneParameters,
-        front: ParameterMap | None,
-    ) -> None:
-        self.arrays, self.parameters, self.front = arrays, parameters, front
-        self._render = render
-        self.images: tuple[str, ...] = ()
-
-    def zero_grad(self) -> None:
-        """Set all gradients to zero."""
-        self.parameters.zero_grad()
-        for array in self.arrays.values():
-            array.grad.zero_()
-
-    def draw(self, tensors: tuple[torch.Tensor, ...]) -> tuple[wp.Tape, dict[str, wp.array]]:
-        """Copy the tensors in and draw on a tape."""
-        for array, tensor in zip(self.arrays.values(), tensors, strict=True):
-            wp.copy(array, wp.from_torch(tensor.detach().contiguous().float(), dtype=array.dtype))
-        with wp.Tape() as tape:
-            if self.front is not None:
-                self.front.fill(self.parameters)
-            images = self._render()
-        made = {name: getattr(images, name) for name in _IMAGES if getattr(images, name) is not None}
-        self.images = tuple(made)
-        return tape, made
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"tensor {name!r} must be a torch.Tensor, got {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"tensor {name!r} must hold floats, got {tensor.dtype}")
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"tensor {name!r} must be on a CPU or CUDA device, got {tensor.device}")
 
 
-def _arrays(parameters: SceneParameters, front: ParameterMap | None) -> dict[str, wp.array]:
-    """What tensors may be given for, by name."""
-    if front is None:
-        return {name: getattr(parameters, name) for name in parameters.requires_grad}
-    check_map(front, parameters)
-    own = parameters.requires_grad - set(front.fills)
-    return {**front.theta, **{name: getattr(parameters, name) for name in own}}
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "this needs PyTorch, which is not installed: run `pip install dr_perception[torch]`", name="torch"
+        ) from error
+
+
+@functools.cache
+def _apart(function: Any) -> Any:
+    """A function that ``torch.compile`` calls without looking into it."""
+    import torch
+
+    return torch.compiler.disable(function)
+
+
+def _as_numbers(tensor: torch.Tensor, like: wp.array) -> wp.array:
+    return wp.from_torch(tensor.detach().float().contiguous(), dtype=like.dtype)
 
 
 @functools.cache
@@ -136,24 +173,28 @@ def _function() -> Any:
         """Forward: draw. Backward: draw again at the saved tensors and go back through the tape."""
 
         @staticmethod
-        def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            _, images = call.draw(tensors)
-            ctx.call = call
+        def forward(ctx: Any, bridge: Bridge, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            ctx.bridge = bridge
             ctx.save_for_backward(*tensors)
-            return tuple(wp.to_torch(image).detach().to(tensors[0].device) for image in images.values())
+            drawn = bridge.images(_numbers(bridge, tensors))
+            images = [wp.to_torch(image).detach().to(tensors[0].device) for image in drawn]
+            pairs = zip(images, bridge.differentiable.values(), strict=True)
+            ctx.mark_non_differentiable(*(image for image, wanted in pairs if not wanted))
+            ctx.set_materialize_grads(False)
+            return tuple(images)
 
         @staticmethod
+        @torch.autograd.function.once_differentiable
         def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-            call: _Call = ctx.call
-            call.zero_grad()
-            tape, images = call.draw(ctx.saved_tensors)
-            seeds = {}
-            for image, grad in zip(images.values(), grads, strict=True):
-                if grad is not None:
-                    seeds[image] = wp.from_torch(grad.contiguous().float(), dtype=image.dtype)
-            tape.backward(grads=seeds)
-            out = [wp.to_torch(array.grad).clone() for array in call.arrays.values()]
-            tape.zero()
-            return (None, *(g.to(t.device) for g, t in zip(out, ctx.saved_tensors, strict=True)))
+            bridge: Bridge = ctx.bridge
+            tensors = ctx.saved_tensors
+            seeds = [None if g is None else g.detach().float().cpu().contiguous().numpy() for g in grads]
+            found = bridge.gradients(_numbers(bridge, tensors), seeds)
+            pairs = zip(found, tensors, strict=True)
+            return None, *(wp.to_torch(g).to(device=t.device, dtype=t.dtype) for g, t in pairs)
 
     return Render
+
+
+def _numbers(bridge: Bridge, tensors: tuple[torch.Tensor, ...]) -> list[wp.array]:
+    return [_as_numbers(t, a) for t, a in zip(tensors, bridge.arrays.values(), strict=True)]

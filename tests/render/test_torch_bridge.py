@@ -9,10 +9,10 @@ import warp as wp
 
 from dr_perception.geometry.camera import Camera
 from dr_perception.render import Instance, Renderer, RenderOptions, Scene
-from dr_perception.render.torch_bridge import render_torch
+from dr_perception.render.torch_bridge import antialias_torch, render_torch
 
 torch = pytest.importorskip("torch")
-
+pytestmark = pytest.mark.frameworks
 
 CAMERA = Camera(width=48, height=36, fx=60.0, fy=60.0, cx=23.5, cy=17.5)
 OPTIONS = RenderOptions(channels=("depth", "silhouette", "color"))
@@ -93,6 +93,90 @@ def test_torch_optimiser_fits_a_translation() -> None:
     assert abs(float(pose.detach()[0, 0, 0])) < 2e-3
 
 
+def test_a_render_goes_back_twice_and_its_images_are_used_twice() -> None:
+    renderer, scene = Renderer(), _scene()
+    parameters = renderer.parameters(scene, CAMERA, requires_grad=("pose",))
+    pose = torch.zeros((1, 1, 6), requires_grad=True)
+    images = render_torch(renderer, scene, parameters, {"pose": pose}, OPTIONS)
+    weight = {n: torch.tensor(g) for n, g in _adjoints(2).items()}
+    loss = (images["depth"] * weight["depth"]).sum() + (images["depth"] * images["silhouette"]).sum()
+    loss.backward(retain_graph=True)
+    once = pose.grad.clone()
+    render_torch(renderer, scene, parameters, {"pose": torch.full((1, 1, 6), 0.05)}, OPTIONS)
+    loss.backward()
+    assert once.abs().max() > 0
+    torch.testing.assert_close(pose.grad, 2.0 * once, rtol=1e-5, atol=1e-3)
+
+
+def test_tensors_may_be_strided_double_or_made_by_others() -> None:
+    renderer, scene = Renderer(), _scene()
+    parameters = renderer.parameters(scene, CAMERA, requires_grad=("vertices",))
+    values = torch.tensor(parameters.vertices.numpy())
+    found = []
+    for given in (values.clone(), values.double(), values.T.contiguous().T):
+        given = given.requires_grad_(True)
+        images = render_torch(renderer, scene, parameters, {"vertices": given}, OPTIONS)
+        (images["depth"] * torch.tensor(_adjoints(3)["depth"])).sum().backward()
+        assert given.grad.dtype == given.dtype
+        found.append(given.grad.numpy())
+    assert np.abs(found[0]).max() > 0
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-4)
+
+
+def test_whole_numbers_have_no_gradient() -> None:
+    renderer, scene = Renderer(), _scene()
+    parameters = renderer.parameters(scene, CAMERA, requires_grad=("pose",))
+    pose = torch.zeros((1, 1, 6), requires_grad=True)
+    images = render_torch(
+        renderer, scene, parameters, {"pose": pose}, RenderOptions(channels=("face", "position", "instance"))
+    )
+    assert images["face"].dtype == torch.int32 and not images["face"].requires_grad
+    images["position"].sum().backward()
+    assert pose.grad.abs().max() > 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_compiler_of_torch_leaves_a_render_alone() -> None:
+    renderer, scene = Renderer(), _scene()
+    parameters = renderer.parameters(scene, CAMERA, requires_grad=("pose",))
+    weight = torch.tensor(_adjoints(4)["depth"])
+
+    def loss(pose: torch.Tensor) -> torch.Tensor:
+        images = render_torch(renderer, scene, parameters, {"pose": 0.5 * pose}, OPTIONS)
+        return (images["depth"] * weight).sum().sin()
+
+    found = []
+    for function in (loss, torch.compile(loss, backend="eager")):
+        pose = torch.full((1, 1, 6), 0.01, requires_grad=True)
+        value = function(pose)
+        value.backward()
+        found.append((value.item(), pose.grad.numpy()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_shaded_image_is_blended_as_by_warp() -> None:
+    renderer, scene = Renderer(), _scene()
+    parameters = renderer.parameters(scene, CAMERA, requires_grad=("pose",))
+    rng = np.random.default_rng(5)
+    image, g = (rng.normal(size=(1, 36, 48, 2)).astype(np.float32) for _ in range(2))
+    given = wp.array(image, dtype=float, requires_grad=True)
+    with wp.Tape() as tape:
+        drawn = renderer.antialias(scene, parameters, given)
+    tape.backward(grads={drawn: wp.array(g, dtype=float)})
+    expected = drawn.numpy(), given.grad.numpy(), parameters.pose.grad.numpy().copy()
+    pose = torch.zeros((1, 1, 6), requires_grad=True)
+    tensor = torch.tensor(image, requires_grad=True)
+    blended = antialias_torch(renderer, scene, parameters, {"pose": pose}, tensor)
+    (blended * torch.tensor(g)).sum().backward()
+    np.testing.assert_array_equal(blended.detach().numpy(), expected[0])
+    np.testing.assert_allclose(tensor.grad.numpy(), expected[1], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(pose.grad.numpy(), expected[2], rtol=1e-5, atol=1e-4)
+    alone = antialias_torch(renderer, scene, parameters, {}, tensor)
+    np.testing.assert_array_equal(alone.detach().numpy(), expected[0])
+
+
 def test_bad_tensors_are_named() -> None:
     renderer, scene = Renderer(), _scene()
     parameters = renderer.parameters(scene, CAMERA, requires_grad=("pose",))
@@ -100,3 +184,11 @@ def test_bad_tensors_are_named() -> None:
         render_torch(renderer, scene, parameters, {"vertices": torch.zeros((8, 3))})
     with pytest.raises(ValueError, match=r"\(1, 1, 6\)"):
         render_torch(renderer, scene, parameters, {"pose": torch.zeros(6)})
+    with pytest.raises(TypeError, match=r"tensor 'pose' must be a torch\.Tensor, got ndarray"):
+        render_torch(renderer, scene, parameters, {"pose": np.zeros((1, 1, 6))})
+    with pytest.raises(TypeError, match=r"tensor 'pose' must hold floats, got torch\.int64"):
+        render_torch(renderer, scene, parameters, {"pose": torch.zeros((1, 1, 6), dtype=torch.int64)})
+    with pytest.raises(ValueError, match="tensor 'pose' must be on a CPU or CUDA device, got meta"):
+        render_torch(renderer, scene, parameters, {"pose": torch.zeros((1, 1, 6), device="meta")})
+    with pytest.raises(ValueError, match=r"image must have shape \(1, 36, 48\)"):
+        antialias_torch(renderer, scene, parameters, {}, torch.zeros((1, 48, 36)))
