@@ -20,6 +20,7 @@ from dr_perception.render.outline import (
     soft_silhouette,
     visibility,
 )
+from dr_perception.render.outline.piece import Candidates
 from dr_perception.render.samples import draw_samples
 from dr_perception.render.scene import intrinsics, raster, vertex_stage
 from dr_perception.render.scene.images import Images, RenderOptions
@@ -191,6 +192,11 @@ def jumps(c: Chunk, name: str, **grads: wp.array | None) -> Any:
     return _bundle(c, antialias.Jumps, values, grads, name)
 
 
+def candidates(c: Chunk) -> Any:
+    """The list that pieces of outline are added to before it is known whether they are seen."""
+    return c.work.bundle("candidates", Candidates, [c.work.heads, c.work.candidates, c.work.candidate_count])
+
+
 def _bundle(c: Chunk, kind: Any, values: list[Any], grads: dict[str, wp.array | None], name: str = "") -> Any:
     label = f"{kind.key} {name}"
     if not grads:
@@ -326,19 +332,18 @@ def find_outline(c: Chunk) -> None:
 
 def _list_pieces(c: Chunk) -> None:
     w, a, p, fill = c.work, c.arrays, c.parameters, c.launcher.fill
-    jumps = (c.wants_normals or c.blended is not None) and c.options.antialias
-    outline_only = not jumps and not (c.options.antialias_depth and c.images.depth is not None)
+    creases = (c.wants_normals or c.blended is not None) and c.options.antialias
+    outline_only = not creases and not (c.options.antialias_depth and c.images.depth is not None)
     size, span = c.blocks(a.num_edges)
     fill(w.piece_count, 0)
     fill(w.candidate_count, 0)
     fill(w.heads, -1)
+    edges = w.bundle("edges", pieces.Edges, [a.edges, a.opposite, a.flags, w.facing])
     c.launcher.run(
         "outline", pieces.find_outline, size,
-        [a.edges, a.opposite, a.flags, w.facing, w.p_cam, a.faces, a.neighbors, w.face_index, w.depth, w.rays,
-         p.intrinsics, p.camera_models, w.viewports, c.options.near, int(jumps), c.first_view, span, w.heads,
-         w.candidates, w.candidate_count],
+        [edges, surfaces(c), seen(c), c.options.near, int(creases), span, candidates(c)],
     )  # fmt: skip
-    if jumps and c.may_cross:
+    if creases and c.may_cross:
         c.launcher.run("crossings", crossing.find_crossings, c.strips, crossing_arguments(c))
     c.launcher.run_list(
         "visible", visibility.select_visible, lambda: w.candidate_room(c.launcher.capturing),
@@ -353,13 +358,12 @@ def _list_pieces(c: Chunk) -> None:
 
 def crossing_arguments(c: Chunk) -> list:
     """Arguments of `crossing.find_crossings`."""
-    w = c.work
     return [
         surfaces(c),
         seen(c),
         c.span,
         int(c.may_cross_itself),
-        w.bundle("candidates", crossing.Candidates, [w.heads, w.candidates, w.candidate_count]),
+        candidates(c),
     ]
 
 

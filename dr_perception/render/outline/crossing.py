@@ -16,7 +16,7 @@ Bias: of three surfaces that meet in one pixel two are seen.
 
 import warp as wp
 
-from dr_perception.render.outline.piece import Candidate, Piece
+from dr_perception.render.outline.piece import Candidate, Candidates, Piece
 from dr_perception.render.outline.probe import clip_span, touches
 from dr_perception.render.outline.sheet_walk import Exit, SheetPoint, edges_of, exit_of, facing_of, walk_sheet
 from dr_perception.render.shading.inputs import Seen, Surfaces
@@ -38,15 +38,6 @@ _FARTHEST_PX = wp.constant(1.5)
 _MAX_STEPS = wp.constant(32)
 _ROUNDS = wp.constant(8)
 """Steps towards the place where two curved sheets meet; plane ones take one."""
-
-
-@wp.struct
-class Candidates:
-    """The list that is added to, and its last entry in every pixel."""
-
-    heads: wp.array3d[int]
-    list: wp.array[Candidate]
-    count: wp.array[int]
 
 
 @wp.struct

@@ -76,3 +76,12 @@ class Candidate:
     in_y: int
     next: int
     """Another candidate in the same pixel, or -1."""
+
+
+@wp.struct
+class Candidates:
+    """The list that is added to, and its last entry in every pixel."""
+
+    heads: wp.array3d[int]
+    list: wp.array[Candidate]
+    count: wp.array[int]

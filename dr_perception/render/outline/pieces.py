@@ -27,9 +27,8 @@ centre (of the edge, on the far side of it).
 import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project
-from dr_perception.raster.types import Viewport
 from dr_perception.render.outline.bent import ideal_line, seen_in, straight_step
-from dr_perception.render.outline.piece import Candidate, Piece
+from dr_perception.render.outline.piece import Candidate, Candidates, Piece
 from dr_perception.render.outline.probe import (
     SceneView,
     buffer_pixel,
@@ -38,6 +37,7 @@ from dr_perception.render.outline.probe import (
     hidden_outside,
 )
 from dr_perception.render.scene.intrinsics import camera_from_row
+from dr_perception.render.shading.inputs import Seen, Surfaces
 
 EDGE_JUMPS = 1
 """Flag of an edge at which colour or normal jumps although the surface goes on."""
@@ -80,9 +80,8 @@ def _center_inside(
     z_edge: float,
     x: int,
     y: int,
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    faces: wp.array[wp.vec3i],
+    seen: Seen,
+    mesh: Surfaces,
 ) -> bool:
     """Whether a pixel's centre, ``distance`` px to the inner side of an edge, is inside of it.
 
@@ -91,16 +90,16 @@ def _center_inside(
     """
     inside = distance > 0.0
     if wp.abs(distance) < _SNAP_MARGIN:
-        here = face_index[s.view, y, x]
+        here = seen.face_index[s.view, y, x]
         if here < 0:
             inside = False
         elif here == s.face:
             inside = True
         elif s.crease != 0:
             inside = inside and here != s.other
-        elif _has_corner(here, s.a, s.b, faces):
+        elif _has_corner(here, s.a, s.b, mesh.faces):
             inside = True
-        elif depth[s.view, y, x] > z_edge:
+        elif seen.depth[s.view, y, x] > z_edge:
             inside = False
     return inside
 
@@ -131,26 +130,34 @@ def _candidate(
     return c
 
 
+@wp.struct
+class Cut:
+    """What of an edge lies in one pixel."""
+
+    start: wp.vec2
+    end: wp.vec2
+    x: int
+    y: int
+    t: float
+    """Where its middle is along the edge, from 0 to 1."""
+    p: wp.vec3
+    """That point [m]."""
+
+
 @wp.func
 def _add_piece(
     s: SceneView,
-    start: wp.vec2,
-    end: wp.vec2,
-    x: int,
-    y: int,
-    t: float,
-    p: wp.vec3,
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    rays: wp.array3d[wp.vec2],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-    heads: wp.array3d[int],
-    candidates: wp.array[Candidate],
-    count: wp.array[int],
+    cut: Cut,
+    seen: Seen,
+    mesh: Surfaces,
+    found: Candidates,
 ):
-    """Append the piece from start to end in pixel (x, y), about the point p, unless it is surely hidden."""
+    """Append the piece of an edge in a pixel, unless it is surely hidden."""
+    start = cut.start
+    end = cut.end
+    x = cut.x
+    y = cut.y
+    p = cut.p
     along = end - start
     outward = s.side * wp.vec2(along[1], -along[0])
     step = _step_out(outward)
@@ -158,12 +165,12 @@ def _add_piece(
     distance = wp.dot(outward, start - wp.vec2(float(x), float(y))) / length
     tested = distance
     if s.bent != 0:
-        q = rays[s.camera, y + s.y0, x + s.x0]
+        q = seen.rays[s.camera, y + s.y0, x + s.x0]
         d = wp.vec3(q[0], q[1], 1.0)
-        if not seen_in(s, p, d, x, y, rays):
+        if not seen_in(s, p, d, x, y, seen.rays):
             return
         tested = wp.dot(s.line, d)
-    inside = _center_inside(s, tested, p[2], x, y, face_index, depth, faces)
+    inside = _center_inside(s, tested, p[2], x, y, seen, mesh)
     # The piece is moved to the side of the centre on which the rasteriser has it.
     clear = wp.where(inside, wp.max(distance, _CLEAR_PX), wp.min(distance, -_CLEAR_PX))
     move = ((clear - distance) / length) * outward
@@ -174,25 +181,23 @@ def _add_piece(
         within = buffer_pixel(s, x - step[0], y - step[1])
         out = wp.vec2i(x, y)
     if s.crease == 0 and out[0] >= 0:
-        outer = face_index[s.view, out[1], out[0]]
+        outer = seen.face_index[s.view, out[1], out[0]]
         if outer >= 0 and (outer == s.face or outer == s.other):
             out = buffer_pixel(s, out[0] + step[0], out[1] + step[1])
     at_inside = wp.int32(0)
     if within[0] >= 0:
-        at_inside = depth_order_inside(
-            s, p[2], within[0], within[1], face_index, depth, rays, p_cam, faces, neighbors
-        )
+        at_inside = depth_order_inside(s, p[2], within[0], within[1], seen, mesh)
     hidden_out = False
     if out[0] >= 0:
         inverse_z = 1.0 / p[2]
         d = wp.vec3(p[0] * inverse_z, p[1] * inverse_z, 1.0)
-        hidden_out = hidden_outside(s, d, p[2], out[0], out[1], face_index, depth, p_cam, faces, neighbors)
+        hidden_out = hidden_outside(s, d, p[2], out[0], out[1], seen, mesh)
     if at_inside == 1 and hidden_out:
         return
-    slot = wp.atomic_add(count, 0, 1)
-    if slot >= candidates.shape[0]:
+    slot = wp.atomic_add(found.count, 0, 1)
+    if slot >= found.list.shape[0]:
         return
-    c = _candidate(s, start + move, end + move, x, y, t, p[2], outward)
+    c = _candidate(s, start + move, end + move, x, y, cut.t, p[2], outward)
     c.piece.out_x = out[0]
     c.piece.out_y = out[1]
     c.piece.inside = wp.where(inside, 1, 0)
@@ -200,33 +205,35 @@ def _add_piece(
     c.hidden_out = wp.where(hidden_out, 1, 0)
     c.in_x = within[0]
     c.in_y = within[1]
-    c.next = wp.atomic_exch(heads, s.view, y, x, slot)
-    candidates[slot] = c
+    c.next = wp.atomic_exch(found.heads, s.view, y, x, slot)
+    found.list[slot] = c
+
+
+@wp.struct
+class Segment:
+    """A straight part of an edge on the image, with its ends' places along the edge and depths [m]."""
+
+    start: wp.vec2
+    end: wp.vec2
+    t_start: float
+    t_end: float
+    z_start: float
+    z_end: float
 
 
 @wp.func
 def _walk(
     s: SceneView,
-    start: wp.vec2,
-    end: wp.vec2,
-    t_start: float,
-    t_end: float,
-    z_start: float,
-    z_end: float,
+    segment: Segment,
     pa: wp.vec3,
     pb: wp.vec3,
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    rays: wp.array3d[wp.vec2],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-    heads: wp.array3d[int],
-    candidates: wp.array[Candidate],
-    count: wp.array[int],
+    seen: Seen,
+    mesh: Surfaces,
+    found: Candidates,
 ):
     """Cut a straight segment at the borders of the pixels it passes (Amanatides and Woo 1987)."""
-    e = end - start
+    start = segment.start
+    e = segment.end - start
     span = wp.vec2(0.0, 1.0)
     span = clip_span(start[0], e[0], -0.4999, float(s.width) - 0.5001, span)
     span = clip_span(start[1], e[1], -0.4999, float(s.height) - 0.5001, span)
@@ -252,12 +259,16 @@ def _walk(
         if leave > now + shortest and x >= 0 and y >= 0 and x < s.width and y < s.height:
             middle = 0.5 * (now + leave)
             # The middle on the image is not the middle in space: undo the perspective.
-            u = middle * z_start / ((1.0 - middle) * z_end + middle * z_start)
-            t = t_start + u * (t_end - t_start)
-            _add_piece(
-                s, start + now * e, start + leave * e, x, y, t, pa + t * (pb - pa),
-                face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count,
-            )  # fmt: skip
+            z = segment.z_start
+            u = middle * z / ((1.0 - middle) * segment.z_end + middle * z)
+            cut = Cut()
+            cut.start = start + now * e
+            cut.end = start + leave * e
+            cut.x = x
+            cut.y = y
+            cut.t = segment.t_start + u * (segment.t_end - segment.t_start)
+            cut.p = pa + cut.t * (pb - pa)
+            _add_piece(s, cut, seen, mesh, found)
         if leave >= span[1]:
             return
         now = wp.max(now, leave)
@@ -274,15 +285,9 @@ def _trace(
     near: float,
     pa: wp.vec3,
     pb: wp.vec3,
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    rays: wp.array3d[wp.vec2],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-    heads: wp.array3d[int],
-    candidates: wp.array[Candidate],
-    count: wp.array[int],
+    seen: Seen,
+    mesh: Surfaces,
+    found: Candidates,
 ):
     """Draw one edge: cut at the near plane, bent by the lens, in straight segments."""
     first = float(0.0)
@@ -308,61 +313,65 @@ def _trace(
         if walked == _MAX_SEGMENTS:
             then = last
         end = project(cam, pa + then * e) - origin
-        _walk(
-            s, start, end, first, then, pa[2] + first * e[2], pa[2] + then * e[2], pa, pb,
-            face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count,
-        )  # fmt: skip
+        segment = Segment()
+        segment.start = start
+        segment.end = end
+        segment.t_start = first
+        segment.t_end = then
+        segment.z_start = pa[2] + first * e[2]
+        segment.z_end = pa[2] + then * e[2]
+        _walk(s, segment, pa, pb, seen, mesh, found)
         first = then
         start = end
         step *= 1.5
+
+
+@wp.struct
+class Edges:
+    """Edges of all instances, and how the faces of every view are turned."""
+
+    edges: wp.array[wp.vec4i]
+    """Two vertices and two faces, -1 for none."""
+    opposite: wp.array[wp.vec2i]
+    """The third corners of these faces."""
+    flags: wp.array[int]
+    facing: wp.array2d[wp.int8]
 
 
 @wp.func
 def _find_edge(
     view: int,
     e: int,
-    edges: wp.array[wp.vec4i],
-    opposite: wp.array[wp.vec2i],
-    edge_flags: wp.array[int],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    rays: wp.array3d[wp.vec2],
-    intrinsics: wp.array2d[float],
-    models: wp.array[int],
-    viewports: wp.array[Viewport],
+    edges: Edges,
+    mesh: Surfaces,
+    seen: Seen,
     near: float,
     creases: int,
-    first_view: int,
-    heads: wp.array3d[int],
-    candidates: wp.array[Candidate],
-    count: wp.array[int],
+    found: Candidates,
 ):
-    edge = edges[e]
-    pa = p_cam[view, edge[0]]
-    pb = p_cam[view, edge[1]]
+    edge = edges.edges[e]
+    pa = mesh.p_cam[view, edge[0]]
+    pb = mesh.p_cam[view, edge[1]]
     if pa[2] <= near and pb[2] <= near:
         return
     # The plane through the eye and the edge: on which of its sides do the two faces lie?
     m = wp.cross(pa, pb - pa)
-    side = wp.dot(m, p_cam[view, opposite[e][0]] - pa)
+    side = wp.dot(m, mesh.p_cam[view, edges.opposite[e][0]] - pa)
     face = edge[2]
     other = edge[3]
     crease = wp.int32(0)
     concave = wp.int32(0)
     if other >= 0:
-        to_other = p_cam[view, opposite[e][1]] - pa
+        to_other = mesh.p_cam[view, edges.opposite[e][1]] - pa
         side_other = wp.dot(m, to_other)
-        flags = edge_flags[e]
+        flags = edges.flags[e]
         if side * side_other < 0.0:
             if creases == 0 or (flags & _JUMPS) == 0:
                 return
             crease = 1
-        f = faces[face]
-        corner = p_cam[view, f[0]]
-        n = wp.cross(p_cam[view, f[1]] - corner, p_cam[view, f[2]] - corner)
+        f = mesh.faces[face]
+        corner = mesh.p_cam[view, f[0]]
+        n = wp.cross(mesh.p_cam[view, f[1]] - corner, mesh.p_cam[view, f[2]] - corner)
         front = wp.dot(n, pa) < 0.0
         if (flags & _CLOSED) != 0:
             if crease != 0 and not front:
@@ -378,8 +387,8 @@ def _find_edge(
             side = side_other
     s = SceneView()
     s.view = view
-    s.camera = (view + first_view) % intrinsics.shape[0]
-    v = viewports[view]
+    s.camera = (view + seen.first_view) % seen.intrinsics.shape[0]
+    v = seen.viewports[view]
     s.x0 = v.x0
     s.y0 = v.y0
     s.width = v.width
@@ -391,33 +400,20 @@ def _find_edge(
     s.crease = crease
     s.side = wp.where(side > 0.0, 1.0, -1.0)
     s.concave = concave
-    cam = camera_from_row(intrinsics, models, s.camera)
-    _trace(s, cam, near, pa, pb, face_index, depth, rays, p_cam, faces, neighbors, heads, candidates, count)
+    cam = camera_from_row(seen.intrinsics, seen.models, s.camera)
+    _trace(s, cam, near, pa, pb, seen, mesh, found)
 
 
 @wp.kernel(enable_backward=False)
 def find_outline(
-    edges: wp.array[wp.vec4i],
-    opposite: wp.array[wp.vec2i],
-    edge_flags: wp.array[int],
-    facing: wp.array2d[wp.int8],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    rays: wp.array3d[wp.vec2],
-    intrinsics: wp.array2d[float],
-    models: wp.array[int],
-    viewports: wp.array[Viewport],
+    edges: Edges,
+    mesh: Surfaces,
+    seen: Seen,
     near: float,
     creases: int,
-    first_view: int,
     span: int,
     # output
-    heads: wp.array3d[int],
-    candidates: wp.array[Candidate],
-    count: wp.array[int],
+    found: Candidates,
 ):
     """List what may be visible of every discontinuity edge of every view; ``count`` may exceed the room.
 
@@ -425,19 +421,15 @@ def find_outline(
     (`raster.rasterize_scene`), unless an attribute jumps there.
     """
     view, block = wp.tid()
-    last = wp.min(block * span + span, edges.shape[0])
+    last = wp.min(block * span + span, edges.edges.shape[0])
     e = block * span
     while e < last:
-        edge = edges[e]
+        edge = edges.edges[e]
         turned = wp.int8(0)
         if edge[3] >= 0:
-            turned = facing[view, edge[2]]
-            if turned != facing[view, edge[3]]:
+            turned = edges.facing[view, edge[2]]
+            if turned != edges.facing[view, edge[3]]:
                 turned = wp.int8(0)
-        if turned == wp.int8(0) or (creases != 0 and (edge_flags[e] & _JUMPS) != 0):
-            _find_edge(
-                view, e, edges, opposite, edge_flags, p_cam, faces, neighbors, face_index, depth, rays,
-                intrinsics,
-                models, viewports, near, creases, first_view, heads, candidates, count,
-            )  # fmt: skip
+        if turned == wp.int8(0) or (creases != 0 and (edges.flags[e] & _JUMPS) != 0):
+            _find_edge(view, e, edges, mesh, seen, near, creases, found)
         e += 1

@@ -5,6 +5,7 @@ Which face of its own surface lies below a pixel, what hides it, and how much of
 
 import warp as wp
 
+from dr_perception.render.shading.inputs import Seen, Surfaces
 from dr_perception.render.shading.interpolation import plane_depth
 
 _DEPTH_TOLERANCE = wp.constant(2.0e-4)
@@ -40,9 +41,7 @@ def face_below(
     view: int,
     start: int,
     d: wp.vec3,
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
+    mesh: Surfaces,
 ) -> int:
     """Face that a ray meets on the sheet of a face, found by walking from face to face.
 
@@ -53,10 +52,10 @@ def face_below(
     came_from = wp.int32(-1)
     turned = float(0.0)
     for _i in range(_MAX_STEPS):
-        corners = faces[f]
-        a = p_cam[view, corners[0]]
-        b = p_cam[view, corners[1]]
-        c = p_cam[view, corners[2]]
+        corners = mesh.faces[f]
+        a = mesh.p_cam[view, corners[0]]
+        b = mesh.p_cam[view, corners[1]]
+        c = mesh.p_cam[view, corners[2]]
         facing = wp.where(wp.dot(wp.cross(b - a, c - a), a) < 0.0, 1.0, -1.0)
         if turned == 0.0:
             turned = facing
@@ -65,7 +64,7 @@ def face_below(
         ab = facing * wp.dot(d, wp.cross(a, b - a))
         bc = facing * wp.dot(d, wp.cross(b, c - b))
         ca = facing * wp.dot(d, wp.cross(c, a - c))
-        around = neighbors[f]
+        around = mesh.neighbors[f]
         # Leave through the edge that the ray lies farthest beyond, but not the way we came.
         best = float(0.0)
         next = wp.int32(-2)
@@ -105,32 +104,28 @@ def depth_order_inside(
     z_edge: float,
     x: int,
     y: int,
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    rays: wp.array3d[wp.vec2],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
+    seen: Seen,
+    mesh: Surfaces,
 ) -> int:
     """What a pixel's centre on the inner side shows.
 
     0 the edge's own sheet of surface, 1 something in front, 2 no such sheet.
     """
-    inner = face_index[s.view, y, x]
-    if inner >= 0 and (touches(inner, s.face, neighbors) or touches(inner, s.other, neighbors)):
+    inner = seen.face_index[s.view, y, x]
+    if inner >= 0 and (touches(inner, s.face, mesh.neighbors) or touches(inner, s.other, mesh.neighbors)):
         return 0
-    q = rays[s.camera, y + s.y0, x + s.x0]
+    q = seen.rays[s.camera, y + s.y0, x + s.x0]
     d = wp.vec3(q[0], q[1], 1.0)
-    own = face_below(s.view, s.face, d, p_cam, faces, neighbors)
-    if inner >= 0 and touches(inner, own, neighbors):
+    own = face_below(s.view, s.face, d, mesh)
+    if inner >= 0 and touches(inner, own, mesh.neighbors):
         return 0
     if own == -1 or inner < 0:
         return 2
     if own == -2:
         own = s.face
-    f = faces[own]
-    z = plane_depth(d, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
-    return wp.where(depth[s.view, y, x] < wp.min(z, z_edge) * (1.0 - _DEPTH_TOLERANCE), 1, 0)
+    f = mesh.faces[own]
+    z = plane_depth(d, mesh.p_cam[s.view, f[0]], mesh.p_cam[s.view, f[1]], mesh.p_cam[s.view, f[2]])
+    return wp.where(seen.depth[s.view, y, x] < wp.min(z, z_edge) * (1.0 - _DEPTH_TOLERANCE), 1, 0)
 
 
 @wp.func
@@ -140,30 +135,27 @@ def hidden_outside(
     z_edge: float,
     x: int,
     y: int,
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    neighbors: wp.array[wp.vec3i],
+    seen: Seen,
+    mesh: Surfaces,
 ) -> bool:
     """Whether the surface at the centre of a pixel, continued to the edge, lies in front of it.
 
     Its faces are followed there where the depth at the centre leaves that open.
     """
-    outer = face_index[s.view, y, x]
+    outer = seen.face_index[s.view, y, x]
     if outer < 0 or outer == s.face or outer == s.other:
         return False
     limit = z_edge * (1.0 - _DEPTH_TOLERANCE)
-    at = depth[s.view, y, x]
+    at = seen.depth[s.view, y, x]
     if at * (1.0 - _MAX_SLOPE_DEPTH) >= limit:
         return False
     if at * (1.0 + _MAX_SLOPE_DEPTH) < limit:
         return True
-    below = face_below(s.view, outer, d_edge, p_cam, faces, neighbors)
+    below = face_below(s.view, outer, d_edge, mesh)
     if below == -1:
         return False
-    f = faces[wp.where(below >= 0, below, outer)]
-    z = plane_depth(d_edge, p_cam[s.view, f[0]], p_cam[s.view, f[1]], p_cam[s.view, f[2]])
+    f = mesh.faces[wp.where(below >= 0, below, outer)]
+    z = plane_depth(d_edge, mesh.p_cam[s.view, f[0]], mesh.p_cam[s.view, f[1]], mesh.p_cam[s.view, f[2]])
     return wp.max(z, at * (1.0 - _MAX_SLOPE_DEPTH)) < limit
 
 
