@@ -216,8 +216,16 @@ def test_no_module_holds_state(room: str) -> None:
 
 MOST_ARGUMENTS = 8
 MOST_LINES = {"function": 80, "file": 500}
-READABLE = tuple(room for room in CORE if room not in {*RENDERER, "rays", "losses"})
-"""Rooms that keep to these limits: what recurs in kernels is a `wp.struct`, in Python a dataclass."""
+LARGE = {
+    "cli.py": {"replay", "fit"},
+    "rays/edges.py": {"weigh_edges", "sample_edges", "weigh_jumps", "boundary_motion"},
+    "rays/shading.py": {"integrate_samples"},
+    "render/scene/parameters.py": {"make_parameters"},
+    "render/scene/raster_distorted.py": {"_draw", "rasterize_distorted"},
+    "render/scene/vertex_stage.py": {"compose_poses"},
+    "render/shading/samples.py": {"sample_surface"},
+}
+"""Functions that exceed these limits still; everywhere else what recurs is a `wp.struct` or a dataclass."""
 
 
 def arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
@@ -241,15 +249,28 @@ def too_much(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("room", READABLE)
+def too_large(path: Path) -> dict[str, str]:
+    """What exceeds the limits in a file, by name of the function or of the file."""
+    found = too_much(path.read_text(encoding="utf-8"))
+    return {what.split(" ")[1]: f"{path.relative_to(PACKAGE.parent)}:{what}" for what in found}
+
+
+@pytest.mark.parametrize("room", sorted({room_of(path) for path in FILES}))
 def test_functions_and_files_are_short_and_take_few_arguments(room: str) -> None:
     found = [
-        f"{path.relative_to(PACKAGE.parent)}:{what}"
+        what
         for path in FILES
         if room_of(path) == room
-        for what in too_much(path.read_text(encoding="utf-8"))
+        for name, what in too_large(path).items()
+        if name not in LARGE.get(path.relative_to(PACKAGE).as_posix(), set())
     ]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("file", sorted(LARGE))
+def test_the_list_of_large_functions_shrinks(file: str) -> None:
+    fine = LARGE[file] - set(too_large(PACKAGE / file))
+    assert not fine, f"no longer too large, take it off the list: {fine}"
 
 
 @pytest.mark.parametrize(

@@ -12,23 +12,34 @@ from dr_perception.losses.robust import ABSOLUTE, CHARBONNIER, HUBER, SQUARE, rh
 _KINDS = {"l2": int(SQUARE), "l1": int(ABSOLUTE), "huber": int(HUBER), "charbonnier": int(CHARBONNIER)}
 
 
+@wp.struct
+class Cost:
+    """What a difference of depth costs, in standard deviations."""
+
+    kind: int
+    """Kind of the robust function."""
+    delta: float
+    """Its threshold."""
+    occluder_sigmas: float
+    """Differences from which on a measurement is taken for an occluder."""
+    missing: float
+    """Cost of a measured pixel that the model leaves uncovered."""
+
+
 @wp.kernel
 def depth_sums(
     image: wp.array[wp.float32],
     reference: wp.array[wp.float32],
     weights: wp.array[wp.float32],
     noise: wp.vec3,
-    kind: int,
-    delta: float,
-    occluder_sigmas: float,
-    missing_cost: float,
+    cost: Cost,
     threads: int,
     # output
     sums: wp.array[wp.float64],
 ):
     """Add up weighted robust costs of depth differences, and the weights, of measured pixels."""
     tid = wp.tid()
-    cost = wp.float64(0.0)
+    total = wp.float64(0.0)
     mass = wp.float64(0.0)
     for k in range(CHUNK):
         i = tid + k * threads
@@ -40,13 +51,13 @@ def depth_sums(
                 z = image[i]
                 if z > 0.0:
                     r = (z - z_ref) / (noise[0] + z_ref * (noise[1] + z_ref * noise[2]))
-                    if r < occluder_sigmas:
-                        cost += wp.float64(w * rho(kind, delta, r))
+                    if r < cost.occluder_sigmas:
+                        total += wp.float64(w * rho(cost.kind, cost.delta, r))
                     else:
-                        cost += wp.float64(w * rho(kind, delta, occluder_sigmas))
+                        total += wp.float64(w * rho(cost.kind, cost.delta, cost.occluder_sigmas))
                 else:
-                    cost += wp.float64(w * missing_cost)
-    wp.atomic_add(sums, 0, cost)
+                    total += wp.float64(w * cost.missing)
+    wp.atomic_add(sums, 0, total)
     wp.atomic_add(sums, 1, mass)
 
 
@@ -111,10 +122,10 @@ class DepthLoss(Loss):
                 f"DepthLoss: delta and occluder_sigmas must be positive, got {delta}, {occluder_sigmas}"
             )
         self.noise = noise or DepthNoise()
-        self._kind = _KINDS[kind]
-        self._delta = float(delta)
-        self._occluder = float(min(occluder_sigmas, 1e6))
-        self._missing = float(missing_cost)
+        self._cost = Cost()
+        self._cost.kind, self._cost.delta = _KINDS[kind], float(delta)
+        self._cost.occluder_sigmas = float(min(occluder_sigmas, 1e6))
+        self._cost.missing = float(missing_cost)
         self._weights = WeightMap(mask, "DepthLoss")
 
     def __call__(self, image: wp.array, reference: wp.array) -> wp.array:
@@ -126,6 +137,6 @@ class DepthLoss(Loss):
         threads = chunks(image.size)
         noise = wp.vec3(self.noise.constant, self.noise.linear, self.noise.quadratic)
         inputs = [flat_floats(image), flat_floats(reference), self._weights.for_image(image), noise]
-        inputs += [self._kind, self._delta, self._occluder, self._missing, threads]
+        inputs += [self._cost, threads]
         wp.launch(depth_sums, dim=threads, inputs=inputs, outputs=[sums], device=image.device)
         return ratio(sums)

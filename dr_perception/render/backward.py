@@ -12,8 +12,9 @@ import warp as wp
 
 from dr_perception.render.adjoint import pose_gradient, transport
 from dr_perception.render.blending import pull_blended
+from dr_perception.render.bundles import jumps, lighting, looks, seen, surfaces
 from dr_perception.render.outline import antialias, soft_silhouette
-from dr_perception.render.pipeline import Chunk, jumps, lighting, looks, seen, surfaces
+from dr_perception.render.pipeline import Chunk
 from dr_perception.render.samples import SAMPLES, pull_samples
 from dr_perception.render.scene import intrinsics, vertex_stage
 from dr_perception.render.scene.images import Images
@@ -185,7 +186,7 @@ def _transport(c: Chunk, grads: Images, g_depth: wp.array | None, g: Gradients) 
 
 
 def _soft_adjoint(c: Chunk, g_soft: wp.array, g: Gradients) -> None:
-    w, p = c.work, c.parameters
+    w = c.work
     middles = c.scratch("g_middles", w.scalar_jumps)
     c.launcher.run(
         "soften_adjoint", soft_silhouette.soften_adjoint, c.size,
@@ -193,8 +194,7 @@ def _soft_adjoint(c: Chunk, g_soft: wp.array, g: Gradients) -> None:
     )  # fmt: skip
     c.launcher.run_list(
         "middles_adjoint", soft_silhouette.middles_adjoint, c.room,
-        [w.pieces, w.piece_count, middles, w.p_cam, p.intrinsics, p.camera_models, c.first_view, g.cam,
-         g.intrinsics],
+        [w.pieces, w.piece_count, middles, surfaces(c), seen(c), _pulled(c, g, None)],
     )  # fmt: skip
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import warp as wp
 
+from dr_perception.render.bundles import seen, surfaces
 from dr_perception.render.outline import blend_image, overflow
 from dr_perception.render.scene.checks import check_type
 from dr_perception.render.scene.images import RenderOptions
+from dr_perception.render.shading.inputs import Pulled
 
 if TYPE_CHECKING:
     from dr_perception.render.backward import Gradients
@@ -85,15 +87,16 @@ def blend(c: Chunk, blended: Blended) -> None:
 
 def pull_blended(c: Chunk, blended: Blended, g: Gradients) -> None:
     """Add the gradient of the blended image to that of the samples, and what moves the outline."""
-    p, w = c.parameters, c.work
+    w = c.work
     sampled, g_image = numbers(blended.sampled), numbers(blended.image.grad)
     g_sampled = None if blended.sampled.grad is None else numbers(blended.sampled.grad)
     if g_sampled is not None:
         c.launcher.run("add_image", blend_image.add_image, c.size, [g_image, g_sampled])
+    image = w.bundle("blended image", blend_image.BlendedNumbers, [sampled, g_image, g_sampled])
+    pulled = w.bundle("pulled", Pulled, [None, g.cam, g.intrinsics])
     c.launcher.run_list(
         "blend_image_adjoint", blend_image.blend_image_adjoint, c.room,
-        [*_inputs(c), sampled, g_image, w.p_cam, c.arrays.faces, w.viewports, p.intrinsics, p.camera_models,
-         c.first_view, g_sampled, g.cam, g.intrinsics],
+        [w.pieces, w.piece_count, w.candidates, surfaces(c), seen(c), image, pulled],
     )  # fmt: skip
 
 

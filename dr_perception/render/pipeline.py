@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import warp as wp
 
@@ -11,6 +10,7 @@ from dr_perception.device.launcher import STOP, Launcher
 from dr_perception.raster.types import EMPTY_KEY
 from dr_perception.render import blending
 from dr_perception.render.blending import Blended
+from dr_perception.render.bundles import candidates, jumps, lighting, looks, seen, surfaces
 from dr_perception.render.outline import (
     antialias,
     crossing,
@@ -20,13 +20,12 @@ from dr_perception.render.outline import (
     soft_silhouette,
     visibility,
 )
-from dr_perception.render.outline.piece import Candidates
+from dr_perception.render.outline.piece import PieceList
 from dr_perception.render.samples import draw_samples
 from dr_perception.render.scene import intrinsics, raster, vertex_stage
 from dr_perception.render.scene.images import Images, RenderOptions
 from dr_perception.render.scene.parameters import SceneParameters
 from dr_perception.render.shading import surface
-from dr_perception.render.shading.inputs import Lighting, Looks, Seen, Surfaces
 from dr_perception.render.supersampling import Target, average
 from dr_perception.render.workspace import SceneArrays, Workspace
 
@@ -145,63 +144,6 @@ class Chunk:
     def distorted(self) -> bool:
         """Whether a lens bends edges, so that coverage is tested at undistorted pixel centres."""
         return self.work.ideal_positions is not None
-
-
-def surfaces(c: Chunk, **grads: wp.array | None) -> Any:
-    """Faces in the camera frames as kernels take them; with the named gradients, if there are any."""
-    w, a = c.work, c.arrays
-    values = [
-        w.p_cam, w.n_cam, a.faces, a.neighbors, a.face_instance, a.normal_index, a.corner_vertex, a.corner_uv,
-    ]  # fmt: skip
-    return _bundle(c, Surfaces, values, grads)
-
-
-def seen(c: Chunk, **grads: wp.array | None) -> Any:
-    """What the centres of pixels show, and the cameras; likewise."""
-    w, p = c.work, c.parameters
-    values = [
-        w.face_index,
-        w.depth,
-        w.rays,
-        w.viewports,
-        w.boxes,
-        c.first_view,
-        p.intrinsics,
-        p.camera_models,
-    ]
-    return _bundle(c, Seen, values, grads)
-
-
-def looks(c: Chunk, **grads: wp.array | None) -> Any:
-    """Colours and materials; likewise."""
-    p = c.parameters
-    values = [p.vertex_colors, p.textures, p.texels, p.albedo, p.roughness, p.metallic, p.specular]
-    return _bundle(c, Looks, values, grads)
-
-
-def lighting(c: Chunk, **grads: wp.array | None) -> Any:
-    """Lights and background; likewise."""
-    w, p = c.work, c.parameters
-    values = [p.ambient, w.light_cam, p.light_colors, p.harmonics, w.R_world_cam, p.background]
-    return _bundle(c, Lighting, values, grads)
-
-
-def jumps(c: Chunk, name: str, **grads: wp.array | None) -> Any:
-    """Room for the jumps of ``"color"`` or ``"normal"``; likewise."""
-    values = [getattr(c.work, f"{name}_jumps"), getattr(c.work, f"{name}_changes")]
-    return _bundle(c, antialias.Jumps, values, grads, name)
-
-
-def candidates(c: Chunk) -> Any:
-    """The list that pieces of outline are added to before it is known whether they are seen."""
-    return c.work.bundle("candidates", Candidates, [c.work.heads, c.work.candidates, c.work.candidate_count])
-
-
-def _bundle(c: Chunk, kind: Any, values: list[Any], grads: dict[str, wp.array | None], name: str = "") -> Any:
-    label = f"{kind.key} {name}"
-    if not grads:
-        return c.work.bundle(label, kind, values)
-    return c.work.graded(label, kind, values, grads)
 
 
 def draw(c: Chunk) -> None:
@@ -331,13 +273,14 @@ def find_outline(c: Chunk) -> None:
 
 
 def _list_pieces(c: Chunk) -> None:
-    w, a, p, fill = c.work, c.arrays, c.parameters, c.launcher.fill
+    w, a, fill = c.work, c.arrays, c.launcher.fill
     creases = (c.wants_normals or c.blended is not None) and c.options.antialias
     outline_only = not creases and not (c.options.antialias_depth and c.images.depth is not None)
     size, span = c.blocks(a.num_edges)
     fill(w.piece_count, 0)
     fill(w.candidate_count, 0)
     fill(w.heads, -1)
+    found = w.bundle("pieces", PieceList, [w.first_piece, w.pieces, w.piece_count])
     edges = w.bundle("edges", pieces.Edges, [a.edges, a.opposite, a.flags, w.facing])
     c.launcher.run(
         "outline", pieces.find_outline, size,
@@ -347,8 +290,7 @@ def _list_pieces(c: Chunk) -> None:
         c.launcher.run("crossings", crossing.find_crossings, c.strips, crossing_arguments(c))
     c.launcher.run_list(
         "visible", visibility.select_visible, lambda: w.candidate_room(c.launcher.capturing),
-        [w.heads, w.candidates, w.candidate_count, w.face_index, w.depth, p.intrinsics, int(outline_only),
-         c.first_view, w.first_piece, w.pieces, w.piece_count],
+        [candidates(c), seen(c), int(outline_only), found],
     )  # fmt: skip
     c.launcher.run_list(
         "shares", shares.share_pixels, lambda: w.candidate_room(c.launcher.capturing),
@@ -394,11 +336,15 @@ def blend(c: Chunk) -> None:
 def spoil_overflow(c: Chunk) -> None:
     """Let a graph tell by its images that the outline outgrew its room."""
     w, images, blended = c.work, c.images, c.options.antialias
+    depth = images.depth if c.options.antialias_depth else None
+    silhouette, color, normal = (
+        image if blended else None for image in (images.silhouette, images.color, images.normal)
+    )
+    made = [silhouette, images.soft_silhouette, depth, color, normal]
+    spoiled = w.bundle("spoiled", overflow.Spoiled, made)
     c.launcher.run(
         "spoil", overflow.spoil, c.strips,
-        [w.candidate_count, w.piece_count, w.room(True), c.span, images.silhouette if blended else None,
-         images.soft_silhouette, images.depth if c.options.antialias_depth else None,
-         images.color if blended else None, images.normal if blended else None],
+        [w.candidate_count, w.piece_count, w.room(True), c.span, spoiled],
     )  # fmt: skip
 
 

@@ -9,11 +9,11 @@ of the piece; the idea to do this apart from shading is that of Laine et al. 202
 import warp as wp
 
 from dr_perception.geometry.camera_warp import project_jacobian, ray
-from dr_perception.raster.types import Viewport
 from dr_perception.render.outline.antialias import add_edge_gradient
 from dr_perception.render.outline.crossing_sides import add_crossing_motion
 from dr_perception.render.outline.piece import Candidate, Piece
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
+from dr_perception.render.shading.inputs import Pulled, Seen, Surfaces
 
 wp.set_module_options({"enable_backward": False})
 
@@ -103,25 +103,25 @@ def blend_image(
         wp.atomic_add(image, piece.view, piece.y, piece.x, k, piece.area * change)
 
 
+@wp.struct
+class BlendedNumbers:
+    """Samples of an image with any number of channels, and gradients of it blended and of them."""
+
+    sampled: wp.array4d[float]
+    gradient: wp.array4d[float]
+    g_sampled: wp.array4d[float]
+
+
 @wp.kernel(enable_backward=False)
 def blend_image_adjoint(
     pieces: wp.array[Piece],
     count: wp.array[int],
     candidates: wp.array[Candidate],
-    face_index: wp.array3d[int],
-    instances: wp.array[int],
-    sampled: wp.array4d[float],
-    g_image: wp.array4d[float],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    viewports: wp.array[Viewport],
-    intrinsics: wp.array2d[float],
-    models: wp.array[int],
-    first_view: int,
+    mesh: Surfaces,
+    seen: Seen,
+    image: BlendedNumbers,
     # output
-    g_sampled: wp.array4d[float],
-    g_cam: wp.array2d[wp.vec3],
-    g_intrinsics: wp.array2d[float],
+    pulled: Pulled,
 ):
     """Add the gradient with respect to the samples, and that of the motion of the pieces.
 
@@ -131,37 +131,37 @@ def blend_image_adjoint(
     if i >= count[0]:
         return
     piece = pieces[i]
-    inner = _inner_pixel(piece, candidates, face_index, instances)
-    outer = _outer_pixel(piece, face_index, instances)
+    inner = _inner_pixel(piece, candidates, seen.face_index, mesh.face_instance)
+    outer = _outer_pixel(piece, seen.face_index, mesh.face_instance)
     far = inner
     if piece.inside != 0:
         far = outer
     gain = float(0.0)
-    for k in range(sampled.shape[3]):
-        g = g_image[piece.view, piece.y, piece.x, k]
+    for k in range(image.sampled.shape[3]):
+        g = image.gradient[piece.view, piece.y, piece.x, k]
         if inner[0] >= 0 and outer[0] >= 0:
-            jump = sampled[piece.view, inner[1], inner[0], k] - sampled[piece.view, outer[1], outer[0], k]
-            gain += g * jump
-        if g_sampled.shape[0] > 0 and far[0] >= 0:
-            wp.atomic_add(g_sampled, piece.view, far[1], far[0], k, piece.area * g)
-            wp.atomic_add(g_sampled, piece.view, piece.y, piece.x, k, -piece.area * g)
-    if gain == 0.0 or g_cam.shape[0] == 0:
+            near = image.sampled[piece.view, inner[1], inner[0], k]
+            gain += g * (near - image.sampled[piece.view, outer[1], outer[0], k])
+        if image.g_sampled.shape[0] > 0 and far[0] >= 0:
+            wp.atomic_add(image.g_sampled, piece.view, far[1], far[0], k, piece.area * g)
+            wp.atomic_add(image.g_sampled, piece.view, piece.y, piece.x, k, -piece.area * g)
+    if gain == 0.0 or pulled.cam.shape[0] == 0:
         return
-    camera = (piece.view + first_view) % intrinsics.shape[0]
-    cam = camera_from_row(intrinsics, models, camera)
+    camera = (piece.view + seen.first_view) % seen.intrinsics.shape[0]
+    cam = camera_from_row(seen.intrinsics, seen.models, camera)
     g_uv = gain * piece.outward
-    a = p_cam[piece.view, piece.a]
-    p = a + piece.t * (p_cam[piece.view, piece.b] - a)
+    a = mesh.p_cam[piece.view, piece.a]
+    p = a + piece.t * (mesh.p_cam[piece.view, piece.b] - a)
     d = p / p[2]
     if piece.crossing != 0:
-        v = viewports[piece.view]
+        v = seen.viewports[piece.view]
         d = ray(cam, piece.middle + wp.vec2(float(v.x0), float(v.y0)))
-        add_crossing_motion(piece, gain, d, cam, p_cam, faces, g_cam)
+        add_crossing_motion(piece, gain, d, cam, mesh.p_cam, mesh.faces, pulled.cam)
     else:
         g_point = wp.transpose(project_jacobian(cam, p)) * g_uv
-        add_edge_gradient(g_point, piece.view, piece.a, piece.b, piece.t, g_cam)
-    if g_intrinsics.shape[0] > 0:
-        add_intrinsics_gradient(cam, wp.vec2(d[0], d[1]), g_uv, camera, g_intrinsics)
+        add_edge_gradient(g_point, piece.view, piece.a, piece.b, piece.t, pulled.cam)
+    if pulled.intrinsics.shape[0] > 0:
+        add_intrinsics_gradient(cam, wp.vec2(d[0], d[1]), g_uv, camera, pulled.intrinsics)
 
 
 @wp.kernel(enable_backward=False)

@@ -5,6 +5,17 @@ import warp as wp
 _NAN = wp.constant(wp.NAN)
 
 
+@wp.struct
+class Spoiled:
+    """Images that are blended over the outline; those that are not are empty."""
+
+    silhouette: wp.array3d[float]
+    soft: wp.array3d[float]
+    depth: wp.array3d[float]
+    color: wp.array3d[wp.vec3]
+    normal: wp.array3d[wp.vec3]
+
+
 @wp.kernel(enable_backward=False)
 def spoil(
     candidate_count: wp.array[int],
@@ -12,11 +23,7 @@ def spoil(
     room: int,
     span: int,
     # output
-    silhouette: wp.array3d[float],
-    soft: wp.array3d[float],
-    depth: wp.array3d[float],
-    color: wp.array3d[wp.vec3],
-    normal: wp.array3d[wp.vec3],
+    images: Spoiled,
 ):
     """Fill images that lack pieces with NaN; empty images are skipped, ``span`` pixels of a row a thread."""
     view, y, strip = wp.tid()
@@ -25,16 +32,16 @@ def spoil(
     x = strip * span
     last = x + span
     while x < last:
-        if x < silhouette.shape[2]:
-            silhouette[view, y, x] = _NAN
-        if x < soft.shape[2]:
-            soft[view, y, x] = _NAN
-        if x < depth.shape[2]:
-            depth[view, y, x] = _NAN
-        if x < color.shape[2]:
-            color[view, y, x] = wp.vec3(_NAN)
-        if x < normal.shape[2]:
-            normal[view, y, x] = wp.vec3(_NAN)
+        if x < images.silhouette.shape[2]:
+            images.silhouette[view, y, x] = _NAN
+        if x < images.soft.shape[2]:
+            images.soft[view, y, x] = _NAN
+        if x < images.depth.shape[2]:
+            images.depth[view, y, x] = _NAN
+        if x < images.color.shape[2]:
+            images.color[view, y, x] = wp.vec3(_NAN)
+        if x < images.normal.shape[2]:
+            images.normal[view, y, x] = wp.vec3(_NAN)
         x += 1
 
 

@@ -85,3 +85,13 @@ class Candidates:
     heads: wp.array3d[int]
     list: wp.array[Candidate]
     count: wp.array[int]
+
+
+@wp.struct
+class PieceList:
+    """The pieces that are seen."""
+
+    first: wp.array[int]
+    """First piece of each candidate, or -1."""
+    list: wp.array[Piece]
+    count: wp.array[int]

@@ -21,6 +21,7 @@ from dr_perception.render.outline.antialias import add_edge_gradient
 from dr_perception.render.outline.piece import Piece
 from dr_perception.render.outline.shares import against_background
 from dr_perception.render.scene.intrinsics import add_intrinsics_gradient, camera_from_row
+from dr_perception.render.shading.inputs import Pulled, Seen, Surfaces
 
 
 @wp.func
@@ -140,13 +141,10 @@ def middles_adjoint(
     pieces: wp.array[Piece],
     count: wp.array[int],
     g_middle: wp.array[wp.vec2],
-    p_cam: wp.array2d[wp.vec3],
-    intrinsics: wp.array2d[float],
-    models: wp.array[int],
-    first_view: int,
+    mesh: Surfaces,
+    seen: Seen,
     # output
-    g_cam: wp.array2d[wp.vec3],
-    g_intrinsics: wp.array2d[float],
+    pulled: Pulled,
 ):
     """Image positions of the pieces to the ends of their edges and to the intrinsics."""
     i = wp.tid()
@@ -154,11 +152,11 @@ def middles_adjoint(
         return
     piece = pieces[i]
     g_uv = g_middle[i]
-    a = p_cam[piece.view, piece.a]
-    p = a + piece.t * (p_cam[piece.view, piece.b] - a)
-    camera = (piece.view + first_view) % intrinsics.shape[0]
-    cam = camera_from_row(intrinsics, models, camera)
+    a = mesh.p_cam[piece.view, piece.a]
+    p = a + piece.t * (mesh.p_cam[piece.view, piece.b] - a)
+    camera = (piece.view + seen.first_view) % seen.intrinsics.shape[0]
+    cam = camera_from_row(seen.intrinsics, seen.models, camera)
     g_point = wp.transpose(project_jacobian(cam, p)) * g_uv
-    add_edge_gradient(g_point, piece.view, piece.a, piece.b, piece.t, g_cam)
-    if g_intrinsics.shape[0] > 0:
-        add_intrinsics_gradient(cam, wp.vec2(p[0] / p[2], p[1] / p[2]), g_uv, camera, g_intrinsics)
+    add_edge_gradient(g_point, piece.view, piece.a, piece.b, piece.t, pulled.cam)
+    if pulled.intrinsics.shape[0] > 0:
+        add_intrinsics_gradient(cam, wp.vec2(p[0] / p[2], p[1] / p[2]), g_uv, camera, pulled.intrinsics)

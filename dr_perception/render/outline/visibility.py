@@ -13,9 +13,10 @@ edge itself.
 
 import warp as wp
 
-from dr_perception.render.outline.piece import Candidate, Piece
+from dr_perception.render.outline.piece import Candidate, Candidates, Piece, PieceList
 from dr_perception.render.outline.probe import shows_background
 from dr_perception.render.outline.shares import shadow_area, wedge_of
+from dr_perception.render.shading.inputs import Seen
 
 _MAX_CUTS = wp.constant(6)
 _LAYER_PX = wp.constant(3.0)
@@ -236,28 +237,27 @@ def _beyond(
 def _emit(
     i: int,
     c: Candidate,
-    start: wp.vec2,
-    end: wp.vec2,
-    share: float,
+    first: float,
+    last: float,
     out: Beyond,
     sloped: bool,
-    candidates: wp.array[Candidate],
-    first_piece: wp.array[int],
-    pieces: wp.array[Piece],
-    count: wp.array[int],
+    found: Candidates,
+    pieces: PieceList,
 ):
-    """Append a part of candidate i, as large as if it were alone in its pixel."""
-    slot = wp.atomic_add(count, 0, 1)
-    if slot >= pieces.shape[0]:
+    """Append candidate i from ``first`` to ``last``, as large as if it were alone in its pixel."""
+    slot = wp.atomic_add(pieces.count, 0, 1)
+    if slot >= pieces.list.shape[0]:
         return
     p = c.piece
+    start = c.start + first * (c.end - c.start)
+    end = c.start + last * (c.end - c.start)
     center = wp.vec2(float(p.x), float(p.y))
-    p.outward = share * p.outward
+    p.outward = (last - first) * p.outward
     p.middle = 0.5 * (start + end)
     p.out_x = out.x
     p.out_y = out.y
     if out.candidate >= 0:
-        back = candidates[out.candidate].piece
+        back = found.list[out.candidate].piece
         p.back_face = back.face
         p.back_a = back.a
         p.back_b = back.b
@@ -270,9 +270,9 @@ def _emit(
     p.cover = p.area
     p.sloped = wp.where(sloped, 1, 0)
     p.candidate = i
-    p.next = first_piece[i]
-    first_piece[i] = slot
-    pieces[slot] = p
+    p.next = pieces.first[i]
+    pieces.first[i] = slot
+    pieces.list[slot] = p
 
 
 @wp.func
@@ -289,38 +289,31 @@ def _alone_visible(c: Candidate, opened: int) -> bool:
 
 @wp.kernel(enable_backward=False)
 def select_visible(
-    heads: wp.array3d[int],
-    candidates: wp.array[Candidate],
-    candidate_count: wp.array[int],
-    face_index: wp.array3d[int],
-    depth: wp.array3d[float],
-    intrinsics: wp.array2d[float],
+    found: Candidates,
+    seen: Seen,
     outline_only: int,
-    first_view: int,
     # output
-    first_piece: wp.array[int],
-    pieces: wp.array[Piece],
-    count: wp.array[int],
+    pieces: PieceList,
 ):
     """Append the parts of the candidates that are seen, and chain those of each candidate.
 
     ``outline_only`` leaves out what is not against the background.
     """
     i = wp.tid()
-    if i >= candidate_count[0] or i >= candidates.shape[0]:
+    if i >= found.count[0] or i >= found.list.shape[0]:
         return
-    first_piece[i] = -1
-    c = candidates[i]
+    pieces.first[i] = -1
+    c = found.list[i]
     if c.concave != 0:
         return
     p = c.piece
-    camera = (p.view + first_view) % intrinsics.shape[0]
-    same_layer = _LAYER_PX * p.z / intrinsics[camera, 0]
-    alone = heads[p.view, p.y, p.x] == i and c.next < 0
+    camera = (p.view + seen.first_view) % seen.intrinsics.shape[0]
+    same_layer = _LAYER_PX * p.z / seen.intrinsics[camera, 0]
+    alone = found.heads[p.view, p.y, p.x] == i and c.next < 0
     cuts = cuts_t()
     n = wp.int32(0)
     if not alone:
-        cuts = _cuts(i, c, heads, candidates)
+        cuts = _cuts(i, c, found.heads, found.list)
         n = wp.int32(cuts[7])
     first = float(0.0)
     for k in range(n + 1):
@@ -334,19 +327,15 @@ def select_visible(
         out.candidate = -1
         visible = last > first
         if visible and p.face_out < 0 and (p.inside != 0 or not alone):
-            out = _beyond(i, c, m, same_layer, heads, candidates, face_index, depth)
+            out = _beyond(i, c, m, same_layer, found.heads, found.list, seen.face_index, seen.depth)
         if alone:
             visible = _alone_visible(c, out.opened)
         elif visible:
-            visible = _layers(i, c, m, same_layer, heads, candidates, face_index, depth) <= 0
+            visible = _layers(i, c, m, same_layer, found.heads, found.list, seen.face_index, seen.depth) <= 0
         if visible and outline_only != 0:
-            visible = out.candidate < 0 and shows_background(face_index, p.view, out.x, out.y)
+            visible = out.candidate < 0 and shows_background(seen.face_index, p.view, out.x, out.y)
         if visible:
-            start = c.start + first * (c.end - c.start)
-            end = c.start + last * (c.end - c.start)
             # An edge twice as far as the surface at the centre tells nothing of what is between.
-            sloped = p.inside != 0 and c.at_inside == 0 and p.z <= 2.0 * depth[p.view, p.y, p.x]
-            _emit(
-                i, c, start, end, last - first, out, sloped, candidates, first_piece, pieces, count
-            )  # fmt: skip
+            sloped = p.inside != 0 and c.at_inside == 0 and p.z <= 2.0 * seen.depth[p.view, p.y, p.x]
+            _emit(i, c, first, last, out, sloped, found, pieces)
         first = last
