@@ -1,5 +1,7 @@
 """The ray caster, the reference of the renderer: shadows, and gradients at edges by sampling them.
 
+`cast` draws the renderer's own scenes, on the tape; `RayCaster` and `EdgeSampler` cast at meshes alone.
+
 Names are imported when they are first used, so that nothing is compiled for a name.
 """
 
@@ -10,24 +12,28 @@ from typing import Any
 
 _MODULE_OF = {
     "Background": "caster",
+    "CastOptions": "casting",
     "EdgeSampler": "edge_sampling",
     "Lighting": "caster",
     "RayCaster": "caster",
     "RayImages": "caster",
     "SamplingConfig": "edge_sampling",
     "SceneGradient": "edge_sampling",
+    "cast": "casting",
     "ray_caster": "scene",
     "render_rays": "scene",
 }
 
 __all__ = [
     "Background",
+    "CastOptions",
     "EdgeSampler",
     "Lighting",
     "RayCaster",
     "RayImages",
     "SamplingConfig",
     "SceneGradient",
+    "cast",
     "ray_caster",
     "render_rays",
 ]
