@@ -80,3 +80,12 @@ def test_vertices() -> None:
     assert found["mean mm"] < 0.2 * found["start mean mm"]
     assert found["faces turned over"] == 0
     assert found["smallest edge over largest start edge"] > 0.01
+
+
+@pytest.mark.frameworks
+def test_adversarial_looks() -> None:
+    """A discriminator alone tells the generator the colour and where the parts lie, 14 mm off."""
+    pytest.importorskip("torch")
+    found = _run("adversarial_looks")
+    assert found["start colour"] > 0.25 and found["start mm"] > 12.0
+    assert found["colour"] < 0.1 and found["mm"] < 5.0
