@@ -96,7 +96,9 @@ class Copies:
                 else:
                     shutil.copy2(source, copy / name)
             if KERNELS.is_dir():
-                shutil.copytree(KERNELS, copy / "kernels")
+                # Modules that another process is compiling come and go under names of their own.
+                half_made = shutil.ignore_patterns("*_p*_t*")
+                shutil.copytree(KERNELS, copy / "kernels", ignore=half_made)
             self._free.put(copy)
 
     @contextmanager

@@ -177,6 +177,10 @@ def test_what_is_taken_out_of_the_frames_moves_no_pose_any_more() -> None:
     diagnosis.registration.taken_out[:] = 0.0
     uncorrected = diagnosis.of_pose("mug", frame(rng, usual(rng)).used, NO_PRIOR).second_moment
     assert added[0, 0] < 0.1 * uncorrected[0, 0]
+    # Outliers among the rows of a corrected frame are told by what is left in them.
+    taken_out(diagnosis)
+    left = diagnosis.estimate("mug")
+    assert left is not None and abs(left[INDEX["depth_shift_u"]]) < 0.8
 
 
 def test_rows_that_were_weighed_without_an_error_fade_once_it_is_known() -> None:
