@@ -7,8 +7,12 @@ from numpy.typing import ArrayLike
 
 from dr_perception.geometry.camera import Camera
 from dr_perception.geometry.se3 import check_transform, invert
-from dr_perception.rays.caster import Background, Lighting, RayCaster, RayImages
+from dr_perception.rays.caster import Background, Lighting, RayCaster
+from dr_perception.rays.casting import CastOptions, cast
+from dr_perception.render.scene.images import Images
+from dr_perception.render.scene.parameters import make_parameters
 from dr_perception.render.scene.scene import Scene
+from dr_perception.render.scene.topology import SceneTopology
 
 
 def ray_caster(
@@ -68,8 +72,8 @@ def render_rays(
     pattern: str = "grid",
     shadows: bool = True,
     device: str | None = None,
-) -> RayImages:
-    """Draw a scene by casting rays; see `ray_caster` for what it leaves out.
+) -> Images:
+    """Draw a scene by casting rays, as `casting.cast` does.
 
     Args:
         scene: What to draw.
@@ -80,5 +84,6 @@ def render_rays(
         shadows: Whether instances block directional light.
         device: Warp device.
     """
-    caster, poses = ray_caster(scene, T_world_cam, shadows=shadows, device=device)
-    return caster.render(camera, poses, samples=samples, pattern=pattern)
+    topology = SceneTopology.of(scene.instances)
+    parameters = make_parameters(scene, topology, camera, T_world_cam, device=device)
+    return cast(parameters, CastOptions(samples, pattern, shadows=shadows))
