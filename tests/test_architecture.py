@@ -221,9 +221,7 @@ LARGE = {
     "rays/edges.py": {"weigh_edges", "sample_edges", "weigh_jumps", "boundary_motion"},
     "rays/shading.py": {"integrate_samples"},
     "render/scene/parameters.py": {"make_parameters"},
-    "render/scene/raster_distorted.py": {"_draw", "rasterize_distorted"},
     "render/scene/vertex_stage.py": {"compose_poses"},
-    "render/shading/samples.py": {"sample_surface"},
 }
 """Functions that exceed these limits still; everywhere else what recurs is a `wp.struct` or a dataclass."""
 

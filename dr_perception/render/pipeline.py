@@ -235,9 +235,7 @@ def rasterize(c: Chunk) -> None:
 
         c.launcher.run(
             "raster_distorted", rasterize_distorted, (c.views, a.num_faces),
-            [w.p_cam, a.faces, w.ideal_cameras, c.parameters.intrinsics, c.parameters.camera_models,
-             w.viewports,
-             w.ideal_positions, c.options.near, w.cull, c.first_view, w.keys],
+            [w.p_cam, a.faces, seen(c), w.ideal_positions, c.options.near, w.cull, w.renders],
         )  # fmt: skip
         return
     size, span = c.blocks(a.num_faces)

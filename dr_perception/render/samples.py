@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import warp as wp
 
+from dr_perception.render.bundles import seen, surfaces
 from dr_perception.render.shading import samples as kernels
+from dr_perception.render.shading.inputs import Seen, Surfaces
 
 if TYPE_CHECKING:
     from dr_perception.render.pipeline import Chunk
@@ -63,7 +65,8 @@ def draw_samples(c: Chunk) -> None:
     if not asked:
         return
     face, weights = _surface(c)
-    c.launcher.run("sample_surface", kernels.sample_surface, c.asked_size, _surface_arguments(c))
+    arguments = _surface_arguments(c, seen(c), surfaces(c))
+    c.launcher.run("sample_surface", kernels.sample_surface, c.asked_size, arguments)
     for name, image in asked.items():
         sample = SAMPLES[name]
         arguments = [face, weights, *sample.inputs(c), image]
@@ -90,8 +93,9 @@ def pull_samples(c: Chunk, grads: Images, g_cam: wp.array | None, g_rays: wp.arr
         )  # fmt: skip
     if moves:
         c.launcher.run_adjoint(
-            "sample_surface_adjoint", kernels.sample_surface, c.asked_size, _surface_arguments(c),
-            [None, g_rays, None, g_cam, None, 0, 0, None, g_weights],
+            "sample_surface_adjoint", kernels.sample_surface, c.asked_size,
+            _surface_arguments(c, seen(c, rays=g_rays), surfaces(c, p_cam=g_cam)),
+            [c.work.empty(Seen), c.work.empty(Surfaces), 0, None, g_weights],
         )  # fmt: skip
 
 
@@ -102,7 +106,6 @@ def _surface(c: Chunk) -> tuple[wp.array, wp.array]:
     )
 
 
-def _surface_arguments(c: Chunk) -> list[Any]:
-    w = c.work
+def _surface_arguments(c: Chunk, views: Any, mesh: Any) -> list[Any]:
     factor = 1 if c.target is None else c.target.factor
-    return [w.face_index, w.rays, w.viewports, w.p_cam, c.arrays.faces, c.first_view, factor, *_surface(c)]
+    return [views, mesh, factor, *_surface(c)]

@@ -13,8 +13,9 @@ import warp as wp
 
 from dr_perception.geometry.camera_warp import CameraParams, project
 from dr_perception.raster.project import IdealCamera, project_ideal
-from dr_perception.raster.types import Viewport
+from dr_perception.raster.renders import Renders
 from dr_perception.raster.zbuffer import (
+    Corners,
     InverseDepthPlane,
     _cut,
     _fill_distorted,
@@ -24,6 +25,7 @@ from dr_perception.raster.zbuffer import (
     corners_of,
 )
 from dr_perception.render.scene.intrinsics import camera_from_row
+from dr_perception.render.shading.inputs import Seen
 
 _STEPS = wp.constant(4)
 
@@ -59,19 +61,21 @@ def _reach(camera: IdealCamera, ideal: wp.array2d[wp.vec2]) -> float:
 
 @wp.func
 def _draw(
-    p: wp.vec3,
-    q: wp.vec3,
-    r: wp.vec3,
+    corners: Corners,
     known: InverseDepthPlane,
     face: int,
     view: int,
-    camera: IdealCamera,
     cam: CameraParams,
-    v: Viewport,
     cull: int,
     ideal: wp.array2d[wp.vec2],
-    keys: wp.array3d[wp.uint64],
+    renders: Renders,
 ):
+    """Draw a face in front of the near plane."""
+    p = corners.a
+    q = corners.b
+    r = corners.c
+    camera = renders.cameras[view]
+    v = renders.viewports[view]
     a = project_ideal(camera, p)
     b = project_ideal(camera, q)
     c = project_ideal(camera, r)
@@ -96,23 +100,19 @@ def _draw(
         x_last = wp.min(x_last, wp.int32(wp.ceil(box[2] + pad)))
         y_last = wp.min(y_last, wp.int32(wp.ceil(box[3] + pad)))
     t = _triangle(a, b, c, p[2], q[2], r[2], front)
-    _fill_distorted(t, known, face, view, v, wp.vec4i(x_first, y_first, x_last, y_last), ideal, keys)
+    _fill_distorted(t, known, face, view, v, wp.vec4i(x_first, y_first, x_last, y_last), ideal, renders.keys)
 
 
 @wp.kernel(enable_backward=False)
 def rasterize_distorted(
     p_cam: wp.array2d[wp.vec3],
     faces: wp.array[wp.vec3i],
-    cameras: wp.array[IdealCamera],
-    intrinsics: wp.array2d[float],
-    models: wp.array[int],
-    viewports: wp.array[Viewport],
+    seen: Seen,
     ideal_positions: wp.array3d[wp.vec2],
     near: float,
     cull: wp.array[int],
-    first_view: int,
     # output
-    keys: wp.array3d[wp.uint64],
+    renders: Renders,
 ):
     """Draw every face into every view's z-buffer; see `dr_perception.raster.zbuffer.rasterize_pinhole`."""
     view, f = wp.tid()
@@ -129,13 +129,11 @@ def rasterize_distorted(
         n += 1
     if n == 0:
         return
-    k = (view + first_view) % intrinsics.shape[0]
-    cam = camera_from_row(intrinsics, models, k)
-    camera = cameras[view]
-    v = viewports[view]
+    k = (view + seen.first_view) % seen.intrinsics.shape[0]
+    cam = camera_from_row(seen.intrinsics, seen.models, k)
     ideal = ideal_positions[k]
     if n == 3:
-        _draw(a, b, c, InverseDepthPlane(), f, view, camera, cam, v, cull[view], ideal, keys)
+        _draw(corners_of(a, b, c), InverseDepthPlane(), f, view, cam, cull[view], ideal, renders)
         return
     # Turn the corners until the odd one out is first; the winding stays.
     p = a
@@ -149,10 +147,12 @@ def rasterize_distorted(
         p = c
         q = a
         r = b
-    plane = _plane_of(camera, corners_of(a, b, c), near)
+    plane = _plane_of(renders.cameras[view], corners_of(a, b, c), near)
     if n == 1:
-        _draw(p, _cut(p, q, near), _cut(p, r, near), plane, f, view, camera, cam, v, cull[view], ideal, keys)
+        left = corners_of(p, _cut(p, q, near), _cut(p, r, near))
+        _draw(left, plane, f, view, cam, cull[view], ideal, renders)
     else:
         pq = _cut(q, p, near)
-        _draw(pq, q, r, plane, f, view, camera, cam, v, cull[view], ideal, keys)
-        _draw(pq, r, _cut(r, p, near), plane, f, view, camera, cam, v, cull[view], ideal, keys)
+        _draw(corners_of(pq, q, r), plane, f, view, cam, cull[view], ideal, renders)
+        pr = _cut(r, p, near)
+        _draw(corners_of(pq, r, pr), plane, f, view, cam, cull[view], ideal, renders)

@@ -7,19 +7,15 @@ and its adjoint is the one that Warp derives: it adds to the gradient of the wei
 
 import warp as wp
 
-from dr_perception.raster.types import Viewport
+from dr_perception.render.shading.inputs import Seen, Surfaces
 from dr_perception.render.shading.interpolation import intersect, mix
 from dr_perception.render.shading.surface import ray_of
 
 
 @wp.kernel
 def sample_surface(
-    face_index: wp.array3d[int],
-    rays: wp.array3d[wp.vec2],
-    viewports: wp.array[Viewport],
-    p_cam: wp.array2d[wp.vec3],
-    faces: wp.array[wp.vec3i],
-    first_view: int,
+    seen: Seen,
+    mesh: Surfaces,
     factor: int,
     # output
     face: wp.array3d[int],
@@ -32,15 +28,15 @@ def sample_surface(
     view, y, x = wp.tid()
     fine_y = y * factor + factor / 2
     fine_x = x * factor + factor / 2
-    found = face_index[view, fine_y, fine_x]
+    found = seen.face_index[view, fine_y, fine_x]
     face[view, y, x] = found
     if found < 0:
         weights[view, y, x] = wp.vec3(0.0, 0.0, 0.0)
         return
-    v = viewports[view]
-    d = ray_of(rays, (view + first_view) % rays.shape[0], fine_x + v.x0, fine_y + v.y0)
-    f = faces[found]
-    hit = intersect(d, p_cam[view, f[0]], p_cam[view, f[1]], p_cam[view, f[2]])
+    v = seen.viewports[view]
+    d = ray_of(seen.rays, (view + seen.first_view) % seen.rays.shape[0], fine_x + v.x0, fine_y + v.y0)
+    f = mesh.faces[found]
+    hit = intersect(d, mesh.p_cam[view, f[0]], mesh.p_cam[view, f[1]], mesh.p_cam[view, f[2]])
     weights[view, y, x] = wp.vec3(hit[0], hit[1], hit[2])
 
 
