@@ -34,6 +34,7 @@ if [ -d "$shared/data/real" ]; then
 fi
 run benchmarks/render.py --core 0
 run benchmarks/gradients.py
+run benchmarks/shaders.py
 run benchmarks/outline_noise.py
 run benchmarks/consistency.py --trials 500
 run benchmarks/consistency.py --trials 500 --depth-only --only
