@@ -40,6 +40,27 @@ def test_gradient_equals_central_difference(part: str) -> None:
         assert (ahead - behind) / 2e-4 == pytest.approx(float(np.sum(gradient * direction)), abs=slack)
 
 
+@pytest.mark.parametrize("part", ["laplacian", "edge", "fold"])
+def test_split_vertices_cost_what_welded_ones_do(part: str) -> None:
+    weights = {"laplacian": 0.0, "edge": 0.0, "fold": 0.0, part: 1.0}
+    split = Mesh(REST[FACES.reshape(-1)], np.arange(12, dtype=np.int32).reshape(4, 3))
+    moved = REST + 0.02 * np.random.default_rng(1).normal(size=REST.shape)
+    welded, gradient = _value(MeshRegularizer(Mesh(REST, FACES), **weights), moved)
+    value, parts = _value(MeshRegularizer(split, **weights), moved[FACES.reshape(-1)])
+    assert welded > 0
+    assert value == pytest.approx(welded, rel=1e-5)
+    together = np.zeros_like(gradient)
+    np.add.at(together, FACES.reshape(-1), parts)
+    assert together == pytest.approx(gradient, abs=1e-4 * float(np.linalg.norm(gradient)))
+
+
+def test_seams_that_open_cost() -> None:
+    split = Mesh(REST[FACES.reshape(-1)], np.arange(12, dtype=np.int32).reshape(4, 3))
+    moved = split.vertices.copy()
+    moved[:3] += np.array([0.01, 0.0, 0.0])
+    assert _value(MeshRegularizer(split), moved)[0] > 1e-4
+
+
 def test_collapse_costs_more_the_further_it_goes() -> None:
     shape = MeshRegularizer(Mesh(REST, FACES))
     costs = [_value(shape, REST * f)[0] for f in (1.0, 0.7, 0.4, 0.1)]
