@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from dr_perception.data.source import FrameSource, open_sequence
     from dr_perception.estimate.finding import Finding
     from dr_perception.estimate.first_order import Block, adam, lbfgs
+    from dr_perception.estimate.unknowns import Prior
     from dr_perception.fitting.fit_pose import fit_pose
     from dr_perception.fitting.image_fit import ImageFit
+    from dr_perception.fitting.least_squares import least_squares
     from dr_perception.geometry import Camera, Frame, Mesh, ObjectModel, Symmetries
     from dr_perception.geometry.kinematics import Joint, KinematicTree
     from dr_perception.hypothesis.result import PoseEstimate
@@ -62,8 +64,10 @@ _MODULE_OF = {
     "Block": "dr_perception.estimate.first_order",
     "adam": "dr_perception.estimate.first_order",
     "lbfgs": "dr_perception.estimate.first_order",
+    "Prior": "dr_perception.estimate.unknowns",
     "fit_pose": "dr_perception.fitting.fit_pose",
     "ImageFit": "dr_perception.fitting.image_fit",
+    "least_squares": "dr_perception.fitting.least_squares",
     "Camera": "dr_perception.geometry",
     "Frame": "dr_perception.geometry",
     "Mesh": "dr_perception.geometry",
@@ -133,6 +137,7 @@ __all__ = [
     "ObjectState",
     "ParameterMap",
     "PoseEstimate",
+    "Prior",
     "RayCaster",
     "RenderOptions",
     "Renderer",
@@ -155,6 +160,7 @@ __all__ = [
     "fill_poses",
     "fit_pose",
     "lbfgs",
+    "least_squares",
     "load_config",
     "load_model",
     "load_models",

@@ -17,6 +17,7 @@ from common import demo_bracket
 from dr_perception import Camera
 from dr_perception.estimate.first_order import lbfgs
 from dr_perception.fitting.image_fit import ImageFit
+from dr_perception.fitting.least_squares import least_squares
 from dr_perception.geometry.se3 import angle_between, exp_so3, make_transform, perturb
 from dr_perception.losses import L2, DepthLoss, DepthNoise, Objective, Pyramid, Term
 from dr_perception.render import Instance, Lights, Renderer, RenderOptions, Scene
@@ -59,6 +60,11 @@ def main(small: bool = False) -> dict[str, float]:
         T_world_cam, calls = result.values["camera_pose"], calls + len(result.history)
         fx, fy, cx, cy, k1, k2 = (float(v) for v in result.values["intrinsics"][0][:6])
         camera = replace(true, fx=fx, fy=fy, cx=cx, cy=cy, distortion=(k1, k2, 0.0, 0.0))
+    # Close to the optimum least squares is surer than a line search, whose objective has small steps.
+    found = least_squares(fit, blocks, {"color": 0.01, "depth": 0.001}, iterations=15)
+    T_world_cam = found.values["camera_pose"]
+    fx, fy, cx, cy, k1, k2 = (float(v) for v in found.values["intrinsics"][0][:6])
+    camera = replace(true, fx=fx, fy=fy, cx=cx, cy=cy, distortion=(k1, k2, 0.0, 0.0))
     grid = np.stack(np.meshgrid(np.linspace(-0.35, 0.35, 9), np.linspace(-0.28, 0.28, 7)), -1).reshape(-1, 2)
     points = np.concatenate([grid, np.ones((len(grid), 1))], axis=1)
     return {

@@ -14,6 +14,7 @@ from common import demo_bracket, look_at, pinhole
 from dr_perception import Instance, Lights, Renderer, RenderOptions, Scene, SplineMap
 from dr_perception.estimate.first_order import lbfgs
 from dr_perception.fitting.image_fit import ImageFit
+from dr_perception.fitting.least_squares import least_squares
 from dr_perception.geometry.se3 import angle_between, retract
 from dr_perception.losses import L2, Objective, Pyramid, Term
 
@@ -47,7 +48,9 @@ def main(small: bool = False) -> dict[str, float]:
         terms = {image: Term(Pyramid(L2(), levels), image) for image in ("color", "silhouette")}
         fit = ImageFit(renderer, scene, parameters, Objective(terms), seen, options=options, front=front)
         block = {"knots": fit.block("knots", np.repeat([0.003, 0.02], 3))}
-        fit(lbfgs(fit, block, iterations=100).values)
+        fit(lbfgs(fit, block, iterations=60).values)
+    block = {"knots": fit.block("knots", np.repeat([0.003, 0.02], 3))}
+    least_squares(fit, block, {"color": 0.01, "silhouette": 0.01}, iterations=12)
     end = _errors(front, true)
     return {
         "start mm": start[0],

@@ -107,7 +107,7 @@ class ImageFit:
         filled = () if front is None else front.fills
         self.names = sorted({*self._theta, *(parameters.requires_grad - set(filled))})
         self.options = _options(objective, options)
-        self._scene, self._objective, self._references = scene, objective, references
+        self._scene, self._objective, self.references = scene, objective, references
         self._regularizers = _checked(regularizers)
         self._images: Images | None = None
         self.report: dict[str, float] = {}
@@ -136,7 +136,7 @@ class ImageFit:
         tape = wp.Tape()
         with tape:
             images = self.draw()
-            data = self._objective(images, self._references)
+            data = self._objective(images, self.references)
             costs = {name: cost(self.parameters) for name, (cost, _) in self._regularizers.items()}
             weights = [weight for _, weight in self._regularizers.values()]
             total = weighted_sum([data.total, *costs.values()], [1.0, *weights])
