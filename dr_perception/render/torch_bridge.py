@@ -5,8 +5,9 @@ PyTorch is imported only when a function here is called; install it with the ext
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import warp as wp
@@ -57,7 +58,7 @@ def render_torch(
         ValueError: When there is no tensor, a parameter has no gradient or a tensor has the wrong shape or
             device.
     """
-    _require_torch()
+    _require_torch(lambda: _render(renderer, scene, parameters, tensors, options, front))
     return _apart(_render)(renderer, scene, parameters, tensors, options, front)
 
 
@@ -88,7 +89,7 @@ def antialias_torch(
     Raises:
         ModuleNotFoundError, TypeError, ValueError: As `render_torch`, or the image has another shape.
     """
-    _require_torch()
+    _require_torch(lambda: _antialias(renderer, scene, parameters, tensors, image, options, front))
     return _apart(_antialias)(renderer, scene, parameters, tensors, image, options, front)
 
 
@@ -133,9 +134,7 @@ def _apply(bridge: Bridge, tensors: dict[str, torch.Tensor]) -> tuple[torch.Tens
 
 
 def _check_tensor(name: str, tensor: torch.Tensor) -> None:
-    import torch
-
-    if not isinstance(tensor, torch.Tensor):
+    if not hasattr(tensor, "detach"):
         raise TypeError(f"tensor {name!r} must be a torch.Tensor, got {type(tensor).__name__}")
     if not tensor.is_floating_point():
         raise TypeError(f"tensor {name!r} must hold floats, got {tensor.dtype}")
@@ -143,10 +142,13 @@ def _check_tensor(name: str, tensor: torch.Tensor) -> None:
         raise ValueError(f"tensor {name!r} must be on a CPU or CUDA device, got {tensor.device}")
 
 
-def _require_torch() -> None:
+def _require_torch(call: Callable[[], object]) -> None:
+    """Say that PyTorch is missing, after what else is wrong with a call."""
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
+        with contextlib.suppress(ModuleNotFoundError):
+            call()
         raise ModuleNotFoundError(
             "this needs PyTorch, which is not installed: run `pip install dr_perception[torch]`", name="torch"
         ) from error

@@ -162,7 +162,8 @@ class Attempts:
         way_m = self._way_m(predicted, last)
         depth_m = max(self._estimator.predicted_center[2], self._model.radius_m)
         is_elsewhere = self._refiner.frame.camera.fx * way_m / depth_m > self._health.repeat_shift_px
-        if expected.agreement.score >= self._health.retry_score or not is_elsewhere:
+        is_sure = self._estimator.is_told or expected.agreement.score >= self._health.retry_score
+        if is_sure or not is_elsewhere:
             return []
         found = []
         for start in (last, retract(last, local(predicted, last))):

@@ -81,6 +81,7 @@ class Estimator:
         predicted: Predicted pose of the centre on the device, from which other objects' views draw this one.
         covariance: Of the centre's pose (6, 6), along the camera's axes; a view that kernels write to.
         periods: Nominal ones that the last prediction went over, at least one.
+        is_told: Whether the prediction is somebody's who knows better than the motion.
     """
 
     def __init__(self, model: ObjectModel, refiner: PoseRefiner, config: TrackerConfig) -> None:
@@ -88,6 +89,7 @@ class Estimator:
         self._refiner = refiner
         self._center = model.center
         self.periods, self._period_s = 1.0, config.motion.nominal_period_s
+        self.is_told = False
         self.predicted = PoseArrays(1, refiner.frame.device)
         self._belief = SharedArray(1, Belief, "cpu")
         self._interval = SharedArray(1, Interval, "cpu")
@@ -185,7 +187,7 @@ class Estimator:
 
     def predict(self, dt_s: float, moving: bool) -> None:
         """Carry the belief over an interval and start the next refinement there."""
-        self.periods = max(dt_s / self._period_s, 1.0)
+        self.periods, self.is_told = max(dt_s / self._period_s, 1.0), False
         interval = self._interval.host
         interval["dt_s"], interval["moving"] = dt_s, moving
         self._predict()
@@ -230,6 +232,7 @@ class Estimator:
 
     def expect(self, T_cam_obj: NDArray[np.float64]) -> None:
         """Replace the prediction by a pose (4, 4) from somebody who knows better."""
+        self.is_told = True
         self._predicted_R[:], self._predicted_t[:] = self._centered(T_cam_obj)
         T = np.eye(4)
         T[:3, :3], T[:3, 3] = self._predicted_R, self._predicted_t

@@ -35,7 +35,7 @@ def test_faults_are_told() -> None:
         "color": np.ones((*shape, 3)),
         "depth": np.ones(shape),
     }
-    options = RenderOptions(antialias=False)
+    options = RenderOptions(antialias=False, supersampling=1)
     assert not fuzz_render.faults_of_images(right, options)
     wrong = {
         "silhouette": 1.0 + 2e-5,
