@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 from render_cases import CAMERA, box, pose
@@ -19,4 +20,10 @@ def test_the_command_that_installs_it_is_named(name: str, render, monkeypatch: p
     renderer, scene = Renderer("cpu"), Scene.of(box(), pose())
     parameters = renderer.parameters(scene, CAMERA, requires_grad=("pose",))
     with pytest.raises(ModuleNotFoundError, match=rf"pip install dr_perception\[{name}\]"):
-        render(renderer, scene, parameters, {"pose": None})
+        render(renderer, scene, parameters, {"pose": _tensor()})
+
+
+def _tensor() -> SimpleNamespace:
+    """What a framework that is not there cannot have made: as far as arguments are checked, a tensor."""
+    cpu = SimpleNamespace(type="cpu")
+    return SimpleNamespace(shape=(1, 1, 6), device=cpu, detach=None, is_floating_point=lambda: True)
